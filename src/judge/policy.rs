@@ -1,0 +1,71 @@
+//! What the judge is told to do. Built by `config`, which has validated every part.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alert::Severity;
+use crate::redact::Redactor;
+use crate::template::Template;
+
+/// Everything the judge needs of `rules.toml`.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// By [`crate::hit::RuleNo`].
+    pub rules: Vec<RulePolicy>,
+    /// Every space.
+    pub spaces: Vec<SpacePolicy>,
+    /// Name of the space that hears of the agent's own troubles.
+    pub admin: Arc<str>,
+    /// This host's name.
+    pub host: Arc<str>,
+    /// Takes secrets out of whatever is kept.
+    pub redactor: Redactor,
+    /// Backlog hits older than this fold into "while away".
+    pub late_after: Duration,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct RulePolicy {
+    /// Its name; state follows it.
+    pub name: Arc<str>,
+    /// Changes when `match`, `exclude`, `by`, `threshold` or `within` does: windows are then begun anew.
+    pub fingerprint: u64,
+    /// Names of the key's parts, in order.
+    pub by: Vec<String>,
+    /// Names of the captures of a hit, in order.
+    pub captures: Vec<String>,
+    /// Fires on the hit that makes this many (≥ 1)…
+    pub threshold: u32,
+    /// …in this time, by event time. Zero where `threshold` is 1.
+    pub within: Duration,
+    /// How bad.
+    pub severity: Severity,
+    /// Names of the spaces it speaks to, its own first, then the routed ones; no repeats, never empty.
+    pub spaces: Vec<Arc<str>>,
+    /// What it says.
+    pub message: Template,
+    /// Where to read what to do.
+    pub runbook: Option<String>,
+    /// First reminder after this; doubles to 24 h.
+    pub remind: Duration,
+    /// The incident ends after this long without a hit.
+    pub quiet: Duration,
+    /// Openings and reminders an hour.
+    pub max_per_hour: u32,
+}
+
+/// One space.
+#[derive(Clone, Debug)]
+pub struct SpacePolicy {
+    /// Its name.
+    pub name: Arc<str>,
+    /// After the first thing to say, wait this long for more.
+    pub wait: Duration,
+    /// But no longer than this.
+    pub wait_at_most: Duration,
+    /// Messages an hour, critical's reserve of 20 not counted.
+    pub max_per_hour: u32,
+    /// One digest each so often while over budget.
+    pub digest_every: Duration,
+}

@@ -1,0 +1,5 @@
+//! From blocks to hits.
+pub mod pattern;
+mod spec;
+pub use pattern::{Pattern, PatternFault};
+pub use spec::*;

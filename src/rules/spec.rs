@@ -1,0 +1,51 @@
+//! What `rules` is asked to look for. Built by `config`, which has validated every part.
+
+use std::sync::Arc;
+
+use crate::hit::RuleNo;
+use crate::line::SourceNo;
+use crate::rules::Pattern;
+
+/// One rule, as the scanner needs it.
+#[derive(Clone, Debug)]
+pub struct RuleSpec {
+    /// Its number in this set.
+    pub no: RuleNo,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The sources it reads.
+    pub sources: Vec<SourceNo>,
+    /// For the shared `files` source: the globs of this very rule, which a block's file must be under one of;
+    /// empty: every file of its sources.
+    pub only_files: Vec<String>,
+    /// A hit must match this.
+    pub pattern: Pattern,
+    /// And none of these.
+    pub exclude: Vec<Pattern>,
+    /// What makes the key.
+    pub by: Vec<By>,
+    /// Names of the captures that travel with a hit, in the order of [`crate::hit::Hit::captures`].
+    pub captures: Vec<String>,
+}
+
+/// One part of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A named capture of the rule.
+    Capture(String),
+    /// The file's path.
+    File,
+    /// The host's name.
+    Host,
+    /// The kind of the line.
+    Kind,
+}
+
+/// What the scanner needs to know of a source.
+#[derive(Clone, Debug)]
+pub struct SourceClock {
+    /// The source.
+    pub no: SourceNo,
+    /// The zone of stamps that name none.
+    pub tz: jiff::tz::TimeZone,
+}

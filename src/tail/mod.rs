@@ -1,0 +1,3 @@
+//! From inodes to blocks of complete lines.
+mod spec;
+pub use spec::*;

@@ -1,0 +1,20 @@
+//! Every integration test, in one binary: one link, one run. Each module is one question.
+#![allow(missing_docs, reason = "tests are read, not documented")]
+
+mod architecture;
+mod harness;
+
+mod chat_bodies;
+mod check;
+mod config_errors;
+mod delivery;
+mod end_to_end;
+mod judge_ledger;
+mod judge_story;
+mod packaging;
+mod restart;
+mod scan;
+mod store;
+mod storm;
+mod tail_files;
+mod terminal;
