@@ -1,0 +1,427 @@
+//! `[[rule]]` and `[defaults]`: read with the same eyes, then laid over each other.
+//!
+//! A [`Draft`] is a rule that has been read; whether it may run is its scope's verdict. Drafts with faults are kept
+//! until names are resolved, because a name that is taken is taken by a faulty rule too.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::lint;
+use super::settings::Gives;
+use super::space::{MOST_PER_HOUR, SEVERITIES, Spaces, is_web};
+use super::source::{Named, Reads, reads};
+use super::walk::{Scope, Table, Text, Value, check_name, did_you_mean, list, shown};
+use crate::alert::Severity;
+use crate::rules::{By, Pattern};
+use crate::template::{BUILT_IN, Template};
+
+/// Keys of a rule that `defaults` may give too.
+const SHARED: [&str; 15] = [
+    "files", "source", "journal", "exclude", "by", "threshold", "within", "severity", "space", "message", "runbook",
+    "remind", "quiet", "max_per_hour", "enabled",
+];
+const OWN: [&str; 4] = ["name", "match", "tests", "override"];
+const LATER: [&str; 12] = [
+    "where", "distinct", "hold", "resolve", "expect", "new", "say_end", "inhibited_by", "context", "top", "mask",
+    "update",
+];
+
+/// A window keeps one time a hit and key, so this bounds what a key costs.
+const MOST_THRESHOLD: u32 = 10_000;
+/// A key of more parts is nobody's question.
+const MOST_BY: usize = 8;
+/// A message is a heading, not a page, in characters.
+const MESSAGE_CHARS: usize = 2000;
+/// A test's line is no longer than the longest line that is matched whole by default, in bytes.
+const TEST_LINE: usize = 256 << 10;
+const MOMENT: Duration = Duration::from_millis(1);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+const QUIET: Duration = Duration::from_secs(600);
+const REMIND: Duration = Duration::from_secs(3600);
+const MAX_PER_HOUR: u32 = 30;
+
+/// What a rule and `defaults` have in common.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys<'t> {
+    reads: Option<Reads<'t>>,
+    exclude: Option<Vec<Pattern>>,
+    by: Option<Vec<Text<'t>>>,
+    threshold: Option<(u32, Range<usize>)>,
+    within: Option<(Duration, Range<usize>)>,
+    severity: Option<Severity>,
+    pub(super) space: Option<Text<'t>>,
+    message: Option<Text<'t>>,
+    runbook: Option<String>,
+    remind: Option<Duration>,
+    quiet: Option<Duration>,
+    max_per_hour: Option<u32>,
+    enabled: Option<bool>,
+}
+
+impl<'t> Keys<'t> {
+    /// The `[[source]]` that it names.
+    pub(super) fn source(&self) -> Option<&'t str> {
+        match &self.reads {
+            Some(Reads::Named(text)) => Some(text.value),
+            _ => None,
+        }
+    }
+}
+
+/// A rule that has been read.
+#[derive(Debug)]
+pub(super) struct Draft<'t> {
+    pub(super) scope: Scope<'t>,
+    pub(super) name: Text<'t>,
+    pub(super) overrides: bool,
+    pub(super) enabled: bool,
+    /// The `[[source]]` that it names itself.
+    pub(super) names_source: Option<&'t str>,
+    /// What runs, where enough of it is right.
+    pub(super) body: Option<Body<'t>>,
+}
+
+/// What runs of a rule.
+#[derive(Debug)]
+pub(super) struct Body<'t> {
+    pub(super) reads: Reads<'t>,
+    pub(super) pattern: Pattern,
+    pub(super) exclude: Vec<Pattern>,
+    pub(super) by: Vec<By>,
+    pub(super) by_names: Vec<String>,
+    pub(super) captures: Vec<String>,
+    pub(super) threshold: u32,
+    pub(super) within: Duration,
+    pub(super) severity: Severity,
+    pub(super) spaces: Vec<Arc<str>>,
+    pub(super) message: Template,
+    pub(super) runbook: Option<String>,
+    pub(super) remind: Duration,
+    pub(super) quiet: Duration,
+    pub(super) max_per_hour: u32,
+    pub(super) tests: Vec<Test>,
+}
+
+/// One of its `tests`.
+#[derive(Debug)]
+pub(super) struct Test {
+    pub(super) line: String,
+    pub(super) gives: Gives,
+    pub(super) span: Range<usize>,
+}
+
+/// What every rule is read against.
+#[derive(Debug)]
+pub(super) struct Around<'a> {
+    pub(super) defaults: &'a Keys<'a>,
+    pub(super) spaces: &'a Spaces,
+    pub(super) space: Arc<str>,
+    pub(super) sources: &'a [Named<'a>],
+}
+
+/// Reads `[defaults]`.
+pub(super) fn defaults<'t>(table: &Table<'t>) -> Keys<'t> {
+    table.check_keys(&SHARED, &LATER);
+    keys(table)
+}
+
+fn keys<'t>(table: &Table<'t>) -> Keys<'t> {
+    let spanned = |v: Value<'t>, d: Duration| (d, v.span);
+    let time = |key, bounds| table.get(key).and_then(|v| v.duration(&bounds).map(|d| spanned(v, d)));
+    Keys {
+        reads: reads(table),
+        exclude: table.get("exclude").and_then(|v| v.texts()).map(|t| t.iter().filter_map(lint::pattern).collect()),
+        by: table.get("by").and_then(|v| by(&v)),
+        threshold: table.get("threshold").and_then(|v| Some((threshold(&v)?, v.span))),
+        within: time("within", MOMENT..=WEEK),
+        severity: table.get("severity").and_then(|v| v.one_of(&SEVERITIES)),
+        space: table.get("space").and_then(|v| v.text()),
+        message: table.get("message").and_then(|v| v.text()).filter(message_fits),
+        runbook: table.get("runbook").and_then(|v| runbook(&v)),
+        remind: time("remind", MOMENT..=WEEK).map(|t| t.0),
+        quiet: time("quiet", MOMENT..=WEEK).map(|t| t.0),
+        max_per_hour: table.get("max_per_hour").and_then(|v| v.count(&(1..=MOST_PER_HOUR))),
+        enabled: table.get("enabled").and_then(|v| v.flag()),
+    }
+}
+
+/// Reads a `[[rule]]`, whose text ends at `end`; `None` where it has no usable name.
+pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> Option<Draft<'t>> {
+    let name = table.get("name");
+    let named = name.as_ref().and_then(|v| v.as_text()).filter(|t| t.value.len() <= 64);
+    // from here on every fault names the rule
+    let scope = table.scope.part(named.map(|t| shown(t.value).into()));
+    let table = table.in_scope(&scope);
+    let extent = table.span.start..end;
+    let missing = |message: &str, hint: &str| {
+        if scope.has_syntax_error(&extent) {
+            return;
+        }
+        scope.error_hint(table.span.clone(), message, hint);
+    };
+    let known: Vec<&str> = OWN.into_iter().chain(SHARED).collect();
+    table.check_keys(&known, &LATER);
+    let own = keys(&table);
+    let default = around.defaults;
+    let only_a_switch = own.enabled == Some(false) && table.get("match").is_none();
+    let overrides = table.get("override").and_then(|v| v.flag()).unwrap_or(only_a_switch);
+    let enabled = own.enabled.or(default.enabled).unwrap_or(true);
+    let pattern = match table.get("match") {
+        Some(value) => value.text().and_then(|text| Some((lint::pattern(&text)?, text))),
+        None if only_a_switch => None,
+        None => {
+            missing("a rule without a `match`", "write the pattern in single quotes: match = '…'");
+            None
+        }
+    };
+    let by_texts = own.by.as_ref().or(default.by.as_ref());
+    let captures = pattern.as_ref().map(|(p, _)| p.capture_names()).unwrap_or_default();
+    let (threshold, within) = window(&own, default, &table);
+    let severity = own.severity.or(default.severity).unwrap_or_default();
+    let space = own.space.as_ref().map_or_else(|| around.space.clone(), |t| around.spaces.find_or_admin(t));
+    let reads = own.reads.clone().or_else(|| default.reads.clone());
+    if let Some(Reads::Named(text)) = &reads {
+        check_source(text, around.sources, &scope);
+    }
+    if reads.is_none() && enabled && !["files", "source", "journal"].iter().any(|k| table.get(k).is_some()) {
+        missing(
+            "a rule that reads nothing: it has no `files`, `source` or `journal`, and `defaults` has none",
+            "add files = [\"/var/log/…\"], or journal = true",
+        );
+    }
+    let message = own.message.as_ref().or(default.message.as_ref());
+    let mut parsed = None;
+    if let Some((pattern, text)) = &pattern {
+        let by = check_by(by_texts.map_or(&[][..], Vec::as_slice), &captures, &scope);
+        let names: Vec<&str> = by_texts.into_iter().flatten().map(|t| t.value).collect();
+        lint::forgeable_key(text, &names);
+        let message = message.map_or_else(|| Some(Template::line()), |t| template(t, &captures, &scope));
+        parsed = by.zip(message).map(|(by, message)| (pattern.clone(), by, message));
+    }
+    let tests = table.get("tests").map(|v| tests(&v, pattern.is_some().then_some(&captures))).unwrap_or_default();
+    let Some(name) = name else {
+        missing("a rule without a `name`", "name it, such as name = \"disk-full\": messages and state go by it");
+        return None;
+    };
+    let name = name.in_scope(&scope).text().filter(check_name)?;
+    let names_source = own.source();
+    let body = reads.zip(parsed).map(|(reads, (pattern, by, message))| Body {
+        reads,
+        pattern,
+        exclude: own.exclude.or_else(|| default.exclude.clone()).unwrap_or_default(),
+        by,
+        by_names: by_texts.into_iter().flatten().map(|t| t.value.to_owned()).collect(),
+        captures,
+        threshold,
+        within,
+        severity,
+        spaces: around.spaces.routed(&space, severity),
+        message,
+        runbook: own.runbook.or_else(|| default.runbook.clone()),
+        remind: own.remind.or(default.remind).unwrap_or(REMIND),
+        quiet: own.quiet.or(default.quiet).unwrap_or(within.max(QUIET)),
+        max_per_hour: own.max_per_hour.or(default.max_per_hour).unwrap_or(MAX_PER_HOUR),
+        tests,
+    });
+    Some(Draft { scope, name, overrides, enabled, names_source, body })
+}
+
+/// `threshold` and `within`, which only mean something together.
+fn window(own: &Keys<'_>, default: &Keys<'_>, table: &Table<'_>) -> (u32, Duration) {
+    let scope = &table.scope;
+    let threshold = own.threshold.as_ref().or(default.threshold.as_ref()).map_or(1, |t| t.0);
+    let within = own.within.as_ref().or(default.within.as_ref()).map(|w| w.0);
+    if threshold > 1 && within.is_none() {
+        let (message, span) = match &own.threshold {
+            Some((_, span)) => ("`threshold` needs `within`: how long to count", span),
+            None => ("the `threshold` of `defaults` needs `within`: how long to count", &table.span),
+        };
+        if table.get("within").is_none() {
+            scope.error_hint(span.clone(), message, "add one, such as within = \"1m\"");
+        }
+        return (threshold, Duration::ZERO);
+    }
+    if threshold == 1
+        && let Some((_, span)) = &own.within
+    {
+        let message = "`within` has no effect without a `threshold` above 1";
+        scope.warn(span.clone(), message, "add one, such as threshold = 5, or remove `within`");
+    }
+    if threshold == 1 { (1, Duration::ZERO) } else { (threshold, within.unwrap_or_default()) }
+}
+
+fn threshold(value: &Value<'_>) -> Option<u32> {
+    value.count(&(1..=MOST_THRESHOLD))
+}
+
+fn by<'t>(value: &Value<'t>) -> Option<Vec<Text<'t>>> {
+    let texts = value.texts()?;
+    if texts.len() > MOST_BY {
+        let message = format!("`by` has {} parts, expected at most {MOST_BY}", texts.len());
+        value.scope.error(value.span.clone(), message);
+        return None;
+    }
+    for (at, text) in texts.iter().enumerate() {
+        if texts[..at].iter().any(|t| t.value == text.value) {
+            text.scope.error(text.span.clone(), format!("`by` names `{}` twice", shown(text.value)));
+            return None;
+        }
+    }
+    Some(texts)
+}
+
+fn check_by(texts: &[Text<'_>], captures: &[String], scope: &Scope<'_>) -> Option<Vec<By>> {
+    let mut all = Vec::new();
+    for text in texts {
+        all.push(match text.value {
+            name if captures.iter().any(|c| c == name) => By::Capture(name.to_owned()),
+            "file" => By::File,
+            "host" => By::Host,
+            "kind" => By::Kind,
+            name => {
+                let name = shown(name);
+                let message = if captures.is_empty() {
+                    format!("`by` names `{name}`, but `match` captures nothing")
+                } else {
+                    format!("`by` names `{name}`, but `match` captures only: {}", list(captures))
+                };
+                let names: Vec<&str> =
+                    captures.iter().map(String::as_str).chain(["file", "host", "kind"]).collect();
+                let hint = did_you_mean(&name, &names).unwrap_or_else(|| {
+                    "capture it, such as `(?<name>\\S+)`; `file`, `host` and `kind` are built in".to_owned()
+                });
+                in_own_file(scope, text).error_hint(text.span.clone(), message, hint);
+                continue;
+            }
+        });
+    }
+    (all.len() == texts.len()).then_some(all)
+}
+
+/// A fault in what `defaults` gave is a fault of the rule, drawn where it is written.
+fn in_own_file<'t>(rule: &Scope<'t>, text: &Text<'t>) -> Scope<'t> {
+    if rule.file == text.scope.file { rule.clone() } else { rule.at(&text.scope) }
+}
+
+fn check_source(text: &Text<'_>, sources: &[Named<'_>], scope: &Scope<'_>) {
+    if sources.iter().any(|s| s.name.value == text.value) {
+        return;
+    }
+    let names: Vec<&str> = sources.iter().map(|s| s.name.value).collect();
+    let name = shown(text.value);
+    let hint = did_you_mean(&name, &names).unwrap_or_else(|| match names.as_slice() {
+        [] => format!("there is no [[source]]; add one with name = \"{name}\""),
+        names => format!("the sources are: {}", list(names)),
+    });
+    in_own_file(scope, text).error_hint(text.span.clone(), format!("unknown source `{name}`"), hint);
+}
+
+fn message_fits(text: &Text<'_>) -> bool {
+    let chars = text.value.chars().count();
+    let fault = match chars {
+        0 => "`message` is empty".to_owned(),
+        n if n > MESSAGE_CHARS => format!("`message` has {n} characters, expected at most {MESSAGE_CHARS}"),
+        _ => return true,
+    };
+    text.scope.error_hint(text.span.clone(), fault, "leave it out to tell the line itself");
+    false
+}
+
+fn template(text: &Text<'_>, captures: &[String], scope: &Scope<'_>) -> Option<Template> {
+    match Template::parse(text.value, captures) {
+        Ok(template) => Some(template),
+        Err(fault) => {
+            let names: Vec<&str> =
+                captures.iter().map(String::as_str).chain(BUILT_IN).chain(["line"]).collect();
+            let hint = match &fault.unknown {
+                Some(name) => did_you_mean(name, &names).unwrap_or_else(|| format!("known names: {}", list(&names))),
+                None => "a brace that is meant as one is doubled: `{{` and `}}`".to_owned(),
+            };
+            in_own_file(scope, text).error_hint(text.inner(&fault.span), fault.what, hint);
+            None
+        }
+    }
+}
+
+fn runbook(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let url = url::Url::parse(text.value).ok().filter(is_web);
+    if url.is_none() || text.value.len() > 2000 {
+        let message = "`runbook` is not an http or https URL";
+        text.scope.error_hint(text.span, message, "write it like \"https://runbooks.example/disk-full\"");
+        return None;
+    }
+    Some(text.value.to_owned())
+}
+
+/// `captures` is `None` where the pattern is faulty, so that nothing can be said of names.
+fn tests(value: &Value<'_>, captures: Option<&Vec<String>>) -> Vec<Test> {
+    let tables = value.array().unwrap_or_default();
+    tables.iter().filter_map(|v| v.table()).filter_map(|t| test(&t, captures)).collect()
+}
+
+fn test(table: &Table<'_>, captures: Option<&Vec<String>>) -> Option<Test> {
+    table.check_keys(&["line", "gives"], &["key"]);
+    let missing = |what: &str| {
+        let hint = "a test is { line = '…', gives = \"nothing\" }, \"excluded\" or { capture = \"value\" }";
+        table.scope.error_hint(table.span.clone(), format!("a test without `{what}`"), hint);
+    };
+    let line = table.get("line");
+    let gives = table.get("gives");
+    if line.is_none() {
+        missing("line");
+    }
+    if gives.is_none() {
+        missing("gives");
+    }
+    let (line, gives) = (line?.text(), gives?);
+    let span = gives.span.clone();
+    let gives = expectation(&gives, captures)?;
+    let line = line?;
+    if line.value.len() > TEST_LINE {
+        line.scope.error(line.span, "`line` is longer than 256 KiB");
+        return None;
+    }
+    Some(Test { line: line.value.to_owned(), gives, span })
+}
+
+fn expectation(value: &Value<'_>, captures: Option<&Vec<String>>) -> Option<Gives> {
+    if value.is_table() {
+        let table = value.table()?;
+        let mut wanted = Vec::new();
+        for (name, span, member) in table.entries() {
+            if let Some(captures) = captures.filter(|all| !all.iter().any(|c| c == name)) {
+                let names: Vec<&str> = captures.iter().map(String::as_str).collect();
+                let name = shown(name);
+                let hint = did_you_mean(&name, &names).unwrap_or_else(|| match names.as_slice() {
+                    [] => "`match` captures nothing; `gives = {}` expects a hit".to_owned(),
+                    names => format!("`match` captures: {}", list(names)),
+                });
+                value.scope.error_hint(span, format!("`gives` names `{name}`, which `match` does not capture"), hint);
+            }
+            wanted.push((name.to_owned(), member.text()?.value.to_owned()));
+        }
+        return Some(Gives::Captures(wanted));
+    }
+    let Some(text) = value.as_text() else {
+        return value.expected("`\"nothing\"`, `\"excluded\"` or a table such as `{ user = \"root\" }`");
+    };
+    match text.value {
+        "nothing" => Some(Gives::Nothing),
+        "excluded" => Some(Gives::Excluded),
+        "resolved" => {
+            let message = "`gives = \"resolved\"` is not supported by this version yet";
+            value.scope.error_hint(value.span.clone(), message, "remove this test");
+            None
+        }
+        other => {
+            let message = format!(
+                "`gives` is `{}`, expected `nothing`, `excluded` or a table such as `{{ user = \"root\" }}`",
+                shown(other)
+            );
+            value.scope.error(value.span.clone(), message);
+            None
+        }
+    }
+}
