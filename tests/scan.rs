@@ -1,1 +1,435 @@
+//! Does the scanner find exactly what each regex finds on each line alone?
 
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use logherald::hit::{CAPTURE_BYTES, Hit, LINE_BYTES, RuleNo};
+use logherald::line::{Block, BlockEnd, SourceNo};
+use logherald::rules::{By, LineVerdict, Pattern, RuleSet, RuleSpec, SourceClock, Step, test_line};
+use logherald::time::{Now, Tick, Wall};
+use proptest::prelude::*;
+
+const READ: Now = Now { wall: Wall(1_795_325_160_000), tick: Tick(7) };
+
+fn rule(no: u32, pattern: &str) -> RuleSpec {
+    let pattern = Pattern::new(pattern).unwrap_or_else(|f| panic!("{pattern}: {f}"));
+    RuleSpec {
+        no: RuleNo(no),
+        name: format!("rule-{no}").into(),
+        sources: vec![SourceNo(0)],
+        only_files: Vec::new(),
+        captures: pattern.capture_names(),
+        pattern,
+        exclude: Vec::new(),
+        by: Vec::new(),
+    }
+}
+
+fn rules(patterns: &[&str]) -> Vec<RuleSpec> {
+    patterns.iter().enumerate().map(|(i, p)| rule(i as u32, p)).collect()
+}
+
+fn set(rules: Vec<RuleSpec>) -> RuleSet {
+    let clock = |no| SourceClock { no: SourceNo(no), tz: TimeZone::UTC };
+    RuleSet::new(rules, vec![clock(0), clock(1)], "web-1".into())
+}
+
+/// A door into the scanner: one block of one file.
+struct Scan {
+    set: RuleSet,
+    file: Arc<str>,
+    file_no: u64,
+    end: BlockEnd,
+    early: Vec<Arc<str>>,
+    stamps: Vec<Wall>,
+}
+
+impl Scan {
+    fn new(rules: Vec<RuleSpec>) -> Scan {
+        Scan {
+            set: set(rules),
+            file: "/var/log/syslog".into(),
+            file_no: 1,
+            end: BlockEnd::Whole,
+            early: Vec::new(),
+            stamps: Vec::new(),
+        }
+    }
+
+    fn hits(&mut self, bytes: &[u8]) -> Vec<Hit> {
+        let block = Block {
+            source: SourceNo(0),
+            file: &self.file,
+            file_no: self.file_no,
+            offset: 0,
+            bytes,
+            end: self.end,
+            hit_early: &self.early,
+            read: READ,
+            backlog: false,
+            stamps: &self.stamps,
+        };
+        let mut out = Vec::new();
+        self.set.scan(&block, &mut out);
+        out
+    }
+
+    /// `rule number: line` a hit.
+    fn told(&mut self, bytes: &[u8]) -> Vec<String> {
+        self.hits(bytes).iter().map(|h| format!("{}: {}", h.rule.0, h.line)).collect()
+    }
+}
+
+/// What a scan must find: each rule's regex on each line alone.
+fn plainly(rules: &[RuleSpec], bytes: &[u8]) -> Vec<(RuleNo, Vec<u8>)> {
+    let mut out = Vec::new();
+    for line in bytes.split_inclusive(|b| *b == b'\n') {
+        let line = match line.strip_suffix(b"\n") {
+            Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
+            None => line,
+        };
+        for rule in rules {
+            if rule.pattern.regex.is_match(line) && !rule.exclude.iter().any(|e| e.regex.is_match(line)) {
+                out.push((rule.no, line.to_vec()));
+            }
+        }
+    }
+    out
+}
+
+fn assert_plain(specs: &[RuleSpec], bytes: &[u8], end: BlockEnd) {
+    let mut scan = Scan::new(specs.to_vec());
+    scan.end = end;
+    let found = scan.hits(bytes);
+    let wanted = plainly(specs, bytes);
+    let show = |no: RuleNo, line: &str| format!("{} ({}): {line:?}", no.0, specs[no.0 as usize].pattern.text);
+    let found: Vec<String> = found.iter().map(|h| show(h.rule, &h.line)).collect();
+    let wanted: Vec<String> = wanted.iter().map(|(no, l)| show(*no, &String::from_utf8_lossy(l))).collect();
+    assert_eq!(found, wanted, "block {:?}", String::from_utf8_lossy(bytes));
+}
+
+/// Patterns of every sort, with what their lines are built from.
+const PATTERNS: [&str; 44] = [
+    "disk full",
+    "(?i)DISK FULL",
+    "(?i)kiosk",
+    "(?i:sk)ip",
+    "^disk",
+    "full$",
+    r"\Adisk\z",
+    "^$",
+    "^",
+    "$",
+    "",
+    ".",
+    r"^\s*$",
+    "panic|oops|disk",
+    "(?:GET|PUT|POST) /x",
+    r" su(\[\d+\])?: ",
+    r"error \d+",
+    r"\berror\b",
+    r"\Berror",
+    r"[^x]error",
+    r"[\s\S]full",
+    r"k[^a]y",
+    r"a\nb",
+    r"(?s)disk.+full",
+    r"(?m)^full$",
+    r"(?mR)full$",
+    r"(?-u)\xff",
+    r"(?-u:\b)full(?-u:\b)",
+    r"\w{4,}",
+    r"\d+",
+    "größe",
+    "(?i)GRÖSSE|(?i)größe",
+    "[\u{212a}k]elvin",
+    r"x{3,5}",
+    r"(?:ab){2,}c",
+    "(?:disk )?full",
+    "(?:disk )*fullest",
+    "a?b?c?defg",
+    r"\{json\}",
+    "[{]json[}]",
+    r"full\r",
+    r"full\r?$",
+    "from {ip} port {num}",
+    r"(?<user>\w+)@{host}",
+];
+
+const PIECES: [&[u8]; 48] = [
+    b"disk full",
+    b"DISK FULL",
+    b"Disk",
+    b"full",
+    b"fullest",
+    b"kiosk",
+    "\u{212a}io\u{17f}\u{212a}".as_bytes(),
+    b"skip",
+    "\u{17f}kip".as_bytes(),
+    b"panic",
+    b"oops",
+    b"GET /x",
+    b"POST /X",
+    b" su: ",
+    b" su[12]: ",
+    b"error 7",
+    b"errors",
+    b"error",
+    b"kay",
+    b"key",
+    b"k",
+    b"s",
+    b"a",
+    b"b",
+    b"x",
+    b"xxxx",
+    b"ababc",
+    b"abcdefg",
+    b"{json}",
+    b"[JSON]",
+    "größe".as_bytes(),
+    "GRÖSSE".as_bytes(),
+    "\u{212a}elvin".as_bytes(),
+    b"kelvin",
+    b" ",
+    b" ",
+    b"\r",
+    b"\t",
+    b"\xff",
+    b"\xe2\x84",
+    b"\x80",
+    b"*",
+    b"from 10.0.0.1 port 22",
+    b"from ::1 port 9",
+    b"bob@db-1.example.org",
+    b"42",
+    b".",
+    b"",
+];
+
+fn some_rules() -> impl Strategy<Value = Vec<RuleSpec>> {
+    let one = (0..PATTERNS.len(), proptest::option::weighted(0.2, 0..PATTERNS.len()));
+    proptest::collection::vec(one, 1..9).prop_map(|picked| {
+        let specs = picked.into_iter().enumerate().map(|(no, (p, exclude))| {
+            let mut spec = rule(no as u32, PATTERNS[p]);
+            spec.exclude.extend(exclude.map(|e| Pattern::new(PATTERNS[e]).unwrap()));
+            spec
+        });
+        specs.collect()
+    })
+}
+
+fn some_line() -> impl Strategy<Value = Vec<u8>> {
+    proptest::collection::vec(proptest::sample::select(PIECES.to_vec()), 0..5).prop_map(|p| p.concat())
+}
+
+fn some_lines() -> impl Strategy<Value = Vec<u8>> {
+    let line = (some_line(), any::<bool>()).prop_map(|(mut line, crlf)| {
+        line.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
+        line
+    });
+    proptest::collection::vec(line, 1..12).prop_map(|l| l.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_scan_finds_what_each_regex_finds_on_each_line(specs in some_rules(), bytes in some_lines()) {
+        assert_plain(&specs, &bytes, BlockEnd::Whole);
+    }
+
+    #[test]
+    fn so_it_does_on_one_line_without_its_newline(specs in some_rules(), line in some_line(), cut in any::<bool>()) {
+        prop_assume!(!line.is_empty());
+        assert_plain(&specs, &line, if cut { BlockEnd::Cut } else { BlockEnd::Idle });
+    }
+
+    #[test]
+    fn so_it_does_for_literals_of_any_length(
+        literals in proptest::collection::vec("[a-d \\[]{1,20}", 1..12),
+        fold in any::<bool>(),
+        between in proptest::collection::vec(("[a-dA-D \n]{0,30}", 0..12usize), 1..20),
+    ) {
+        let specs: Vec<RuleSpec> = literals
+            .iter()
+            .enumerate()
+            .map(|(i, l)| rule(i as u32, &format!("{}{}", if fold { "(?i)" } else { "" }, regex::escape(l))))
+            .collect();
+        let mut text = String::new();
+        for (noise, n) in between {
+            let literal = &literals[n % literals.len()];
+            _ = write!(text, "{noise}{}", if n % 2 == 0 { literal.clone() } else { literal.to_uppercase() });
+        }
+        text.push('\n');
+        assert_plain(&specs, text.as_bytes(), BlockEnd::Whole);
+    }
+}
+
+#[test]
+fn every_pattern_at_once_is_each_alone() {
+    let specs = rules(&PATTERNS);
+    let mut bytes = Vec::new();
+    for a in PIECES {
+        for b in PIECES {
+            bytes.extend_from_slice(a);
+            bytes.extend_from_slice(b);
+            bytes.push(b'\n');
+        }
+    }
+    assert_plain(&specs, &bytes, BlockEnd::Whole);
+}
+
+#[test]
+fn hits_come_in_the_order_of_lines_and_then_of_rules() {
+    let mut scan = Scan::new(rules(&["full", r"\d", "disk", "."]));
+    assert_eq!(
+        scan.told(b"disk full\n7\n\nfull disk 8\r\n"),
+        ["0: disk full", "2: disk full", "3: disk full", "1: 7", "3: 7"]
+            .into_iter()
+            .chain(["0: full disk 8", "1: full disk 8", "2: full disk 8", "3: full disk 8"])
+            .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_hit_carries_its_key_its_captures_and_its_time() {
+    let mut spec = rule(0, r"Failed password for (?:invalid )?(?<user>\S+)(?: as (?<other>\w+))? from {ip}");
+    spec.by = vec![By::Capture("ip".into()), By::Capture("other".into()), By::File, By::Host, By::Kind];
+    spec.captures = vec!["user".into(), "other".into()];
+    let hits = Scan::new(vec![spec]).hits(b"Nov 22 05:26:00 h sshd[7]: Failed password for root from 192.0.2.1 port 9\n");
+    let [hit] = hits.as_slice() else { panic!("{hits:?}") };
+    assert_eq!(hit.key[..4], ["192.0.2.1".into(), "(none)".into(), "/var/log/syslog".into(), "web-1".into()]);
+    assert_eq!(&*hit.key[4], "k1:<time> h sshd[<num>]: Failed password for root from <ip> port <num>");
+    assert_eq!(*hit.captures, [Some("root".into()), None]);
+    assert_eq!(hit.stamp.map(|s| s.to_string()).as_deref(), Some("2026-11-22T05:26:00.000Z"));
+    assert_eq!((hit.read, hit.file_no, hit.backlog), (READ, 1, false));
+}
+
+#[test]
+fn what_travels_is_bounded() {
+    let mut spec = rule(0, r"start (?<rest>.*)");
+    spec.by = vec![By::Capture("rest".into())];
+    let line = format!("start {}\n", "ä".repeat(5000));
+    let hits = Scan::new(vec![spec]).hits(line.as_bytes());
+    assert!(hits[0].line.len() <= LINE_BYTES && hits[0].line.ends_with("ä…"));
+    assert!(hits[0].key[0].len() <= CAPTURE_BYTES && hits[0].key[0].ends_with("ä…"));
+    assert_eq!(hits[0].captures[0].as_deref(), Some(&*hits[0].key[0]));
+}
+
+#[test]
+fn a_rule_reads_its_own_files_alone() {
+    let mut specs = rules(&["disk full", r"\d", "disk full"]);
+    specs[0].only_files = vec!["/var/log/*.log".into()];
+    specs[1].only_files = vec!["/var/log/syslog".into(), "/srv/**/x".into()];
+    specs[2].sources = vec![SourceNo(1)];
+    let mut scan = Scan::new(specs);
+    let line = b"disk full 7\n";
+    assert_eq!(scan.told(line), ["1: disk full 7"]);
+    (scan.file, scan.file_no) = ("/var/log/a.log".into(), 2);
+    assert_eq!(scan.told(line), ["0: disk full 7"]);
+    (scan.file, scan.file_no) = ("/var/log/deep/a.log".into(), 3);
+    assert!(scan.told(line).is_empty());
+    (scan.file, scan.file_no) = ("/srv/a/b/x".into(), 4);
+    assert_eq!(scan.told(line), ["1: disk full 7"]);
+}
+
+#[test]
+fn a_rule_that_hit_the_unfinished_line_does_not_hit_it_again() {
+    let mut scan = Scan::new(rules(&["disk", "full"]));
+    scan.end = BlockEnd::Idle;
+    let early = scan.hits(b"the disk");
+    scan.early = early.iter().map(|h| scan.set.rule_name(h.rule)).collect();
+    assert_eq!(scan.early, ["rule-0".into()]);
+    scan.end = BlockEnd::Whole;
+    assert_eq!(scan.told(b"the disk is full\ndisk\n"), ["1: the disk is full", "0: disk"]);
+}
+
+#[test]
+fn a_record_that_brings_its_time_keeps_it() {
+    let mut scan = Scan::new(rules(&["disk", r"\d"]));
+    scan.stamps = vec![Wall(1), Wall(2), Wall(3), Wall(4)];
+    let times: Vec<_> = scan.hits(b"2026-01-01 00:00:00 x\nno\ndisk 7\ndisk\n").iter().map(|h| h.stamp).collect();
+    assert_eq!(times, [Some(Wall(1)), Some(Wall(3)), Some(Wall(3)), Some(Wall(4))]);
+}
+
+#[test]
+fn rules_without_a_literal_are_named() {
+    let set = set(rules(&["disk full", r"\d+", ".*", "abc", "oops"]));
+    assert_eq!(set.without_literal(), [RuleNo(1), RuleNo(2), RuleNo(3)]);
+}
+
+#[test]
+fn explain_says_how_far_each_rule_got() {
+    let mut specs = rules(&["Disk (?<what>full)", "panic|oops", r"disk \d", "disk full", "disk", "disk"]);
+    specs[0].by = vec![By::Capture("what".into())];
+    specs[3].exclude = vec![Pattern::new("nothing").unwrap(), Pattern::new(r"dev \w+").unwrap()];
+    specs[4].sources = vec![SourceNo(1)];
+    specs[5].only_files = vec!["/srv/*".into()];
+    let set = set(specs);
+    let steps = set.explain(Some(SourceNo(0)), Some("/var/log/x"), b"Disk full, dev sda", READ.wall);
+    let steps: Vec<Step> = steps.into_iter().map(|e| e.step).collect();
+    let full = vec![("what".to_owned(), Some("full".to_owned()))];
+    assert_eq!(
+        steps,
+        [
+            Step::Hit { captures: full, key: vec!["full".into()], stamp: None },
+            Step::NoLiteral(vec!["oops".into(), "panic".into()]),
+            Step::NoMatch,
+            Step::NoMatch,
+            Step::OtherSource,
+            Step::OtherFile,
+        ]
+    );
+    let step = set.explain(None, None, b"disk full, dev sda", READ.wall).swap_remove(3).step;
+    assert_eq!(step, Step::Excluded { index: 1, pattern: r"dev \w+".into() });
+}
+
+#[test]
+fn an_inline_test_is_judged_by_the_rule_alone() {
+    let mut spec = rule(0, r"from {ip}(?: port (?<port>\d+))?");
+    spec.exclude = vec![Pattern::new("from 10[.]").unwrap()];
+    assert_eq!(test_line(&spec, b"nothing"), LineVerdict::Nothing);
+    assert_eq!(test_line(&spec, b"from 10.0.0.1"), LineVerdict::Excluded(0));
+    let captures = vec![("ip".into(), Some("192.0.2.1".into())), ("port".into(), None)];
+    assert_eq!(test_line(&spec, b"from 192.0.2.1"), LineVerdict::Hit { captures });
+}
+
+/// The folder of real logs and rules that lies beside a developer's checkout.
+fn shared() -> Option<PathBuf> {
+    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let dir = std::env::var_os("LOGHERALD_SHARED").map_or_else(beside, PathBuf::from);
+    if dir.join("data/rules").is_dir() {
+        return Some(dir);
+    }
+    assert!(std::env::var_os("CI").is_none(), "no real logs at {}: set LOGHERALD_SHARED", dir.display());
+    // past the capture of test output: a skipped test must be seen
+    _ = writeln!(std::io::stderr(), "SKIPPED: no real logs at {}; set LOGHERALD_SHARED", dir.display());
+    None
+}
+
+#[test]
+fn a_hundred_rules_on_sixteen_real_logs() {
+    let Some(dir) = shared() else { return };
+    let patterns = std::fs::read_to_string(dir.join("data/rules/r100.txt")).unwrap();
+    let patterns: Vec<&str> = patterns.lines().collect();
+    let specs = rules(&patterns);
+    let mut scan = Scan::new(specs.clone());
+    let mut total = 0;
+    for file in std::fs::read_dir(dir.join("data/loghub")).unwrap() {
+        let mut bytes = std::fs::read(file.unwrap().path()).unwrap();
+        bytes.push(b'\n');
+        let found = scan.hits(&bytes);
+        let wanted = plainly(&specs, &bytes);
+        assert_eq!(found.len(), wanted.len());
+        for (hit, (no, line)) in found.iter().zip(&wanted) {
+            assert_eq!(hit.rule, *no, "{}", String::from_utf8_lossy(line));
+            assert!(String::from_utf8_lossy(line).starts_with(hit.line.trim_end_matches('…')));
+        }
+        total += found.len();
+    }
+    assert!(total > 1000, "{total}");
+}

@@ -1,5 +1,26 @@
-//! From blocks to hits.
+//! From blocks to hits: which lines a rule accepts, with their captures, their time and their kind.
+//!
+//! `tail` hands over a block, `judge` takes the hits. The cost of a line that matches nothing decides everything, so
+//! a block is searched as a whole for what the rules require, and only a line where that stands meets a regex.
+//! Each rule's result is exactly that of its own regex on each line alone; everything else in here is a detour
+//! around doing that.
+
+mod engine;
+mod explain;
+mod filter;
+mod literal;
+pub mod mask;
 pub mod pattern;
+pub mod piece;
+mod rarity;
+mod rule;
+mod scanner;
 mod spec;
+pub mod stamp;
+mod wide;
+
+pub use explain::{Explained, Step};
 pub use pattern::{Pattern, PatternFault};
+pub use rule::{LineVerdict, test_line};
+pub use scanner::RuleSet;
 pub use spec::*;
