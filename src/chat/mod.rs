@@ -1,3 +1,23 @@
 //! Google Chat, and the terminal as a stand-in for it.
+mod card;
+mod client;
+mod console;
+mod credential;
+mod escape;
+mod http;
+mod outcome;
+mod sheet;
+mod split;
 mod target;
+mod text;
+mod token;
+
+pub use card::*;
+pub use client::*;
+pub use console::{COLUMNS, draw};
+pub use outcome::*;
 pub use target::*;
+pub use token::Watch;
+
+#[cfg(test)]
+pub(crate) mod samples;

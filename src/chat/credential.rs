@@ -1,0 +1,342 @@
+//! Reads the secrets: webhook URLs and service-account keys, from where the rules file says they are kept.
+//!
+//! Read at start and at reload, so that whatever is wrong is said then, by name and with its remedy, and not at
+//! the first alert. No message of this file holds a byte of a secret: not even the path of a malformed webhook URL, for
+//! a token pasted in the wrong place would be in it.
+
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use super::target::SecretSource;
+use crate::message::RowId;
+
+/// No key file or URL is near this large; what is larger is not one.
+const SECRET_BYTES: u64 = 64 * 1024;
+/// The only host of webhooks, but for loopback.
+const CHAT_HOST: &str = "chat.googleapis.com";
+/// What a webhook URL looks like.
+const WEBHOOK_HINT: &str = "expected the whole URL as the space's settings show it: \
+                            `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=KEY&token=TOKEN`";
+/// Where keys come from.
+const KEY_HINT: &str =
+    "make a new JSON key for the service account in the Google Cloud console, and store the file as it is";
+
+/// What is wrong with a secret, and the remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) what: String,
+    pub(super) hint: String,
+}
+
+fn fault<T>(what: impl Into<String>, hint: impl Into<String>) -> Result<T, Fault> {
+    Err(Fault { what: what.into(), hint: hint.into() })
+}
+
+/// A secret, and where it was found.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Without the white space around it.
+    pub(super) secret: SecretString,
+    /// ``credential `ops-webhook` ``: for messages.
+    pub(super) place: String,
+    /// Others can read it too: said, not refused.
+    pub(super) warning: Option<String>,
+}
+
+/// Reads the secret that `source` names; `env` looks up the environment.
+pub(super) fn resolve(source: &SecretSource, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Found, Fault> {
+    let (text, place, warning) = match source {
+        SecretSource::Env(name) => {
+            let place = format!("environment variable `{name}`");
+            let Some(value) = env(name) else {
+                return fault(
+                    format!("{place} is not set"),
+                    "set it in the unit's `EnvironmentFile=`, or use `{ credential = … }`",
+                );
+            };
+            let Ok(text) = value.into_string() else {
+                return fault(format!("{place} is not UTF-8"), "store the secret again, as it was given");
+            };
+            (text, place, None)
+        }
+        SecretSource::Credential(name) => {
+            let place = format!("credential `{name}`");
+            let Some(dir) = env("CREDENTIALS_DIRECTORY") else {
+                return fault(
+                    format!("{place} cannot be read: `$CREDENTIALS_DIRECTORY` is not set"),
+                    format!(
+                        "run as a systemd service with `LoadCredential={name}:/path/to/it`, or use `{{ file = \"/path\" }}`"
+                    ),
+                );
+            };
+            let path = PathBuf::from(dir).join(name);
+            if !path.exists() {
+                return fault(
+                    format!("{place} is not among the service's credentials"),
+                    format!(
+                        "add `LoadCredential={name}:/path/to/it` to the unit, and `systemctl daemon-reload`"
+                    ),
+                );
+            }
+            let (text, _) = read(&path)?;
+            (text, place, None)
+        }
+        SecretSource::File(path) => {
+            let (text, mode) = read(path)?;
+            let place = format!("file `{}`", path.display());
+            let warning = (mode & 0o077 != 0).then(|| {
+                format!(
+                    "{place} has mode {:04o}: others than its owner can read a secret; `chmod 600` it",
+                    mode & 0o7777
+                )
+            });
+            (text, place, warning)
+        }
+    };
+    if text.trim().is_empty() {
+        return fault(format!("{place} is empty"), "store the secret there");
+    }
+    Ok(Found { secret: SecretString::from(text.trim()), place, warning })
+}
+
+fn read(path: &Path) -> Result<(String, u32), Fault> {
+    let name = path.display();
+    let give_up = |e: std::io::Error| match e.kind() {
+        ErrorKind::NotFound => Fault {
+            what: format!("file `{name}` does not exist"),
+            hint: "put the secret there, or mend the path".into(),
+        },
+        ErrorKind::PermissionDenied => denied(path),
+        _ => Fault {
+            what: format!("file `{name}` cannot be read: {e}"),
+            hint: "see that it is a plain file".into(),
+        },
+    };
+    let file = std::fs::File::open(path).map_err(give_up)?;
+    let mode = file.metadata().map_err(give_up)?.mode();
+    let mut bytes = Vec::new();
+    file.take(SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(give_up)?;
+    if bytes.len() as u64 > SECRET_BYTES {
+        return fault(format!("file `{name}` is larger than 64 KiB: it holds no secret"), "mend the path");
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((text, mode)),
+        Err(_) => fault(format!("file `{name}` is not UTF-8"), "store the secret again, as it was given"),
+    }
+}
+
+fn denied(path: &Path) -> Fault {
+    let me = user_name(rustix::process::geteuid().as_raw());
+    let owner = std::fs::metadata(path).ok().map(|m| (m.mode(), user_name(m.uid()), group_name(m.gid())));
+    denied_text(path, &me, owner.as_ref())
+}
+
+fn denied_text(path: &Path, me: &str, owner: Option<&(u32, String, String)>) -> Fault {
+    let name = path.display();
+    let Some((mode, user, group)) = owner else {
+        return Fault {
+            what: format!(
+                "file `{name}` cannot be read: permission denied on a folder above it, as user `{me}`"
+            ),
+            hint: format!("let `{me}` into the folder, or hand the file over by `LoadCredential=`"),
+        };
+    };
+    let may = if mode & 0o040 == 0 { String::new() } else { format!(" and group `{group}`") };
+    Fault {
+        what: format!(
+            "file `{name}` cannot be read: permission denied; it has mode {:04o}, and only user `{user}`{may} may read it, not `{me}`",
+            mode & 0o7777
+        ),
+        hint: format!("hand it over by `LoadCredential=` (systemd reads it as root), or `chown {me}` it"),
+    }
+}
+
+fn user_name(id: u32) -> String {
+    name_in("/etc/passwd", id)
+}
+
+fn group_name(id: u32) -> String {
+    name_in("/etc/group", id)
+}
+
+/// The name of `id` in a passwd-like table, else the number: a directory service is not asked for an error text.
+fn name_in(table: &str, id: u32) -> String {
+    let wanted = id.to_string();
+    let text = std::fs::read_to_string(table).unwrap_or_default();
+    let found = text.lines().find(|l| l.split(':').nth(2) == Some(&wanted)).and_then(|l| l.split(':').next());
+    found.map_or(wanted, str::to_owned)
+}
+
+/// Plain http is for these alone.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}
+
+/// The URL of an incoming webhook, well formed.
+#[derive(Debug)]
+pub(super) struct WebhookUrl {
+    /// Up to the query.
+    base: SecretString,
+    /// `key=…&token=…` and what else it holds, byte for byte.
+    query: SecretString,
+    /// `spaces/AAAA`.
+    pub(super) space: String,
+    /// For messages; no secret.
+    pub(super) host: String,
+    /// Key and token, as they stand there: taken out of whatever a server says.
+    pub(super) parts: Vec<SecretString>,
+    /// The server is on this machine.
+    pub(super) loopback: bool,
+}
+
+impl WebhookUrl {
+    /// Parses the secret; the fault names `place`, and no part of the secret but its host.
+    pub(super) fn parse(secret: &SecretString, place: &str) -> Result<WebhookUrl, Fault> {
+        let bad = |what: &str| fault(format!("the webhook URL in {place} {what}"), WEBHOOK_HINT);
+        let Ok(url) = Url::parse(secret.expose_secret()) else {
+            return fault(format!("{place} holds no URL"), WEBHOOK_HINT);
+        };
+        let loopback = is_loopback(&url);
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            "http" => return bad("begins with `http:`; plain http is accepted for loopback only"),
+            _ => return bad("does not begin with `https:`"),
+        }
+        let host = url.host_str().unwrap_or_default().to_owned();
+        if !loopback && host != CHAT_HOST {
+            return bad(&format!("points to `{host}` and not to `{CHAT_HOST}`"));
+        }
+        let space = match url.path().split('/').collect::<Vec<_>>()[..] {
+            ["", "v1", "spaces", space, "messages"] if is_id(space) => format!("spaces/{space}"),
+            _ => return bad("has no path of the form `/v1/spaces/SPACE/messages`"),
+        };
+        let raw = url.query().unwrap_or_default();
+        let mut parts = vec![];
+        for name in ["key", "token"] {
+            let value = raw.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
+            match value {
+                Some(v) if !v.is_empty() => parts.push(SecretString::from(v)),
+                _ => return bad(&format!("has no `{name}`")),
+            }
+        }
+        // ids and threads are this program's own business, whatever was pasted along
+        let ours = ["requestId=", "messageId=", "messageReplyOption=", "threadKey="];
+        let kept: Vec<&str> = raw.split('&').filter(|p| !ours.iter().any(|o| p.starts_with(o))).collect();
+        let query = SecretString::from(kept.join("&"));
+        let mut base = url;
+        base.set_query(None);
+        base.set_fragment(None);
+        Ok(WebhookUrl { base: SecretString::from(base.as_str()), query, space, host, parts, loopback })
+    }
+
+    /// Where `row` is posted.
+    pub(super) fn create(&self, row: &RowId) -> SecretString {
+        let (base, query) = (self.base.expose_secret(), self.query.expose_secret());
+        SecretString::from(format!("{base}?{query}&{}", ids(row)))
+    }
+}
+
+/// The query of a create request, but for credentials.
+pub(super) fn ids(row: &RowId) -> String {
+    let id = &row.0;
+    format!("requestId={id}&messageId=client-{id}&messageReplyOption=REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD")
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// A service-account key, complete and tried.
+#[derive(Debug)]
+pub(super) struct ServiceKey {
+    /// The whole file, as `google-cloud-auth` takes it.
+    pub(super) json: SecretString,
+    /// Whose key it is.
+    pub(super) client_email: String,
+    /// To which project it belongs.
+    pub(super) project_id: String,
+    /// The key's own id.
+    pub(super) key_id: String,
+    /// PEM, PKCS#8.
+    pub(super) private_key: SecretString,
+    /// Where an assertion is exchanged.
+    pub(super) token_uri: Url,
+}
+
+impl ServiceKey {
+    /// Parses the file and signs once with its key, so that a bad one is found now.
+    pub(super) fn parse(found: &Found) -> Result<ServiceKey, Fault> {
+        let place = &found.place;
+        let bad = |what: String| fault(format!("{place} {what}"), KEY_HINT);
+        let Ok(json) = serde_json::from_str::<Value>(found.secret.expose_secret()) else {
+            return bad("is not the JSON of a service-account key".into());
+        };
+        match json["type"].as_str() {
+            Some("service_account") => {}
+            Some(other) if other.len() < 40 => {
+                return bad(format!(
+                    "has `type` `{}`, expected `service_account`",
+                    super::escape::clean(other)
+                ));
+            }
+            _ => return bad("has no `type`, expected `service_account`".into()),
+        }
+        let field = |name: &str| match json[name].as_str() {
+            Some(v) if !v.is_empty() => Ok(v.to_owned()),
+            _ => fault(format!("{place} has no `{name}`"), KEY_HINT),
+        };
+        let key = ServiceKey {
+            json: found.secret.clone(),
+            client_email: field("client_email")?,
+            project_id: field("project_id")?,
+            key_id: field("private_key_id")?,
+            private_key: SecretString::from(field("private_key")?),
+            token_uri: match Url::parse(&field("token_uri")?) {
+                Ok(u) if u.scheme() == "https" || u.scheme() == "http" && is_loopback(&u) => u,
+                Ok(u) if u.scheme() == "http" => {
+                    return bad("has a `token_uri` of plain http, which is accepted for loopback only".into());
+                }
+                _ => return bad("has a `token_uri` that is no https URL".into()),
+            },
+        };
+        let pem = key.private_key.expose_secret().trim_start();
+        if pem.starts_with("-----BEGIN RSA PRIVATE KEY-----") {
+            return fault(
+                format!("{place} has a `private_key` in PKCS#1 form, expected PKCS#8 (`BEGIN PRIVATE KEY`)"),
+                "convert it by `openssl pkcs8 -topk8 -nocrypt`, or make a new JSON key",
+            );
+        }
+        if pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+            return bad("has an encrypted `private_key`, and there is nobody to type its passphrase".into());
+        }
+        if !pem.starts_with("-----BEGIN PRIVATE KEY-----") || key.sign(&serde_json::json!({})).is_none() {
+            return bad("has a `private_key` that is no RSA key in PKCS#8 form (`BEGIN PRIVATE KEY`)".into());
+        }
+        Ok(key)
+    }
+
+    /// A JWT of `claims`, RS256; nothing where the key cannot sign.
+    pub(super) fn sign(&self, claims: &Value) -> Option<SecretString> {
+        let key =
+            jsonwebtoken::EncodingKey::from_rsa_pem(self.private_key.expose_secret().as_bytes()).ok()?;
+        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
+        header.kid = Some(self.key_id.clone());
+        Some(SecretString::from(jsonwebtoken::encode(&header, claims, &key).ok()?))
+    }
+}
+
+#[cfg(test)]
+#[path = "credential_tests.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+//! One HTTP request and its answer, bounded in time and size, with nothing followed and nothing repeated.
+//!
+//! `reqwest::Error` prints the whole URL, and the URL of a webhook is a password: every error of it
+//! that leaves this file went through `without_url`, and what is said names the host alone.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+
+use super::escape::clean;
+use super::outcome::{Answer, Outcome};
+use super::split::cut;
+
+/// Far longer than any connection takes that will ever work.
+const CONNECT: Duration = Duration::from_secs(10);
+/// For a whole request; Chat answers within a second.
+const TOTAL: Duration = Duration::from_secs(30);
+/// A connection that has been idle longer is likely dropped by something in between.
+const IDLE: Duration = Duration::from_secs(60);
+/// A message comes back in at most twice the size of its body.
+const ANSWER_BYTES: usize = 256 * 1024;
+/// How often a space is tried that TLS keeps us from.
+const PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// An HTTP client that follows nothing; `loopback` allows plain http and goes by no proxy.
+pub(super) fn client(loopback: bool) -> Result<reqwest::Client, String> {
+    let builder = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .timeout(TOTAL)
+        .pool_idle_timeout(IDLE)
+        .referer(false)
+        .https_only(!loopback)
+        .user_agent(concat!("logherald/", env!("CARGO_PKG_VERSION")));
+    let builder = if loopback { builder.no_proxy() } else { builder };
+    builder.build().map_err(|e| deepest(&e.without_url()))
+}
+
+/// An answer with a bounded body.
+#[derive(Debug)]
+pub(super) struct Got {
+    status: u16,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    cut: bool,
+}
+
+impl Got {
+    /// As the table of answers takes it.
+    pub(super) fn answer(&self) -> Answer<'_> {
+        let header = |name: HeaderName| self.headers.get(name).and_then(|v| v.to_str().ok());
+        Answer {
+            status: self.status,
+            retry_after: header(RETRY_AFTER),
+            date: header(DATE),
+            body: &self.body,
+            cut: self.cut,
+        }
+    }
+}
+
+/// Sends `request` to `host`; a failure is an outcome already.
+pub(super) async fn send(request: reqwest::RequestBuilder, host: &str) -> Result<Got, Outcome> {
+    let mut response = request.send().await.map_err(|e| failed(e, host))?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let (mut body, mut cut) = (Vec::new(), false);
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                let room = ANSWER_BYTES - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if chunk.len() > room {
+                    cut = true;
+                    break;
+                }
+            }
+            Ok(None) => break,
+            Err(_) => {
+                cut = true;
+                break;
+            }
+        }
+    }
+    Ok(Got { status, headers, body, cut })
+}
+
+fn failed(error: reqwest::Error, host: &str) -> Outcome {
+    let error = error.without_url();
+    let chain = chain(&error);
+    let retry = |why: String| Outcome::Retry { why, after: None };
+    let pause = |why: String, hint: &str| Outcome::Pause { why, hint: hint.into(), again: PAUSE, chance: 1 };
+    let has = |words: &[&str]| words.iter().any(|w| chain.contains(w));
+    if error.is_connect() && has(&["certificate", "UnknownIssuer", "CertificateRequired"]) {
+        return pause(
+            format!("`{host}` cannot be trusted: {}", deepest(&error)),
+            "see that this host's clock is right, its CA bundle installed, and nothing intercepts TLS",
+        );
+    }
+    if has(&["proxy authorization", "proxy authentication"]) {
+        let why = format!("the proxy does not let us through to `{host}`: {}", deepest(&error));
+        return pause(why, "give `HTTPS_PROXY` the credentials that the proxy asks for");
+    }
+    match (error.is_timeout(), error.is_connect()) {
+        (true, true) => retry(format!("no connection to `{host}` within {} s", CONNECT.as_secs())),
+        (true, false) => retry(format!("no answer from `{host}` within {} s", TOTAL.as_secs())),
+        (false, true) if has(&["dns error", "lookup address"]) => {
+            retry(format!("`{host}` cannot be resolved"))
+        }
+        (false, true) => retry(format!("no connection to `{host}`: {}", deepest(&error))),
+        (false, false) => {
+            retry(format!("the connection to `{host}` broke before the answer: {}", deepest(&error)))
+        }
+    }
+}
+
+fn chain(error: &reqwest::Error) -> String {
+    let mut out = error.to_string();
+    let mut next = error.source();
+    while let Some(e) = next {
+        out.push_str(": ");
+        out.push_str(&e.to_string());
+        next = e.source();
+    }
+    out
+}
+
+/// The innermost cause, which is the one that says something.
+fn deepest(error: &reqwest::Error) -> String {
+    let mut last: &dyn std::error::Error = error;
+    while let Some(e) = last.source() {
+        last = e;
+    }
+    cut(&clean(&last.to_string()), 200).into_owned()
+}

@@ -1,0 +1,297 @@
+//! Bearer tokens for the REST API.
+//!
+//! `google-cloud-auth` makes them: from a key file a JWT that the key signs itself, without key what Application Default
+//! Credentials give. Whether the live service takes self-signed JWTs of every app is not documented, so
+//! [`TokenWay::Auto`] answers a 401 by exchanging an assertion at the key's `token_uri` (the one thing that crate
+//! does not do), and stays with the way that worked. Surprising: that crate refreshes its tokens in a task of its own, so it is
+//! first touched when a runtime is there, at the first token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use google_cloud_auth::credentials::service_account::{AccessSpecifier, Builder as KeyBuilder};
+use google_cloud_auth::credentials::{AccessTokenCredentials, Builder as AdcBuilder};
+use reqwest::header::CONTENT_TYPE;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::credential::{ServiceKey, is_loopback};
+use super::escape::clean;
+use super::http;
+use super::outcome::Outcome;
+use super::split::cut;
+use super::target::TokenWay;
+use crate::time::{Now, Tick};
+
+/// The one scope a Chat app needs to post.
+const SCOPE: &str = "https://www.googleapis.com/auth/chat.bot";
+/// A token is renewed this long before it ends, as Google's own clients do.
+const EARLY: Duration = Duration::from_secs(225);
+/// The longest life that an assertion may claim.
+const LIFE: Duration = Duration::from_secs(3600);
+/// An assertion is dated back by this, because a server refuses one from the future.
+const SKEW: Duration = Duration::from_secs(10);
+/// How long a token lives whose answer does not say.
+const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
+/// The first wait when the credentials are refused.
+const PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// Reads the clocks.
+pub type Watch = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// Where bearer tokens come from.
+pub(super) struct Tokens {
+    key: Option<ServiceKey>,
+    way: TokenWay,
+    now: Watch,
+    /// Held while a token is made: so there is one refresh at a time.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The exchange is what works.
+    exchange: bool,
+    made: Option<AccessTokenCredentials>,
+    bearer: Option<Bearer>,
+}
+
+struct Bearer {
+    token: SecretString,
+    renew: Tick,
+    ends: Tick,
+}
+
+impl Tokens {
+    /// Tokens from `key`, or from Application Default Credentials.
+    pub(super) fn new(key: Option<ServiceKey>, way: TokenWay, now: Watch) -> Tokens {
+        let exchange = key.is_some() && way == TokenWay::Exchange;
+        Tokens { key, way, now, state: Mutex::new(State { exchange, ..State::default() }) }
+    }
+
+    /// Whose tokens these are.
+    pub(super) fn key(&self) -> Option<&ServiceKey> {
+        self.key.as_ref()
+    }
+
+    /// A token that has not ended, from the cache where it can be.
+    pub(super) async fn bearer(&self) -> Result<SecretString, Outcome> {
+        let mut state = self.state.lock().await;
+        self.make(&mut state).await
+    }
+
+    /// A token unlike the one that was just answered by 401: by the other way where both are allowed.
+    pub(super) async fn other(&self) -> Result<SecretString, Outcome> {
+        let mut state = self.state.lock().await;
+        let before = state.exchange;
+        *state = State { exchange: self.may_flip() || before, ..State::default() };
+        let made = self.make(&mut state).await;
+        if made.is_err() {
+            state.exchange = before;
+        }
+        made
+    }
+
+    /// Neither token was taken: begin anew at the next try.
+    pub(super) async fn forget(&self) {
+        let exchange = self.way == TokenWay::Exchange && self.key.is_some();
+        *self.state.lock().await = State { exchange, ..State::default() };
+    }
+
+    fn may_flip(&self) -> bool {
+        self.way == TokenWay::Auto && self.key.is_some()
+    }
+
+    async fn make(&self, state: &mut State) -> Result<SecretString, Outcome> {
+        match &self.key {
+            Some(key) if state.exchange => self.exchanged(key, state).await,
+            _ => self.made(state).await,
+        }
+    }
+
+    async fn made(&self, state: &mut State) -> Result<SecretString, Outcome> {
+        let made = match &state.made {
+            Some(made) => made.clone(),
+            None => self.build().map_err(|e| self.refused(&e))?,
+        };
+        match made.access_token().await {
+            Ok(token) => {
+                state.made = Some(made);
+                Ok(SecretString::from(token.token))
+            }
+            Err(e) => {
+                state.made = None;
+                let why = format!("no token: {}", said(&e));
+                if e.is_transient() {
+                    Err(Outcome::Retry { why, after: None })
+                } else {
+                    Err(self.refused(&why))
+                }
+            }
+        }
+    }
+
+    fn build(&self) -> Result<AccessTokenCredentials, String> {
+        let Some(key) = &self.key else {
+            let built = AdcBuilder::default().with_scopes([SCOPE]).build_access_token_credentials();
+            return built.map_err(|e| format!("no Application Default Credentials: {}", said(&e)));
+        };
+        let json: Value =
+            serde_json::from_str(key.json.expose_secret()).map_err(|_| "the key is no JSON".to_owned())?;
+        let builder = KeyBuilder::new(json).with_access_specifier(AccessSpecifier::from_scopes([SCOPE]));
+        builder.build_access_token_credentials().map_err(|e| format!("the key cannot be used: {}", said(&e)))
+    }
+
+    async fn exchanged(&self, key: &ServiceKey, state: &mut State) -> Result<SecretString, Outcome> {
+        let now = (self.now)();
+        if let Some(b) = state.bearer.as_ref().filter(|b| now.tick < b.renew) {
+            return Ok(b.token.clone());
+        }
+        match self.exchange(key, now).await {
+            Ok(fresh) => {
+                let token = fresh.token.clone();
+                state.bearer = Some(fresh);
+                Ok(token)
+            }
+            // renewing fails: the old one is good until its end
+            Err(outcome) => match &state.bearer {
+                Some(b) if now.tick < b.ends => Ok(b.token.clone()),
+                _ => Err(outcome),
+            },
+        }
+    }
+
+    async fn exchange(&self, key: &ServiceKey, now: Now) -> Result<Bearer, Outcome> {
+        let host = key.token_uri.host_str().unwrap_or_default();
+        let issued = (now.wall - SKEW).0 / 1000;
+        let claims = json!({
+            "iss": key.client_email, "scope": SCOPE, "aud": key.token_uri.as_str(),
+            "iat": issued, "exp": issued + LIFE.as_secs() as i64,
+        });
+        let assertion = key.sign(&claims).ok_or_else(|| self.refused("the key cannot sign"))?;
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
+            .append_pair("assertion", assertion.expose_secret())
+            .finish();
+        let client = http::client(is_loopback(&key.token_uri)).map_err(|e| self.refused(&e))?;
+        let request = client
+            .post(key.token_uri.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+        let got = http::send(request, host).await?;
+        let answer = got.answer();
+        self.granted(answer.status, answer.body, now, host)
+    }
+
+    /// What the token endpoint said.
+    fn granted(&self, status: u16, body: &[u8], now: Now, host: &str) -> Result<Bearer, Outcome> {
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| cut(&clean(json[name].as_str().unwrap_or_default()), 200).into_owned();
+        let error = text("error");
+        let transient =
+            ["internal_failure", "server_error", "temporarily_unavailable"].contains(&error.as_str());
+        let why = || {
+            let said = [error.clone(), text("error_description")].into_iter().filter(|s| !s.is_empty());
+            let said: Vec<String> = said.collect();
+            format!("the token endpoint `{host}` answered {status} {}", said.join(": ")).trim_end().to_owned()
+        };
+        match status {
+            200 => {}
+            // the scope, the account or the key: somebody must mend it
+            400 | 401 if !transient => return Err(self.refused(&why())),
+            _ => return Err(Outcome::Retry { why: why(), after: None }),
+        }
+        let Some(token) = json["access_token"].as_str().filter(|t| !t.is_empty()) else {
+            let why = format!("the token endpoint `{host}` answered 200 without a token");
+            return Err(Outcome::Retry { why, after: None });
+        };
+        let life = match &json["expires_in"] {
+            Value::Number(n) => n.as_u64(),
+            Value::String(s) => s.parse().ok(),
+            _ => None,
+        };
+        let life = life.map_or(UNKNOWN_LIFE, Duration::from_secs).min(LIFE * 24);
+        let renew = now.tick + life.saturating_sub(EARLY).max(life / 2);
+        Ok(Bearer { token: SecretString::from(token), renew, ends: now.tick + life })
+    }
+
+    fn refused(&self, why: &str) -> Outcome {
+        let hint = match &self.key {
+            Some(key) => format!(
+                "see that this host's clock is right, and that the key of service account `{}` (project `{}`) is \
+                 neither deleted nor disabled",
+                key.client_email, key.project_id
+            ),
+            None => {
+                "set `service_account = { credential = … }`, or give the host Application Default Credentials"
+                    .into()
+            }
+        };
+        Outcome::Pause { why: why.to_owned(), hint, again: PAUSE, chance: 0 }
+    }
+}
+
+/// An error and its causes, clean and short.
+fn said(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut next = error.source();
+    while let Some(e) = next {
+        out.push_str(": ");
+        out.push_str(&e.to_string());
+        next = e.source();
+    }
+    cut(&clean(&out), 300).into_owned()
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokens").field("way", &self.way).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Wall;
+
+    fn granted(status: u16, body: &str) -> Result<(u64, u64), Outcome> {
+        let now = Now { wall: Wall(0), tick: Tick(1000) };
+        let tokens = Tokens::new(None, TokenWay::Auto, Arc::new(move || now));
+        let b = tokens.granted(status, body.as_bytes(), now, "h")?;
+        Ok((b.renew.0 - 1000, b.ends.0 - 1000))
+    }
+
+    #[test]
+    fn a_token_is_renewed_early_whatever_its_life() {
+        let life =
+            |text: &str| granted(200, &format!(r#"{{"access_token":"t","expires_in":{text}}}"#)).unwrap();
+        assert_eq!(life("3599"), (3_374_000, 3_599_000));
+        assert_eq!(life("\"3599\""), (3_374_000, 3_599_000));
+        assert_eq!(life("100"), (50_000, 100_000));
+        assert_eq!(life("0"), (0, 0));
+        assert_eq!(life("null"), (150_000, 300_000));
+    }
+
+    #[test]
+    fn what_the_token_endpoint_refuses_is_mended_or_tried_again() {
+        let outcome = |status, body| granted(status, body).unwrap_err();
+        let grant = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#;
+        match outcome(400, grant) {
+            Outcome::Pause { why, .. } => {
+                assert_eq!(why, "the token endpoint `h` answered 400 invalid_grant: Invalid JWT Signature.");
+            }
+            other => panic!("{other:?}"),
+        }
+        for (status, body) in [
+            (500, ""),
+            (429, ""),
+            (403, ""),
+            (400, r#"{"error":"server_error"}"#),
+            (200, "<html>"),
+            (200, "{}"),
+        ] {
+            assert!(matches!(outcome(status, body), Outcome::Retry { .. }), "{status} {body}");
+        }
+    }
+}

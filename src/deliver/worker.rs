@@ -1,0 +1,206 @@
+//! The task of one space: takes a row, works on it until its end, takes the next.
+//!
+//! One request is in flight at a time, and rows keep their order. The worker owns nothing that must survive: the row
+//! is in the outbox with its tries and its due time, which the reports tell the agent to write down. So
+//! stopping is to leave, and the row in hand goes out after the next start, under its old id.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::pace::Pace;
+use super::retry::{Course, Step};
+use crate::chat::{Client, Outcome};
+use crate::message::{MessageNo, OutboxRow, RowId};
+use crate::time::{Now, Tick};
+
+/// A message that could not be delivered for so long is not sent any more: who reads it now would take it
+/// for news.
+const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a request in flight may still take when the agent stops.
+const GRACE: Duration = Duration::from_secs(5);
+/// The clock is looked at again so often while waiting: tokio's clock stands still while the machine sleeps.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// What a worker sends by.
+pub trait Transport {
+    /// Sends `row` once and says what became of it.
+    fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send;
+}
+
+impl Transport for Client {
+    fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send {
+        Client::post(self, row)
+    }
+}
+
+impl<T: Transport + Send + Sync> Transport for Arc<T> {
+    fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send {
+        T::post(self, row)
+    }
+}
+
+/// Something happened to a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The space's name.
+    pub space: Arc<str>,
+    /// Which row.
+    pub row: RowId,
+    /// Which of the judge's messages it is.
+    pub message: MessageNo,
+    /// Not before this instant may the space be written to again; to be kept over a restart.
+    pub next_write: Tick,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened to a row. The last event of each is `Delivered`, `Refused` or `Expired`, unless the agent stops
+/// before; the others are to be written into the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The space has it.
+    Delivered,
+    /// The try came to nothing; the same goes out again.
+    Retrying {
+        /// Failed tries so far; a 429 is none.
+        tries: u32,
+        /// Not before then.
+        due: Tick,
+        /// What happened; holds no secret.
+        why: String,
+    },
+    /// Nothing gets through to the space until somebody mends something. Told at each try.
+    Paused {
+        /// Failed tries so far.
+        tries: u32,
+        /// The next try.
+        due: Tick,
+        /// What happened; holds no secret.
+        why: String,
+        /// What to mend.
+        hint: String,
+    },
+    /// The space answers again; the row's own next event follows.
+    Resumed,
+    /// The space will never take it.
+    Refused {
+        /// What happened; holds no secret.
+        why: String,
+        /// A plain form, as a new row with a new id, is worth a try.
+        resend_plain: bool,
+    },
+    /// It waited longer than 24 h.
+    Expired {
+        /// What the last try said.
+        why: String,
+    },
+}
+
+/// Works on `rows` until they end, `stop` is called, or nobody takes the `reports` any more.
+///
+/// `rng` gives 64 random bits a call, for jitter. When `stop` is called a request in flight has 5 s to finish;
+/// the row in hand is reported only if it did.
+pub async fn worker<T: Transport>(
+    transport: T,
+    now: impl Fn() -> Now,
+    mut rows: mpsc::Receiver<OutboxRow>,
+    reports: mpsc::Sender<Report>,
+    stop: CancellationToken,
+    mut pace: Pace,
+    mut rng: impl FnMut() -> u64,
+) {
+    let mut course = Course::default();
+    loop {
+        let row = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            row = rows.recv() => row,
+        };
+        let Some(mut row) = row else { return };
+        let report = |pace: &Pace, event: Event| {
+            let (space, message) = (row.space.clone(), row.message);
+            let report = Report { space, row: row.id.clone(), message, next_write: pace.next_write(), event };
+            let reports = &reports;
+            async move { reports.send(report).await.is_ok() }
+        };
+        let taken = now();
+        let expires = taken.tick + AGE_LIMIT.saturating_sub(taken.wall.since(row.born));
+        let (mut tries, mut due) = (row.tries, row.due);
+        let mut why = row.last_error.take().unwrap_or_else(|| "it was never tried".into());
+        loop {
+            let begin = due.max(course.hold).max(pace.next_write());
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = until(begin.min(expires), &now) => {}
+            }
+            let at = now().tick;
+            if at >= expires {
+                if !report(&pace, Event::Expired { why }).await {
+                    return;
+                }
+                break;
+            }
+            if let Err(later) = pace.admit(at) {
+                due = later;
+                continue;
+            }
+            let outcome = tokio::select! {
+                biased;
+                outcome = transport.post(&row) => outcome,
+                () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => return,
+            };
+            let at = now().tick;
+            match outcome {
+                Outcome::Slow { .. } => pace.slow_down(),
+                Outcome::Delivered { .. } => pace.speed_up(),
+                _ => {}
+            }
+            pace.answered(at);
+            let was_paused = course.is_paused();
+            let step = course.step(outcome, &mut tries, at, rng());
+            if was_paused && !course.is_paused() && !report(&pace, Event::Resumed).await {
+                return;
+            }
+            let (event, last) = match step {
+                Step::Delivered => (Event::Delivered, true),
+                Step::Refused { why, resend_plain } => (Event::Refused { why, resend_plain }, true),
+                Step::Again { due: next, why: what } => {
+                    due = next;
+                    why.clone_from(&what);
+                    (Event::Retrying { tries, due, why: what }, false)
+                }
+                Step::Paused { due: next, why: what, hint } => {
+                    due = next;
+                    why.clone_from(&what);
+                    (Event::Paused { tries, due, why: what, hint }, false)
+                }
+            };
+            if !report(&pace, event).await {
+                return;
+            }
+            if last {
+                break;
+            }
+        }
+    }
+}
+
+/// Waits until the agent's clock shows `due`.
+async fn until(due: Tick, now: &impl Fn() -> Now) {
+    loop {
+        let left = due.since(now().tick);
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(LOOK)).await;
+    }
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

@@ -1,0 +1,232 @@
+//! A worker under tokio's paused clock: hours pass in no time, to the millisecond.
+
+use super::*;
+use crate::alert::Severity;
+use crate::chat::Surface;
+use crate::message::Message;
+use crate::time::Wall;
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+/// Answers with what the script says, then delivers; notes when it was asked and for what.
+struct Script {
+    outcomes: Mutex<VecDeque<Outcome>>,
+    asked: Mutex<Vec<(u64, String, Arc<str>)>>,
+    begin: tokio::time::Instant,
+    takes: Duration,
+}
+
+impl Transport for Script {
+    async fn post(&self, row: &OutboxRow) -> Outcome {
+        let at = self.begin.elapsed().as_millis() as u64;
+        self.asked.lock().unwrap().push((at, row.id.0.to_string(), row.body.clone()));
+        tokio::time::sleep(self.takes).await;
+        self.outcomes.lock().unwrap().pop_front().unwrap_or(Outcome::Delivered { name: None, thread: None })
+    }
+}
+
+struct Bench {
+    script: Arc<Script>,
+    rows: mpsc::Sender<OutboxRow>,
+    reports: mpsc::Receiver<Report>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+/// A worker whose jitter is always at its longest below `bits`; must be called under a paused clock.
+fn bench(outcomes: impl Into<VecDeque<Outcome>>, takes_ms: u64) -> Bench {
+    let begin = tokio::time::Instant::now();
+    let script = Arc::new(Script {
+        outcomes: Mutex::new(outcomes.into()),
+        asked: Mutex::default(),
+        begin,
+        takes: Duration::from_millis(takes_ms),
+    });
+    let (rows, rows_in) = mpsc::channel(64);
+    let (reports_out, reports) = mpsc::channel(64);
+    let stop = CancellationToken::new();
+    let now = move || Now { wall: Wall(0), tick: Tick(0) }.plus(begin.elapsed());
+    let work = worker(script.clone(), now, rows_in, reports_out, stop.clone(), Pace::chat(Tick(0)), || 1000);
+    #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
+    let task = tokio::task::spawn(work);
+    Bench { script, rows, reports, stop, task }
+}
+
+fn row(n: u8) -> OutboxRow {
+    let draft = Message {
+        no: MessageNo(u64::from(n)),
+        space: "ops".into(),
+        thread: "t".into(),
+        host: "h".into(),
+        severity: Severity::Info,
+        alerts: vec![],
+        at: Wall(0),
+    };
+    OutboxRow {
+        id: RowId::from_random([n; 16]),
+        space: "ops".into(),
+        message: draft.no,
+        severity: Severity::Info,
+        body: crate::chat::render(&draft, Surface::Card).into(),
+        draft: Arc::new(draft),
+        plain: false,
+        born: Wall(0),
+        tries: 0,
+        due: Tick(0),
+        last_error: None,
+    }
+}
+
+fn retry() -> Outcome {
+    Outcome::Retry { why: "503".into(), after: None }
+}
+
+fn slow(seconds: u64) -> Outcome {
+    Outcome::Slow { why: "429".into(), after: Some(Duration::from_secs(seconds)) }
+}
+
+fn pause() -> Outcome {
+    Outcome::Pause { why: "403".into(), hint: "mend it".into(), again: Duration::from_secs(300), chance: 0 }
+}
+
+impl Bench {
+    async fn event(&mut self) -> (MessageNo, Event) {
+        let report = tokio::time::timeout(Duration::from_secs(200_000), self.reports.recv()).await;
+        let report = report.expect("an event in time").expect("the worker lives");
+        (report.message, report.event)
+    }
+
+    async fn end_of(&mut self, n: u64) -> Event {
+        loop {
+            let (no, event) = self.event().await;
+            if no.0 == n && matches!(event, Event::Delivered | Event::Refused { .. } | Event::Expired { .. })
+            {
+                return event;
+            }
+        }
+    }
+
+    fn asked_at(&self) -> Vec<u64> {
+        self.script.asked.lock().unwrap().iter().map(|(at, ..)| *at).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_keep_their_order_and_the_pace_counts_from_the_answer() {
+    let mut b = bench([], 300);
+    for n in 1..=3 {
+        b.rows.send(row(n)).await.unwrap();
+    }
+    for n in 1..=3 {
+        assert_eq!(b.event().await, (MessageNo(n), Event::Delivered));
+    }
+    assert_eq!(b.asked_at(), [0, 1500, 3000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_try_sends_the_same_body_under_the_same_id() {
+    let mut b = bench([retry(), slow(3), retry()], 10);
+    b.rows.send(row(1)).await.unwrap();
+    assert_eq!(b.end_of(1).await, Event::Delivered);
+    let asked = b.script.asked.lock().unwrap();
+    assert_eq!(asked.len(), 4);
+    assert!(asked.iter().all(|(_, id, body)| (id, body) == (&asked[0].1, &asked[0].2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_waits_as_told_slows_the_space_and_counts_as_no_try() {
+    let mut b = bench([slow(7)], 0);
+    b.rows.send(row(1)).await.unwrap();
+    b.rows.send(row(2)).await.unwrap();
+    assert_eq!(b.event().await.1, Event::Retrying { tries: 0, due: Tick(7000), why: "429".into() });
+    assert_eq!(b.end_of(2).await, Event::Delivered);
+    // after the 429 the period is 2.4 s, and each delivery takes 0.2 s off it
+    assert_eq!(b.asked_at(), [0, 7000, 9200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_space_keeps_its_rows_and_probes_with_the_first() {
+    let mut b = bench([pause(), pause()], 0);
+    b.rows.send(row(1)).await.unwrap();
+    b.rows.send(row(2)).await.unwrap();
+    let paused =
+        |tries, due| Event::Paused { tries, due: Tick(due), why: "403".into(), hint: "mend it".into() };
+    assert_eq!(b.event().await, (MessageNo(1), paused(1, 300_000)));
+    assert_eq!(b.event().await, (MessageNo(1), paused(2, 900_000)));
+    assert_eq!(b.event().await, (MessageNo(1), Event::Resumed));
+    assert_eq!(b.event().await, (MessageNo(1), Event::Delivered));
+    assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
+    assert_eq!(b.asked_at(), [0, 300_000, 900_000, 901_200]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poisoned_message_holds_up_nobody() {
+    let refused = Outcome::Refused { why: "400".into(), resend_plain: true };
+    let mut b = bench([refused], 0);
+    b.rows.send(row(1)).await.unwrap();
+    b.rows.send(row(2)).await.unwrap();
+    assert_eq!(b.event().await, (MessageNo(1), Event::Refused { why: "400".into(), resend_plain: true }));
+    assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_ends_by_age_and_not_by_tries() {
+    let mut b = bench(vec![retry(); 100_000], 0);
+    b.rows.send(row(1)).await.unwrap();
+    let mut tries = 0;
+    let end = loop {
+        match b.event().await.1 {
+            Event::Retrying { tries: t, .. } => tries = t,
+            end => break end,
+        }
+    };
+    assert_eq!(end, Event::Expired { why: "503".into() });
+    assert!(tries > 1000, "{tries}");
+    assert_eq!(b.script.begin.elapsed().as_secs(), 24 * 3600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restored_row_waits_for_its_time_and_an_old_one_is_not_sent() {
+    let mut b = bench([], 0);
+    b.rows.send(OutboxRow { due: Tick(60_000), tries: 4, ..row(1) }).await.unwrap();
+    assert_eq!(b.end_of(1).await, Event::Delivered);
+    assert_eq!(b.asked_at(), [60_000]);
+    let old = OutboxRow { born: Wall(-25 * 3_600_000), last_error: Some("503".into()), ..row(2) };
+    b.rows.send(old).await.unwrap();
+    assert_eq!(b.end_of(2).await, Event::Expired { why: "503".into() });
+    assert_eq!(b.asked_at().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_ends_a_wait_at_once() {
+    let mut b = bench([pause()], 0);
+    b.rows.send(row(1)).await.unwrap();
+    b.event().await;
+    b.stop.cancel();
+    b.task.await.unwrap();
+    assert_eq!(b.script.begin.elapsed(), Duration::ZERO);
+    assert!(b.reports.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_lets_a_request_finish_within_its_bound() {
+    let mut b = bench([], 3000);
+    b.rows.send(row(1)).await.unwrap();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    tokio::task::yield_now().await;
+    b.stop.cancel();
+    assert_eq!(b.event().await, (MessageNo(1), Event::Delivered));
+    b.task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_gives_up_a_request_that_takes_too_long() {
+    let mut b = bench([], 20_000);
+    b.rows.send(row(1)).await.unwrap();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    tokio::task::yield_now().await;
+    b.stop.cancel();
+    b.task.await.unwrap();
+    assert!(b.reports.recv().await.is_none());
+    assert_eq!(b.script.begin.elapsed().as_secs(), 5);
+}
