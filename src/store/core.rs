@@ -1,0 +1,468 @@
+//! The store itself, blocking: open, commit, answer, and move between disk and memory.
+//!
+//! Every write goes through [`Store::transact`], which is where a full disk is met: ballast, one more try, memory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior,
+};
+
+use super::apply::{self, Refusal};
+use super::disk::Directory;
+use super::image::{self, Image, META_INSTALL, META_VERSION, Misread};
+use super::{
+    Commit, Committed, DeadLetter, Opened, OutboxSummary, SetAside, SpaceCounts, StoreError, schema,
+};
+use crate::message::{MessageNo, OutboxRow, RowId};
+use crate::time::{Tick, Wall};
+
+/// The write-ahead log is folded into the file when it is longer than this, busy or not: a log is read at start.
+const WAL_BYTES: u64 = 16 << 20;
+
+/// Unused pages (of 4 KiB) that the file may keep for the next messages.
+const UNUSED_PAGES: i64 = 1024;
+
+/// How long commits stay in memory before the disk is looked at again.
+const BACK_TO_DISK: Duration = Duration::from_secs(10);
+
+/// What the disk must have free over the state's own size before the store moves back.
+const ROOM_TO_SPARE: u64 = 1 << 20;
+
+/// The state, open. One per state directory and machine.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+    home: Home,
+    /// `synchronous` is `FULL` at present.
+    full: bool,
+    /// Something was committed since the last checkpoint.
+    dirty: bool,
+    /// The last field, so that the lock outlives the connection.
+    dir: Directory,
+}
+
+/// Where the rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Home {
+    Disk,
+    /// The disk has no room, or refuses to write.
+    Memory {
+        /// Not before this is it tried again by a commit.
+        again: Tick,
+    },
+}
+
+/// Why the file in the directory cannot be used as it is.
+enum Unfit {
+    /// Its content; it is set aside.
+    Unreadable(String),
+    /// It is new, and the disk is full.
+    NoRoom,
+    /// Its surroundings, or its version.
+    Told(StoreError),
+}
+
+impl Store {
+    /// Opens the state in `dir`, making both where they are missing.
+    ///
+    /// A file of an older schema is migrated. One that cannot be read is set aside, and what can be read of it is
+    /// taken over. Errors: [`StoreError::Busy`], [`StoreError::Dir`], [`StoreError::Newer`], [`StoreError::Full`],
+    /// [`StoreError::Broken`].
+    pub fn open(dir: &Path) -> Result<(Store, Opened), StoreError> {
+        let dir = Directory::claim(dir)?;
+        let mut set_aside = None;
+        let mut home = Home::Disk;
+        let (db, image) = match load(&dir) {
+            Ok(found) => found,
+            Err(Unfit::Told(e)) => return Err(e),
+            Err(Unfit::NoRoom) => {
+                home = Home::Memory { again: Tick(0) };
+                let image = Image::default();
+                (in_memory(&image).map_err(|e| broken(&dir.state_file(), &e))?, image)
+            }
+            Err(Unfit::Unreadable(why)) => {
+                let path = dir.set_aside()?;
+                let image = salvage(&path);
+                set_aside = Some(SetAside {
+                    path,
+                    why,
+                    positions: image.positions.len(),
+                    state: image.state.len(),
+                    outbox: image.outbox.len(),
+                    dead: image.dead.len(),
+                });
+                (connect(&dir.state_file()).map_err(|e| broken(&dir.state_file(), &e))?, image)
+            }
+        };
+        let install = match image.install() {
+            Some(known) => known,
+            None => random(&dir)?,
+        };
+        let mut store = Store { db, home, full: true, dirty: true, dir };
+        store.transact(true, Tick(0), |tx| {
+            schema::migrate(tx)?;
+            if set_aside.is_some() {
+                image.write(tx)?;
+            }
+            apply::put_meta(tx, META_INSTALL, &install)?;
+            Ok(apply::put_meta(tx, META_VERSION, env!("CARGO_PKG_VERSION").as_bytes())?)
+        })?;
+        store.dir.lay_ballast();
+        let durable = store.home == Home::Disk;
+        let last = image.now();
+        let Image { positions, state, .. } = image;
+        Ok((store, Opened { last, install, positions, state, set_aside, durable }))
+    }
+
+    /// Writes one transaction: all of it or nothing.
+    ///
+    /// With rows to `add` it is on disk when this returns; otherwise the system may take some seconds to write it.
+    /// Without room it happens in memory, and [`Committed::durable`] is false. Errors: [`StoreError::Changed`],
+    /// [`StoreError::Broken`].
+    pub fn commit(&mut self, commit: &Commit) -> Result<Committed, StoreError> {
+        if let Home::Memory { again } = self.home
+            && commit.now.tick >= again
+        {
+            self.move_to_disk(commit.now.tick);
+        }
+        let lost = self.transact(!commit.add.is_empty(), commit.now.tick, |tx| apply::apply(tx, commit))?;
+        if self.home == Home::Disk && self.dir.wal_bytes() > WAL_BYTES {
+            self.checkpoint();
+        }
+        Ok(Committed { lost, durable: self.home == Home::Disk })
+    }
+
+    /// The row that `space` sends next: a critical one first, then the oldest. It may not be due yet.
+    pub fn next(&self, space: &str) -> Result<Option<OutboxRow>, StoreError> {
+        let sql = "SELECT * FROM outbox WHERE space = ?1 ORDER BY (severity = 3) DESC, seq LIMIT 1";
+        self.ask(|db| {
+            let row = db.prepare_cached(sql)?.query_row([space], |row| Ok(image::outbox(row))).optional()?;
+            row.transpose()
+        })
+    }
+
+    /// All that waits, oldest first.
+    pub fn outbox(&self) -> Result<Vec<OutboxSummary>, StoreError> {
+        let sql =
+            "SELECT id, space, message, severity, plain, born, tries, due, last_error, octet_length(body)
+            AS bytes FROM outbox ORDER BY seq";
+        self.ask(|db| all(db, sql, summary))
+    }
+
+    /// All dead letters, oldest first. `last_error` is the reason.
+    pub fn dead_letters(&self) -> Result<Vec<OutboxSummary>, StoreError> {
+        let sql = "SELECT id, space, message, severity, plain, born, tries, due, why AS last_error, octet_length(body)
+            AS bytes FROM dead ORDER BY seq";
+        self.ask(|db| all(db, sql, summary))
+    }
+
+    /// One dead letter, as it was sent.
+    pub fn dead_letter(&self, id: &RowId) -> Result<Option<DeadLetter>, StoreError> {
+        self.ask(|db| {
+            let mut statement = db.prepare_cached("SELECT * FROM dead WHERE id = ?1")?;
+            statement.query_row([&*id.0], |row| Ok(image::dead(row))).optional()?.transpose()
+        })
+    }
+
+    /// What waits and what is dead, per space that has either, by name.
+    pub fn counts(&self) -> Result<Vec<SpaceCounts>, StoreError> {
+        let sql = "SELECT space, sum(waiting) AS waiting, sum(bytes) AS bytes, min(born) AS oldest, sum(dead) AS dead
+            FROM (SELECT space, 1 AS waiting, octet_length(body) + octet_length(draft) AS bytes, born, 0 AS dead
+                FROM outbox UNION ALL SELECT space, 0, 0, NULL, 1 FROM dead) GROUP BY space ORDER BY space";
+        self.ask(|db| all(db, sql, counted))
+    }
+
+    /// What there is to do when nothing is asked for: fold the log into the file, give unused room back, lay the
+    /// ballast, or look whether the disk has room again. `true`: come back soon, the store lives in memory.
+    pub fn idle(&mut self) -> bool {
+        if let Home::Memory { again } = self.home {
+            self.move_to_disk(again);
+            return self.home != Home::Disk;
+        }
+        if self.dirty {
+            // a shrink that fails leaves a file that is too long and right
+            _ = self.shrink();
+            self.checkpoint();
+            self.dir.lay_ballast();
+        }
+        false
+    }
+
+    /// Puts everything on disk and lets go of the directory. Without room, what is only in memory is lost.
+    pub fn close(mut self) {
+        self.idle();
+    }
+
+    /// Runs `work` in a transaction, whatever the disk is like.
+    fn transact<T>(
+        &mut self,
+        full: bool,
+        now: Tick,
+        work: impl Fn(&Transaction<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, StoreError> {
+        let mut outcome = self.attempt(full, &work);
+        if self.home == Home::Disk && no_room(&outcome) {
+            self.dir.give_up_ballast();
+            // a log that could be folded in is written from its beginning again, and needs no more room
+            self.checkpoint();
+            outcome = self.attempt(full, &work);
+            if no_room(&outcome) {
+                self.move_to_memory(now)?;
+                outcome = self.attempt(full, &work);
+            }
+        }
+        self.dirty = true;
+        outcome.map_err(|refusal| match refusal {
+            Refusal::Changed(id) => StoreError::Changed { id },
+            Refusal::Sql(e) => broken(&self.dir.state_file(), &e),
+        })
+    }
+
+    fn attempt<T>(
+        &mut self,
+        full: bool,
+        work: &impl Fn(&Transaction<'_>) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        if self.full != full {
+            self.db.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+            self.full = full;
+        }
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = work(&tx)?;
+        tx.commit()?;
+        Ok(done)
+    }
+
+    /// Carries all rows into memory and lets go of the file, which stays as it is.
+    fn move_to_memory(&mut self, now: Tick) -> Result<(), StoreError> {
+        let path = self.dir.state_file();
+        let (image, fault) = match schema::version(&self.db) {
+            Ok(0) => (Image::default(), None),
+            _ => Image::read(&self.db),
+        };
+        if let Some(why) = fault {
+            return Err(StoreError::Broken { path, why });
+        }
+        self.db = in_memory(&image).map_err(|e| broken(&path, &e))?;
+        self.full = true;
+        self.home = Home::Memory { again: now + BACK_TO_DISK };
+        Ok(())
+    }
+
+    /// Moves back to the disk where it has room; stays in memory otherwise.
+    fn move_to_disk(&mut self, now: Tick) {
+        self.home = Home::Memory { again: now + BACK_TO_DISK };
+        let (image, fault) = Image::read(&self.db);
+        if fault.is_some() || self.dir.free_bytes() < 2 * image.bytes() + ROOM_TO_SPARE {
+            return;
+        }
+        let written = connect(&self.dir.state_file()).and_then(|mut db| {
+            let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            schema::migrate(&tx)?;
+            image.write(&tx)?;
+            tx.commit()?;
+            Ok(db)
+        });
+        if let Ok(db) = written {
+            self.db = db;
+            self.full = true;
+            self.dirty = true;
+            self.home = Home::Disk;
+        }
+    }
+
+    /// Folds the log into the file and empties it. A failure loses nothing: the log is as good as the file.
+    fn checkpoint(&mut self) {
+        self.dirty = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").is_err();
+    }
+
+    /// Gives the pages back that a long outbox has left unused.
+    fn shrink(&self) -> rusqlite::Result<()> {
+        let unused: i64 = self.db.pragma_query_value(None, "freelist_count", |r| r.get(0))?;
+        if unused > UNUSED_PAGES {
+            // one page a step
+            let mut vacuum = self.db.prepare("PRAGMA incremental_vacuum")?;
+            let mut pages = vacuum.query([])?;
+            while pages.next()?.is_some() {}
+        }
+        Ok(())
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T, Misread>) -> Result<T, StoreError> {
+        question(&self.db).map_err(|e| StoreError::Broken { path: self.dir.state_file(), why: e.to_string() })
+    }
+}
+
+/// Opens the file of `dir`, brings it to the present schema, and reads all of it. A new file stays empty.
+fn load(dir: &Directory) -> Result<(Connection, Image), Unfit> {
+    let path = dir.state_file();
+    let sql = |e: rusqlite::Error| match e.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Unfit::Told(StoreError::Busy { dir: dir.path().to_owned() })
+        }
+        _ if is_no_room(&e) || e.sqlite_error_code() == Some(ErrorCode::PermissionDenied) => {
+            Unfit::Told(broken(&path, &e))
+        }
+        _ => Unfit::Unreadable(message(&e)),
+    };
+    let mut db = match connect(&path) {
+        Err(e) if is_no_room(&e) && dir.is_new() => {
+            // a new file must be written to before it can be anything
+            dir.give_up_ballast();
+            match connect(&path) {
+                Err(e) if is_no_room(&e) => return Err(Unfit::NoRoom),
+                other => other,
+            }
+        }
+        other => other,
+    }
+    .map_err(sql)?;
+    let sound: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(sql)?;
+    if sound != "ok" {
+        return Err(Unfit::Unreadable(sound.replace('\n', " ").trim().to_owned()));
+    }
+    let schema = schema::version(&db).map_err(sql)?;
+    if schema > schema::KNOWN {
+        return Err(Unfit::Told(newer(&db, path, schema)));
+    }
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0)).map_err(sql)?;
+    if schema < 0 || (schema == 0 && tables > 0) {
+        return Err(Unfit::Unreadable("it is a database of another program".into()));
+    }
+    if schema == 0 {
+        return Ok((db, Image::default()));
+    }
+    let mut migrate = || {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        schema::migrate(&tx)?;
+        tx.commit()
+    };
+    match migrate() {
+        Err(e) if is_no_room(&e) && dir.give_up_ballast() => migrate(),
+        other => other,
+    }
+    .map_err(|e| match e.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Unfit::Told(StoreError::Full { dir: dir.path().to_owned() }),
+        _ => sql(e),
+    })?;
+    match Image::read(&db) {
+        (image, None) => Ok((db, image)),
+        (_, Some(fault)) => Err(Unfit::Unreadable(fault)),
+    }
+}
+
+/// Opens `path` as the only user of it. Exclusive *before* the log: then SQLite needs no shared-memory file, which
+/// it could not make on a full disk.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    db.busy_timeout(Duration::ZERO)?;
+    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    if db.pragma_query_value(None, "page_count", |r| r.get::<_, i64>(0))? == 0 {
+        // asked of a file that has it already, this would write to it
+        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(db)
+}
+
+fn in_memory(image: &Image) -> rusqlite::Result<Connection> {
+    let mut db = Connection::open_in_memory()?;
+    let tx = db.transaction()?;
+    schema::migrate(&tx)?;
+    image.write(&tx)?;
+    tx.commit()?;
+    Ok(db)
+}
+
+/// What can be read of a damaged file, which is left exactly as it is.
+fn salvage(path: &Path) -> Image {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let Ok(db) = Connection::open_with_flags(path, flags) else { return Image::default() };
+    let guarded = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok();
+    if !guarded || db.pragma_update(None, "locking_mode", "EXCLUSIVE").is_err() {
+        return Image::default();
+    }
+    let (mut image, _) = Image::read(&db);
+    image.each_once();
+    image
+}
+
+fn newer(db: &Connection, path: PathBuf, schema: i64) -> StoreError {
+    let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE name = ?1";
+    let version = db.query_row(sql, [META_VERSION], |r| r.get(0)).unwrap_or_else(|_| "?".to_owned());
+    StoreError::Newer { path, version, schema, known: schema::KNOWN }
+}
+
+fn random(dir: &Directory) -> Result<[u8; 16], StoreError> {
+    let mut bytes = [0; 16];
+    let fault = |e: getrandom::Error| StoreError::Dir { dir: dir.path().to_owned(), why: e.to_string() };
+    getrandom::fill(&mut bytes).map_err(fault)?;
+    Ok(bytes)
+}
+
+fn all<T>(db: &Connection, sql: &str, parse: fn(&Row<'_>) -> Result<T, Misread>) -> Result<Vec<T>, Misread> {
+    let mut statement = db.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(parse(row)?);
+    }
+    Ok(found)
+}
+
+fn summary(row: &Row<'_>) -> Result<OutboxSummary, Misread> {
+    Ok(OutboxSummary {
+        id: RowId(row.get::<_, String>("id")?.into()),
+        space: row.get::<_, String>("space")?.into(),
+        message: MessageNo(row.get::<_, i64>("message")? as u64),
+        severity: image::severity(row.get("severity")?)?,
+        plain: row.get("plain")?,
+        born: Wall(row.get("born")?),
+        tries: row.get("tries")?,
+        due: Tick(row.get::<_, i64>("due")? as u64),
+        last_error: row.get("last_error")?,
+        bytes: row.get::<_, i64>("bytes")? as u64,
+    })
+}
+
+fn counted(row: &Row<'_>) -> Result<SpaceCounts, Misread> {
+    Ok(SpaceCounts {
+        space: Arc::from(row.get::<_, String>("space")?),
+        waiting: row.get::<_, i64>("waiting")? as u64,
+        bytes: row.get::<_, i64>("bytes")? as u64,
+        oldest: row.get::<_, Option<i64>>("oldest")?.map(Wall),
+        dead: row.get::<_, i64>("dead")? as u64,
+    })
+}
+
+fn no_room<T>(outcome: &Result<T, Refusal>) -> bool {
+    matches!(outcome, Err(Refusal::Sql(e)) if is_no_room(e))
+}
+
+/// The disk is full, or has become read-only, or fails to write: nothing is wrong with the rows.
+fn is_no_room(e: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+    matches!(e.sqlite_error_code(), Some(DiskFull | SystemIoFailure | ReadOnly | CannotOpen))
+}
+
+fn broken(path: &Path, e: &rusqlite::Error) -> StoreError {
+    StoreError::Broken { path: path.to_owned(), why: message(e) }
+}
+
+/// SQLite's own words, without the statement that met them.
+fn message(e: &rusqlite::Error) -> String {
+    match e {
+        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,137 @@
+//! The state directory: who owns it, the ballast in it, and putting an unreadable file aside.
+//!
+//! The ballast is a file of random bytes (a compressing filesystem would make nothing of zeros) that exists only to
+//! be deleted: when the disk is full, its room carries the store over the next hours.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::StoreError;
+
+/// Room for some hours of an outbox: a thousand messages of a few KiB.
+pub(super) const BALLAST_BYTES: u64 = 4 << 20;
+
+/// The ballast is laid again only when the disk has this much free, so that it is not the ballast that fills it.
+const ROOM_FOR_BALLAST: u64 = 4 * BALLAST_BYTES;
+
+/// Unreadable state files that are kept; the newest takes the last place when all are taken.
+const KEPT_ASIDE: u32 = 5;
+
+/// A state directory that this process alone uses.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Held for as long as the directory is used; the kernel lets go of it even after `kill -9`.
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory where it is missing, readable for its owner alone, and takes its lock.
+    pub(super) fn claim(path: &Path) -> Result<Directory, StoreError> {
+        let fault = |e: &io::Error| StoreError::Dir { dir: path.to_owned(), why: e.kind().to_string() };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fault(&e))?;
+        let lock = private().open(path.join("lock")).map_err(|e| fault(&e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { dir: path.to_owned() }),
+            Err(TryLockError::Error(e)) => return Err(fault(&e)),
+        }
+        let directory = Directory { path: path.to_owned(), _lock: lock };
+        // SQLite gives its write-ahead log the mode of the file itself
+        private().open(directory.state_file()).map_err(|e| fault(&e))?;
+        Ok(directory)
+    }
+
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database.
+    pub(super) fn state_file(&self) -> PathBuf {
+        self.path.join("state.db")
+    }
+
+    /// Nothing has ever been written to the database.
+    pub(super) fn is_new(&self) -> bool {
+        fs::metadata(self.state_file()).is_ok_and(|m| m.len() == 0)
+    }
+
+    /// Bytes in SQLite's write-ahead log.
+    pub(super) fn wal_bytes(&self) -> u64 {
+        fs::metadata(self.path.join("state.db-wal")).map_or(0, |m| m.len())
+    }
+
+    /// Bytes that may still be written on this disk; 0 where that cannot be told.
+    pub(super) fn free_bytes(&self) -> u64 {
+        rustix::fs::statvfs(&self.path).map_or(0, |s| s.f_bavail.saturating_mul(s.f_frsize))
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    /// Lays the ballast where it is missing and there is ample room. Fails silently: it is a comfort, not a need.
+    pub(super) fn lay_ballast(&self) {
+        let path = self.ballast();
+        if fs::metadata(&path).is_ok_and(|m| m.len() == BALLAST_BYTES) || self.free_bytes() < ROOM_FOR_BALLAST
+        {
+            return;
+        }
+        if write_ballast(&path).is_err() {
+            _ = fs::remove_file(&path);
+        }
+    }
+
+    /// Gives the ballast's room to the store; `false` when it was given already.
+    pub(super) fn give_up_ballast(&self) -> bool {
+        fs::remove_file(self.ballast()).is_ok()
+    }
+
+    /// Renames the state file and its log, and makes an empty one in its place. Returns where it lies now.
+    pub(super) fn set_aside(&self) -> Result<PathBuf, StoreError> {
+        let free = |n: &u32| !self.aside(*n).exists();
+        let path = self.aside((1..KEPT_ASIDE).find(free).unwrap_or(KEPT_ASIDE));
+        let fault = |e: &io::Error| StoreError::Dir { dir: self.path.clone(), why: e.kind().to_string() };
+        fs::rename(self.state_file(), &path).map_err(|e| fault(&e))?;
+        // the log that is missing belongs to a file that was closed well; one left behind would be taken for the
+        // new file's
+        let (wal, wal_aside) = (self.path.join("state.db-wal"), suffixed(&path, "-wal"));
+        match fs::rename(wal, &wal_aside) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => _ = fs::remove_file(wal_aside),
+            Err(e) => return Err(fault(&e)),
+        }
+        private().open(self.state_file()).map_err(|e| fault(&e))?;
+        Ok(path)
+    }
+
+    fn aside(&self, n: u32) -> PathBuf {
+        self.path.join(format!("state.db.unreadable-{n}"))
+    }
+}
+
+/// Options that make a file for its owner alone, where it is missing.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn write_ballast(path: &Path) -> io::Result<()> {
+    let mut chunk = vec![0; 64 << 10];
+    let mut file = private().truncate(true).open(path)?;
+    for _ in 0..BALLAST_BYTES / chunk.len() as u64 {
+        getrandom::fill(&mut chunk).map_err(io::Error::other)?;
+        file.write_all(&chunk)?;
+    }
+    Ok(())
+}
