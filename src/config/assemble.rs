@@ -151,7 +151,7 @@ fn read_rules<'t>(tops: &'t [Table<'t>], around: &Around<'t>) -> Vec<Draft<'t>> 
             all.extend(draft(table, end, around));
         }
     }
-    if count == 0 {
+    if tops.iter().all(|top| top.get("rule").is_none()) {
         let hint = "add one: [[rule]], a `name`, a `match`, and what it reads";
         tops[0].scope.warn(0..0, "there is no rule, so nothing will ever be told", hint);
     }
@@ -210,7 +210,11 @@ fn choose(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
     for (draft, plain) in chosen.iter().zip(&plain) {
         if draft.overrides && plain.is_none() {
             let message = format!("`override` of a rule `{}` that is not there", draft.name.value);
-            draft.scope.warn(draft.name.span.clone(), message, "is the name right? otherwise remove `override`");
+            draft.scope.warn(
+                draft.name.span.clone(),
+                message,
+                "is the name right? otherwise remove `override`",
+            );
         }
     }
     chosen

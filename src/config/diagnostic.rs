@@ -184,11 +184,11 @@ fn stars(text: &str) -> String {
 }
 
 /// The text with the secrets of URLs and private keys overwritten, byte for byte.
-fn mask(text: &str) -> String {
+pub(super) fn mask(text: &str) -> String {
     let mut hidden: Vec<Range<usize>> = Vec::new();
     for (at, _) in text.match_indices("://") {
         let from = at + 3;
-        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}' | ']' | '<' | '>');
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | ',' | '}' | ']' | '<' | '>');
         let to = text[from..].find(ends).map_or(text.len(), |i| from + i);
         let url = &text[from..to];
         if let Some(user) = url.split(['/', '?']).next().and_then(|host| host.rfind('@')) {

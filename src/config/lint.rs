@@ -64,7 +64,8 @@ pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
     let pattern = match Pattern::new(text.value) {
         Ok(pattern) => pattern,
         Err(fault) => {
-            let (span, message) = (text.inner(&fault.span), format!("`{key}` is not a pattern: {}", fault.what));
+            let (span, message) =
+                (text.inner(&fault.span), format!("`{key}` is not a pattern: {}", fault.what));
             match fault.hint {
                 Some(hint) => scope.error_hint(span, message, hint),
                 None => scope.error(span, message),
@@ -74,7 +75,8 @@ pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
     };
     if pattern.accepts_everything() {
         if key == "exclude" {
-            let message = "`exclude` accepts every line (it matches the empty string), so the rule never hits";
+            let message =
+                "`exclude` accepts every line (it matches the empty string), so the rule never hits";
             scope.error_hint(text.span.clone(), message, "write what must not be told, or leave it out");
         } else {
             let message = format!("`{key}` accepts every line (it matches the empty string)");
@@ -149,7 +151,8 @@ fn tokens(pattern: &str) -> Vec<Token<'_>> {
                 let next = rest[1..].chars().next();
                 step = 1 + next.map_or(0, char::len_utf8);
                 if next.is_some_and(|c| matches!(c, '1'..='9' | 'k')) {
-                    let len = if next == Some('k') { rest.find(['>', '}']).map_or(step, |i| i + 1) } else { step };
+                    let len =
+                        if next == Some('k') { rest.find(['>', '}']).map_or(step, |i| i + 1) } else { step };
                     out.push(Token::BackReference(at..at + len));
                 }
             }

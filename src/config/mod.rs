@@ -91,8 +91,10 @@ impl Loaded {
             1 => Some(format!("1 {what}")),
             n => Some(format!("{n} {what}s")),
         };
-        let parts: Vec<String> =
-            [count(self.errors(), "error"), count(self.warnings(), "warning")].into_iter().flatten().collect();
+        let parts: Vec<String> = [count(self.errors(), "error"), count(self.warnings(), "warning")]
+            .into_iter()
+            .flatten()
+            .collect();
         if parts.is_empty() { "no fault".to_owned() } else { parts.join(", ") }
     }
 
@@ -151,9 +153,10 @@ struct Texts {
 impl Texts {
     fn add(&mut self, path: &Path, bytes: &[u8]) {
         let (text, fault) = match std::str::from_utf8(bytes) {
-            _ if bytes.len() as u64 > FILE_BYTES => {
-                (String::new(), Some((0, "the file is longer than 1 MiB", "split it, and `include` the parts")))
-            }
+            _ if bytes.len() as u64 > FILE_BYTES => (
+                String::new(),
+                Some((0, "the file is longer than 1 MiB", "split it, and `include` the parts")),
+            ),
             Ok(text) => (text.to_owned(), None),
             Err(fault) => {
                 let what = "a byte here is not UTF-8, which TOML is written in";
@@ -173,7 +176,8 @@ impl Texts {
 fn load_texts(mut texts: Texts, env: &Env, files: &impl Files) -> Loaded {
     let (main_path, main_text) = texts.all[0].clone();
     let parsed = DeTable::parse_recoverable(&main_text).0;
-    let mut watch_dirs: BTreeSet<PathBuf> = BTreeSet::from([files::literal_dir(&main_path.to_string_lossy())]);
+    let mut watch_dirs: BTreeSet<PathBuf> =
+        BTreeSet::from([files::literal_dir(&main_path.to_string_lossy())]);
     include(parsed.get_ref(), &mut texts, files, &mut watch_dirs);
     let Texts { mut sources, all, report, unreadable } = texts;
     let trees: Vec<Tree<'_>> = all.iter().map(|(_, text)| Tree::parse(text)).collect();
@@ -201,7 +205,8 @@ fn include(top: &DeTable<'_>, texts: &mut Texts, files: &impl Files, watch_dirs:
     let mut found: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     {
         let scope = Scope::new(&texts.report, FileNo(0), &main_text, &[]);
-        let patterns = Table::new(scope, 0..0, top).get("include").and_then(|v| v.texts()).unwrap_or_default();
+        let patterns =
+            Table::new(scope, 0..0, top).get("include").and_then(|v| v.texts()).unwrap_or_default();
         for text in patterns {
             let pattern = main_path.parent().unwrap_or(&dir).join(text.value);
             let pattern = pattern.to_string_lossy().into_owned();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::lint;
 use super::settings::Gives;
-use super::space::{MOST_PER_HOUR, SEVERITIES, Spaces, is_web};
 use super::source::{Named, Reads, reads};
+use super::space::{MOST_PER_HOUR, SEVERITIES, Spaces, is_web};
 use super::walk::{Scope, Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::alert::Severity;
 use crate::rules::{By, Pattern};
@@ -18,12 +18,35 @@ use crate::template::{BUILT_IN, Template};
 
 /// Keys of a rule that `defaults` may give too.
 const SHARED: [&str; 15] = [
-    "files", "source", "journal", "exclude", "by", "threshold", "within", "severity", "space", "message", "runbook",
-    "remind", "quiet", "max_per_hour", "enabled",
+    "files",
+    "source",
+    "journal",
+    "exclude",
+    "by",
+    "threshold",
+    "within",
+    "severity",
+    "space",
+    "message",
+    "runbook",
+    "remind",
+    "quiet",
+    "max_per_hour",
+    "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
 const LATER: [&str; 12] = [
-    "where", "distinct", "hold", "resolve", "expect", "new", "say_end", "inhibited_by", "context", "top", "mask",
+    "where",
+    "distinct",
+    "hold",
+    "resolve",
+    "expect",
+    "new",
+    "say_end",
+    "inhibited_by",
+    "context",
+    "top",
+    "mask",
     "update",
 ];
 
@@ -131,7 +154,10 @@ fn keys<'t>(table: &Table<'t>) -> Keys<'t> {
     let time = |key, bounds| table.get(key).and_then(|v| v.duration(&bounds).map(|d| spanned(v, d)));
     Keys {
         reads: reads(table),
-        exclude: table.get("exclude").and_then(|v| v.texts()).map(|t| t.iter().filter_map(lint::pattern).collect()),
+        exclude: table
+            .get("exclude")
+            .and_then(|v| v.texts())
+            .map(|t| t.iter().filter_map(lint::pattern).collect()),
         by: table.get("by").and_then(|v| by(&v)),
         threshold: table.get("threshold").and_then(|v| Some((threshold(&v)?, v.span))),
         within: time("within", MOMENT..=WEEK),
@@ -199,9 +225,13 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         let message = message.map_or_else(|| Some(Template::line()), |t| template(t, &captures, &scope));
         parsed = by.zip(message).map(|(by, message)| (pattern.clone(), by, message));
     }
-    let tests = table.get("tests").map(|v| tests(&v, pattern.is_some().then_some(&captures))).unwrap_or_default();
+    let tests =
+        table.get("tests").map(|v| tests(&v, pattern.is_some().then_some(&captures))).unwrap_or_default();
     let Some(name) = name else {
-        missing("a rule without a `name`", "name it, such as name = \"disk-full\": messages and state go by it");
+        missing(
+            "a rule without a `name`",
+            "name it, such as name = \"disk-full\": messages and state go by it",
+        );
         return None;
     };
     let name = name.in_scope(&scope).text().filter(check_name)?;
@@ -335,7 +365,9 @@ fn template(text: &Text<'_>, captures: &[String], scope: &Scope<'_>) -> Option<T
             let names: Vec<&str> =
                 captures.iter().map(String::as_str).chain(BUILT_IN).chain(["line"]).collect();
             let hint = match &fault.unknown {
-                Some(name) => did_you_mean(name, &names).unwrap_or_else(|| format!("known names: {}", list(&names))),
+                Some(name) => {
+                    did_you_mean(name, &names).unwrap_or_else(|| format!("known names: {}", list(&names)))
+                }
                 None => "a brace that is meant as one is doubled: `{{` and `}}`".to_owned(),
             };
             in_own_file(scope, text).error_hint(text.inner(&fault.span), fault.what, hint);
@@ -398,7 +430,11 @@ fn expectation(value: &Value<'_>, captures: Option<&Vec<String>>) -> Option<Give
                     [] => "`match` captures nothing; `gives = {}` expects a hit".to_owned(),
                     names => format!("`match` captures: {}", list(names)),
                 });
-                value.scope.error_hint(span, format!("`gives` names `{name}`, which `match` does not capture"), hint);
+                value.scope.error_hint(
+                    span,
+                    format!("`gives` names `{name}`, which `match` does not capture"),
+                    hint,
+                );
             }
             wanted.push((name.to_owned(), member.text()?.value.to_owned()));
         }

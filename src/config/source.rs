@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use super::Env;
 use super::files::{Files, glob};
 use super::walk::{Table, Text, Value, check_name, shown};
-use super::Env;
 use crate::line::SourceNo;
 use crate::rules::SourceClock;
 use crate::tail::{From, Input, SourceSpec};
@@ -65,7 +65,11 @@ pub(super) fn reads<'t>(table: &Table<'t>) -> Option<Reads<'t>> {
 fn globs(value: &Value<'_>, absolute: bool) -> Option<Vec<String>> {
     let texts = value.texts()?;
     if texts.is_empty() && absolute && !value.scope.broken() {
-        value.scope.error_hint(value.span.clone(), format!("`{}` is empty", value.key), "name a file, or remove it");
+        value.scope.error_hint(
+            value.span.clone(),
+            format!("`{}` is empty", value.key),
+            "name a file, or remove it",
+        );
     }
     let mut good = Vec::new();
     for text in texts {
@@ -118,12 +122,17 @@ pub(super) fn named<'t>(table: &Table<'t>, env: &Env) -> Option<Named<'t>> {
     table.check_keys(&KNOWN, &LATER);
     let scope = &table.scope;
     let Some(name) = table.get("name") else {
-        scope.error_hint(table.span.clone(), "a source without a `name`", "name it, for rules to say `source = \"…\"`");
+        scope.error_hint(
+            table.span.clone(),
+            "a source without a `name`",
+            "name it, for rules to say `source = \"…\"`",
+        );
         return None;
     };
     let name = name.text()?;
     if name.value == "files" || name.value == "journal" {
-        let message = format!("`{}` is the name of the source that rules with `{}` make", name.value, name.value);
+        let message =
+            format!("`{}` is the name of the source that rules with `{}` make", name.value, name.value);
         scope.error_hint(name.span.clone(), message, "choose another name");
     } else if !check_name(&name) {
         return None;
@@ -152,7 +161,11 @@ pub(super) fn named<'t>(table: &Table<'t>, env: &Env) -> Option<Named<'t>> {
         }
         (None, None) => {
             let message = format!("source `{}` has neither `files` nor `journal`", shown(name.value));
-            scope.error_hint(table.span.clone(), message, "say what it reads, such as files = [\"/srv/app/*.log\"]");
+            scope.error_hint(
+                table.span.clone(),
+                message,
+                "say what it reads, such as files = [\"/srv/app/*.log\"]",
+            );
             return Some(Named { name, input: Input::Journal { unit: None }, from, max_line: MAX_LINE, tz });
         }
     };
@@ -200,7 +213,8 @@ impl<'a> Needed<'a> {
             Reads::Named(text) => {
                 let source = self.named.iter().find(|s| s.name.value == text.value)?;
                 let max_line = source.max_line;
-                let no = self.add(text.value, || (source.input.clone(), source.from, max_line, source.tz.clone()))?;
+                let no = self
+                    .add(text.value, || (source.input.clone(), source.from, max_line, source.tz.clone()))?;
                 Some((vec![no], Vec::new()))
             }
             Reads::Own { files, journal } => {
@@ -261,6 +275,9 @@ impl<'a> Needed<'a> {
 
     fn anyone_writes(&self, globs: &[String]) -> bool {
         let fresh = self.env.now.wall - STALE;
-        globs.iter().flat_map(|g| self.files.glob(g)).any(|p| self.files.written(&p).is_some_and(|t| t >= fresh))
+        globs
+            .iter()
+            .flat_map(|g| self.files.glob(g))
+            .any(|p| self.files.written(&p).is_some_and(|t| t >= fresh))
     }
 }

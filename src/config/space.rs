@@ -26,6 +26,9 @@ const WAIT_AT_MOST: Duration = Duration::from_secs(30);
 const MAX_PER_HOUR: u32 = 60;
 const DIGEST_EVERY: Duration = Duration::from_secs(600);
 
+/// A wrong name of a secret that is longer than this may be the secret, in bytes, and is not drawn.
+const SHORT: usize = 32;
+
 /// `[route]` and rules write severities so.
 pub(super) const SEVERITIES: [(&str, Severity); 4] = [
     ("info", Severity::Info),
@@ -117,8 +120,8 @@ impl Spaces {
     fn unknown(&self, text: &Text<'_>) -> (String, String) {
         let names: Vec<&str> = self.names.iter().map(AsRef::as_ref).collect();
         let name = shown(text.value);
-        let hint =
-            did_you_mean(&name, &names).unwrap_or_else(|| format!("the spaces of this file are: {}", list(&names)));
+        let hint = did_you_mean(&name, &names)
+            .unwrap_or_else(|| format!("the spaces of this file are: {}", list(&names)));
         (format!("unknown space `{name}`"), hint)
     }
 
@@ -174,7 +177,8 @@ fn policy(name: Arc<str>, wait: Duration) -> SpacePolicy {
 
 fn way(table: &Table<'_>, key: &Text<'_>, api_url: &str) -> Option<Way> {
     let scope = &table.scope;
-    let given: Vec<Value<'_>> = ["webhook", "name", "console"].into_iter().filter_map(|k| table.get(k)).collect();
+    let given: Vec<Value<'_>> =
+        ["webhook", "name", "console"].into_iter().filter_map(|k| table.get(k)).collect();
     let first = match given.as_slice() {
         [] => {
             let message = format!("space `{}` says no way to reach it", shown(key.value));
@@ -192,7 +196,11 @@ fn way(table: &Table<'_>, key: &Text<'_>, api_url: &str) -> Option<Way> {
     if first.key != "name" {
         for stray in ["service_account", "token"].into_iter().filter_map(|k| table.get(k)) {
             let message = format!("`{}` belongs to a space with `name`", stray.key);
-            scope.error_hint(stray.span, message, "remove it, or give `name = \"spaces/…\"` for the REST API");
+            scope.error_hint(
+                stray.span,
+                message,
+                "remove it, or give `name = \"spaces/…\"` for the REST API",
+            );
         }
     }
     match first.key.as_str() {
@@ -214,8 +222,10 @@ fn rest(table: &Table<'_>, name: &Value<'_>, api_url: &str) -> Option<Way> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let id = text.value.strip_prefix("spaces/").filter(|id| (1..=128).contains(&id.len()));
     if !id.is_some_and(|id| id.chars().all(fits)) {
-        let message = format!("`name` is `{}`, expected `spaces/` and the id of the space", shown(text.value));
-        let hint = "the id is in the space's address: https://chat.google.com/room/AAAA1234 is `spaces/AAAA1234`";
+        let message =
+            format!("`name` is `{}`, expected `spaces/` and the id of the space", shown(text.value));
+        let hint =
+            "the id is in the space's address: https://chat.google.com/room/AAAA1234 is `spaces/AAAA1234`";
         text.scope.error_hint(text.span, message, hint);
         return None;
     }
@@ -248,7 +258,8 @@ fn secret(value: &Value<'_>, is_webhook: bool) -> Option<SecretSource> {
     }
     let table = value.table()?;
     table.check_keys(&["credential", "env", "file"], &[]);
-    let given: Vec<Value<'_>> = ["credential", "env", "file"].into_iter().filter_map(|k| table.get(k)).collect();
+    let given: Vec<Value<'_>> =
+        ["credential", "env", "file"].into_iter().filter_map(|k| table.get(k)).collect();
     let [one] = given.as_slice() else {
         if !given.is_empty() || !value.scope.broken() {
             let message = format!("`{}` needs one of `credential`, `env` and `file`", value.key);
@@ -260,7 +271,8 @@ fn secret(value: &Value<'_>, is_webhook: bool) -> Option<SecretSource> {
     let name = text.value;
     let (ok, expected) = match one.key.as_str() {
         "credential" => {
-            let ok = !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0', ':']) && name != "..";
+            let ok =
+                !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0', ':']) && name != "..";
             (ok, "the name of a file in systemd's credentials directory, without a `/`")
         }
         "env" => {
@@ -271,7 +283,9 @@ fn secret(value: &Value<'_>, is_webhook: bool) -> Option<SecretSource> {
     };
     if !ok {
         // it may well be the secret itself
-        value.scope.hide(text.span.clone());
+        if name.len() > SHORT || name.contains("://") || !name.chars().all(|c| c.is_ascii_graphic()) {
+            value.scope.hide(text.span.clone());
+        }
         value.scope.error_hint(text.span, format!("`{}` is not {expected}", one.key), ways);
         return None;
     }
@@ -293,7 +307,10 @@ fn api_url(top: &Table<'_>) -> String {
         };
         let example = "write it like \"https://chat.googleapis.com\"";
         let Ok(url) = url::Url::parse(text.value) else { return fault("`api_url` is not a URL", example) };
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some()
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || url.query().is_some()
+            || url.fragment().is_some()
         {
             return fault("`api_url` holds more than a scheme, a host, a port and a path", example);
         }

@@ -36,9 +36,17 @@ pub fn size(text: &str) -> Result<u64, String> {
 
 /// `d` as an operator would write it, in the largest unit that is exact.
 pub fn duration_text(d: Duration) -> String {
-    let ms = u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
-    let exact = TIMES.iter().rev().find(|(_, unit)| ms >= *unit && ms.is_multiple_of(*unit));
-    exact.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
+    in_largest_unit(u64::try_from(d.as_millis()).unwrap_or(u64::MAX), &TIMES)
+}
+
+/// `bytes` as an operator would write it, in the largest unit that is exact.
+pub fn size_text(bytes: u64) -> String {
+    in_largest_unit(bytes, &SIZES)
+}
+
+fn in_largest_unit(n: u64, units: &[(&str, u64)]) -> String {
+    let exact = units.iter().rev().find(|(_, unit)| n >= *unit && n.is_multiple_of(*unit));
+    exact.or(units.first()).map_or_else(String::new, |(name, unit)| format!("{}{name}", n / unit))
 }
 
 fn number_and_unit(text: &str, units: &[(&str, u64)], what: &str, such_as: &str) -> Result<u64, String> {
@@ -96,6 +104,7 @@ mod tests {
         fn what_is_written_reads_back(ms in 1..LONGEST) {
             let d = Duration::from_millis(ms);
             prop_assert_eq!(duration(&duration_text(d)), Ok(d));
+            prop_assert_eq!(size(&size_text(ms)), Ok(ms));
         }
 
         #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, FileNo, Grade, Place};
+use super::diagnostic::{Diagnostic, FileNo, Grade, Place, mask};
 use super::value;
 
 /// Where faults are gathered.
@@ -130,13 +130,16 @@ impl<'t> Scope<'t> {
             return;
         }
         let (place, rule) = (self.place(span), self.rule.clone());
+        // what was found may be quoted, and may be a secret in the wrong place
+        let (message, hint) = (mask(&message), hint.map(|h| mask(&h)));
         self.report.push(Diagnostic { grade, place, rule, message, hint, also });
     }
 
     /// Does a syntax error stand on one of the lines of `span`?
     pub(super) fn has_syntax_error(&self, span: &Range<usize>) -> bool {
         let start = self.text.get(..span.start).and_then(|t| t.rfind('\n')).map_or(0, |i| i + 1);
-        let end = self.text.get(span.end..).and_then(|t| t.find('\n')).map_or(self.text.len(), |i| span.end + i);
+        let end =
+            self.text.get(span.end..).and_then(|t| t.find('\n')).map_or(self.text.len(), |i| span.end + i);
         self.syntax.iter().any(|s| s.start >= start && s.start <= end)
     }
 
@@ -324,14 +327,11 @@ impl<'t> Value<'t> {
         };
         let fault = match value::size(text) {
             Ok(n) if bounds.contains(&n) => return Some(n),
-            Ok(_) => {
-                let kib = |n: u64| n >> 10;
-                format!(
-                    "`{text}` is out of bounds, expected {}KiB to {}KiB",
-                    kib(*bounds.start()),
-                    kib(*bounds.end())
-                )
-            }
+            Ok(_) => format!(
+                "`{text}` is out of bounds, expected {} to {}",
+                value::size_text(*bounds.start()),
+                value::size_text(*bounds.end())
+            ),
             Err(fault) => fault,
         };
         self.scope.error(self.span.clone(), format!("`{}`: {fault}", self.key));
@@ -342,7 +342,7 @@ impl<'t> Value<'t> {
     pub(super) fn array(&self) -> Option<Vec<Value<'t>>> {
         let Some(array) = self.value.as_array() else {
             if self.value.is_str() {
-                let quoted = &self.scope.text[self.span.clone()];
+                let quoted = self.scope.text.get(self.span.clone()).unwrap_or_default();
                 let hint = (quoted.len() < 80).then(|| format!("write {} = [{quoted}]", self.key));
                 let message = format!("`{}` is a string, expected an array of strings", self.key);
                 self.scope.put(Grade::Error, self.span.clone(), message, hint, None);
@@ -381,7 +381,8 @@ impl Text<'_> {
     /// The span in the file of a byte range of the value; of the whole value where it is written with escapes.
     pub(super) fn inner(&self, range: &Range<usize>) -> Range<usize> {
         let written = self.scope.text.get(self.span.clone()).unwrap_or_default();
-        let quotes = ["'''", "\"\"\"", "'", "\""].into_iter().find(|q| written.starts_with(q)).unwrap_or_default();
+        let quotes =
+            ["'''", "\"\"\"", "'", "\""].into_iter().find(|q| written.starts_with(q)).unwrap_or_default();
         let body = written.strip_prefix(quotes).and_then(|w| w.strip_suffix(quotes)).unwrap_or_default();
         let newline = usize::from(quotes.len() == 3 && body.starts_with('\n'));
         if quotes.is_empty() || body.get(newline..) != Some(self.value) || range.end > self.value.len() {
