@@ -80,7 +80,8 @@ pub enum Place {
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePlace {
-    /// The path it was last seen at; bytes, because a file name need not be UTF-8.
+    /// The path it was last seen at. A file name need not be UTF-8: such a one is kept as its bytes.
+    #[serde(with = "path_bytes")]
     pub path: PathBuf,
     /// The next byte to read; always the start of a line, unless `skipping`.
     pub offset: u64,
@@ -151,4 +152,58 @@ pub struct Gap {
     pub bytes: Option<u64>,
     /// Why, in a few lower-case words.
     pub why: String,
+}
+
+/// A path as text where it is text, as a list of bytes where it is not: serde's own form refuses the latter.
+mod path_bytes {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        match path.to_str() {
+            Some(text) => to.serialize_str(text),
+            None => to.collect_seq(OsStr::as_bytes(path.as_os_str())),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        Ok(match Form::deserialize(from)? {
+            Form::Text(text) => PathBuf::from(text),
+            Form::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_json_whatever_the_name_of_its_file() {
+        use std::os::unix::ffi::OsStringExt;
+        for name in [b"/var/log/app.log".to_vec(), b"/var/log/caf\xe9.log".to_vec()] {
+            let place = FilePlace {
+                path: PathBuf::from(std::ffi::OsString::from_vec(name)),
+                offset: 7,
+                size: 9,
+                proof: Proof { len: 7, hash: u64::MAX },
+                head: Proof { len: 0, hash: 0 },
+                marks: vec![],
+                skipping: false,
+                hit_early: vec![Arc::from("disk-full")],
+            };
+            let json = serde_json::to_string(&place).unwrap();
+            assert_eq!(serde_json::from_str::<FilePlace>(&json).unwrap(), place);
+        }
+    }
 }

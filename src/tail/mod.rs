@@ -1,3 +1,37 @@
 //! From inodes to blocks of complete lines.
+//!
+//! A [`Tailer`] owns everything that is read: it finds the files that the globs name, knows each by its
+//! identity and not by its name, and gives their bytes away in [`Block`](crate::line::Block)s of whole lines.
+//! It never asks the time, never waits and starts no thread: a reader calls [`Tailer::step`] with the time,
+//! and waits on the [`Bell`] for as long as the step said. Its neighbours are the words: `rules` searches the
+//! blocks, `store` keeps the positions that each step hands back, and neither is known here.
+//!
+//! The surprising fact: the notification of a write is not needed for anything. Events may be lost, merged or
+//! absent; whatever they would have said is found by looking at the files in turn, only later. So every test
+//! of this stage runs twice, with and without them.
+//!
+//! The parts, in the order in which a byte meets them: `bell` and `watch` (something may have changed),
+//! `discover` and `looking` (which files are there, and what became of them), `rotation` (where the rest of a
+//! file is that lost its name or its bytes), `file` and `reading` (one quantum of one file, proved by the bytes
+//! before it), `lines` (bytes to lines), and `journal` beside them all.
+
+mod bell;
+mod discover;
+mod entry;
+mod file;
+mod identity;
+mod index;
+mod journal;
+mod lines;
+mod looking;
+mod reading;
+mod report;
+mod rotation;
 mod spec;
+mod tailer;
+mod watch;
+
+pub use bell::{Bell, Rung};
+pub use report::{FileState, FileStatus, SourceSummary, Step, Summary, Trouble};
 pub use spec::*;
+pub use tailer::{TailOptions, Tailer};

@@ -1,0 +1,303 @@
+//! One watched file: where it has been read to, and the proof that it is still the same file.
+//!
+//! A read begins *before* the position: the bytes there are compared with those remembered from the last read,
+//! in the same `pread` that brings the new ones. So a file that was cut and has grown past the old position
+//! again, which its size alone would hide, is found without one more system call.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::identity::{self, FileId, HEAD, Look, Marks, PROOF, no_proof, prove};
+use crate::line::{FilePlace, Proof};
+use crate::time::{Tick, Wall};
+
+/// A file of a source.
+#[derive(Debug)]
+pub(super) struct Tailed {
+    /// Index of its source.
+    pub(super) source: usize,
+    pub(super) id: FileId,
+    /// Tells it from others as long as the agent runs.
+    pub(super) no: u64,
+    /// The name it is read by; for a rotated file, the one it had.
+    pub(super) path: PathBuf,
+    /// The same, as people call it.
+    pub(super) name: Arc<str>,
+    pub(super) standing: Standing,
+    pub(super) open: Option<File>,
+    /// The next byte to read.
+    pub(super) offset: u64,
+    /// Size and modification time when last looked at.
+    pub(super) size: u64,
+    pub(super) mtime: i64,
+    /// The bytes just before `offset`, at most [`PROOF`].
+    before: Vec<u8>,
+    /// What a saved position says of them, until it has been compared.
+    unproved: Option<Proof>,
+    head: Proof,
+    pub(super) marks: Marks,
+    pub(super) skipping: bool,
+    pub(super) hit_early: Vec<Arc<str>>,
+    /// Length of the line without newline at the end, and when it counts as idle.
+    pub(super) partial: usize,
+    pub(super) idle_at: Option<Tick>,
+    /// So much of that line has been matched already.
+    pub(super) idle_told: usize,
+    /// NULs lie from `offset` to here, as far as is known.
+    pub(super) nuls_to: u64,
+    /// Bytes below this lay unread when the agent started or came back.
+    pub(super) backlog_to: u64,
+    /// The position was taken up from the store, and no read has proved it yet.
+    pub(super) from_store: bool,
+    /// It may be a copy of that file in the making: not read until that is known.
+    pub(super) copy_of: Option<u64>,
+    /// When bytes were last found.
+    pub(super) active: Tick,
+    /// When its name was last seen to mean this file.
+    pub(super) seen: Wall,
+    /// When to look at it next, apart from the sweep.
+    pub(super) look_at: Option<Tick>,
+    /// An old file's bytes below this are read before anything else, in this order among old files.
+    pub(super) drain_to: u64,
+    pub(super) drain_order: u64,
+    /// No event tells of writes to it.
+    pub(super) blind: bool,
+    /// Its place among the files to be read.
+    pub(super) queued: Option<(u8, u64)>,
+    /// When its position last moved.
+    pub(super) moved: Wall,
+}
+
+/// Whether a name still leads to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its path names it.
+    Live,
+    /// Renamed away or deleted since: only the handle leads to it.
+    Old(Tick),
+}
+
+/// What a read found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    /// The bytes before the position are not those that were read: the file was cut or rewritten.
+    Lost,
+    /// New bytes from `base` on are `buf[start..end]`; `full` says that there may be more.
+    Bytes { base: u64, start: usize, end: usize, full: bool },
+}
+
+impl Tailed {
+    /// A file that is to be read from its start.
+    pub(super) fn new(source: usize, no: u64, path: PathBuf, look: &Look, tick: Tick, wall: Wall) -> Tailed {
+        Tailed {
+            source,
+            id: look.id,
+            no,
+            name: path.to_string_lossy().into(),
+            path,
+            standing: Standing::Live,
+            open: None,
+            offset: 0,
+            size: look.size,
+            mtime: look.mtime,
+            before: vec![],
+            unproved: None,
+            head: no_proof(),
+            marks: Marks::default(),
+            skipping: false,
+            hit_early: vec![],
+            partial: 0,
+            idle_at: None,
+            idle_told: 0,
+            nuls_to: 0,
+            backlog_to: 0,
+            from_store: false,
+            copy_of: None,
+            active: tick,
+            seen: wall,
+            look_at: None,
+            drain_to: 0,
+            drain_order: 0,
+            blind: false,
+            queued: None,
+            moved: wall,
+        }
+    }
+
+    /// Takes up a saved position.
+    pub(super) fn take_up(&mut self, place: FilePlace, at: Wall) {
+        self.offset = place.offset;
+        self.before.clear();
+        self.unproved = (place.proof.len > 0).then_some(place.proof);
+        self.head = place.head;
+        self.marks = Marks::saved(place.marks);
+        self.skipping = place.skipping;
+        self.hit_early = place.hit_early;
+        self.from_store = true;
+        self.moved = at;
+    }
+
+    /// Its position, as it is saved.
+    pub(super) fn place(&self) -> FilePlace {
+        FilePlace {
+            path: self.path.clone(),
+            offset: self.offset,
+            size: self.size,
+            proof: self.proof(),
+            head: self.head,
+            marks: self.marks.to_vec(),
+            skipping: self.skipping,
+            hit_early: self.hit_early.clone(),
+        }
+    }
+
+    /// Proof of the bytes before the position.
+    pub(super) fn proof(&self) -> Proof {
+        self.unproved.unwrap_or_else(|| prove(&self.before))
+    }
+
+    /// Bytes that were seen and not given out, an unfinished line that was matched not counted.
+    pub(super) fn unread(&self) -> u64 {
+        self.size.saturating_sub(self.offset + self.idle_told as u64)
+    }
+
+    /// Whether it may be another file that got the inode of the one the saved position is of.
+    pub(super) fn head_differs(&self) -> bool {
+        self.from_store
+            && self.id.born.is_none()
+            && self.head.len > 0
+            && !self.open.as_ref().is_some_and(|f| identity::holds(f, self.head.len.into(), self.head))
+    }
+
+    pub(super) fn is_old(&self) -> bool {
+        self.standing != Standing::Live
+    }
+
+    /// Begins anew at `offset` of the open file, inside a line if `skipping`.
+    pub(super) fn restart(&mut self, offset: u64, skipping: bool) -> io::Result<()> {
+        self.offset = offset;
+        self.skipping = skipping;
+        self.unproved = None;
+        self.before = match &self.open {
+            Some(file) => identity::bytes_before(file, offset, PROOF)?,
+            None => vec![],
+        };
+        self.marks.cut(offset);
+        self.hit_early.clear();
+        self.idle_at = None;
+        (self.partial, self.idle_told, self.nuls_to) = (0, 0, 0);
+        self.from_store = false;
+        self.head = no_proof();
+        self.learn_head()
+    }
+
+    /// Begins at the end of the open file: at the start of its last line, if that has no newline yet.
+    pub(super) fn start_at_end(&mut self, size: u64, max_line: usize) -> io::Result<()> {
+        let Some(file) = &self.open else { return Ok(()) };
+        let window = (max_line as u64 + 1).min(size);
+        let mut tail = vec![0; PROOF.min(window as usize)];
+        // Nearly always the last byte is a newline: the long look back is the exception.
+        let begin = size - tail.len() as u64;
+        let n = identity::read_full(file, &mut tail, begin)?;
+        if memchr::memrchr(b'\n', &tail[..n]).is_none() && window as usize > tail.len() {
+            tail = vec![0; window as usize];
+            identity::read_full(file, &mut tail, size - window)?;
+        }
+        let (offset, skipping) = match memchr::memrchr(b'\n', &tail) {
+            Some(newline) => (size - (tail.len() - newline - 1) as u64, false),
+            None if window == size => (0, false),
+            None => (size, true),
+        };
+        self.restart(offset, skipping)?;
+        // What stands there without newline was written before: only its growth is news.
+        self.partial = (size - offset) as usize;
+        self.idle_told = self.partial;
+        Ok(())
+    }
+
+    /// Reads up to `window` new bytes into `buf`, proof first.
+    pub(super) fn fill(&mut self, buf: &mut Vec<u8>, window: usize) -> io::Result<Fill> {
+        let Some(file) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let proof = self.unproved.map_or(self.before.len(), |p| p.len as usize).min(PROOF);
+        let Some(base) = self.offset.checked_sub(proof as u64) else { return Ok(Fill::Lost) };
+        buf.resize(buf.len().max(proof + window), 0);
+        let n = read(file, &mut buf[..proof + window], base)?;
+        if n < proof {
+            return Ok(Fill::Lost);
+        }
+        match self.unproved {
+            None if buf[..proof] != self.before[..] => return Ok(Fill::Lost),
+            Some(saved) if prove(&buf[..proof]) != saved => return Ok(Fill::Lost),
+            Some(_) => {
+                self.before = buf[..proof].to_vec();
+                self.unproved = None;
+            }
+            None => {}
+        }
+        if self.offset > self.size && n == proof {
+            // A saved position without proof bytes beyond the end of the file.
+            if identity::look_at(file)?.size < self.offset {
+                return Ok(Fill::Lost);
+            }
+        }
+        self.from_store = false;
+        let full = n == proof + window;
+        if full && self.nuls_to > self.offset && buf[proof..n].iter().all(|&b| b == 0) {
+            return self.fill_beyond_nuls(buf, window);
+        }
+        Ok(Fill::Bytes { base: self.offset, start: proof, end: n, full })
+    }
+
+    /// Reads on behind the NULs that are known already.
+    fn fill_beyond_nuls(&mut self, buf: &mut [u8], window: usize) -> io::Result<Fill> {
+        let Some(file) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let n = read(file, &mut buf[..window], self.nuls_to)?;
+        Ok(Fill::Bytes { base: self.nuls_to, start: 0, end: n, full: n == window })
+    }
+
+    /// The window at `base` was all NULs: looks where data may begin.
+    pub(super) fn note_nuls(&mut self, end: u64) {
+        let Some(file) = &self.open else { return };
+        // A hole is jumped over; where the filesystem cannot tell, the next window is read.
+        self.nuls_to =
+            rustix::fs::seek(file, rustix::fs::SeekFrom::Data(end)).map_or(end, |data| data.max(end));
+    }
+
+    /// Moves the position behind `bytes`, which begin at `from` (NULs may lie between).
+    pub(super) fn advance(&mut self, from: u64, bytes: &[u8]) {
+        if from != self.offset {
+            self.before = vec![0; PROOF]; // the hole that was jumped over
+        }
+        self.marks.add(from, bytes);
+        let keep = PROOF.saturating_sub(bytes.len()).min(self.before.len());
+        self.before.drain(..self.before.len() - keep);
+        self.before.extend_from_slice(&bytes[bytes.len().saturating_sub(PROOF)..]);
+        self.offset = from + bytes.len() as u64;
+        self.hit_early.clear();
+        (self.idle_told, self.nuls_to) = (0, 0);
+    }
+
+    /// Hashes the head of a file that has no birth time, until it is known whole.
+    pub(super) fn learn_head(&mut self) -> io::Result<()> {
+        let known = u64::from(self.head.len);
+        if self.id.born.is_none()
+            && known < self.offset.min(HEAD as u64)
+            && let Some(file) = &self.open
+        {
+            self.head = prove(&identity::bytes_before(file, self.offset.min(HEAD as u64), HEAD)?);
+        }
+        Ok(())
+    }
+}
+
+fn read(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buf, offset) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Looking: what the names of a source mean now.
+//!
+//! One function decides for one name, whoever asks: the sweep, a hint, a pass over the globs. It compares the
+//! file that the name leads to with the file that it led to before, and either nothing changed, or bytes came,
+//! or the old file lost its name, or a new file has to be begun somewhere.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file::{Standing, Tailed};
+use super::identity::{self, Look};
+use super::tailer::Tailer;
+use super::{From, Trouble};
+use crate::line::Place;
+use crate::time::Now;
+
+/// At most so many files are watched; a glob that matches more is a mistake worth telling.
+pub(super) const FILES: usize = 20_000;
+
+/// At most so many troubles are remembered; beyond, further ones are not told.
+const TROUBLES: usize = 1024;
+
+/// A file counts as active for this long after bytes were found.
+const ACTIVE: Duration = Duration::from_secs(60);
+
+/// How often an active file is looked at when no event tells of it, and a rotated one that may still be written.
+pub(super) const CLOSELY: Duration = Duration::from_millis(200);
+
+/// How often a rotated file is looked at when it seems to have gone quiet.
+const SELDOM: Duration = Duration::from_secs(2);
+
+/// A rotated file is held so long after its last byte: programs keep writing until they are told to reopen.
+const HELD: Duration = Duration::from_secs(600);
+
+/// A deleted file is held so long after its last byte: holding it keeps the disk from being freed.
+const HELD_DELETED: Duration = Duration::from_secs(10);
+
+/// The handle of a file with a name is closed when it was quiet for so long.
+const IDLE_HANDLE: Duration = Duration::from_secs(600);
+
+impl Tailer {
+    /// Walks all globs and looks at every name that is not known yet.
+    pub(super) fn discover(&mut self, now: Now) {
+        self.names = 0;
+        for n in 0..self.sources.len() {
+            let Some(globs) = self.sources[n].globs.take() else { continue };
+            let (watch, troubles) = (&mut self.watch, &mut self.out.troubles);
+            let found = globs.find(&mut |dir| watch.add(dir, troubles));
+            self.sources[n].globs = Some(globs);
+            self.sources[n].empty_globs = found.empty;
+            self.names += found.looked;
+            for (dir, e) in found.unlisted {
+                self.trouble(n, &dir, format!("cannot be listed: {}", plain(&e)), hint(&e));
+            }
+            for path in found.paths {
+                if self.live_at(n, &path).is_none() {
+                    self.look(n, &path, now);
+                }
+            }
+            self.sources[n].first = false;
+        }
+        self.glob_at = now.tick + self.glob_period();
+    }
+
+    /// Looks at every name that is known.
+    pub(super) fn look_at_all(&mut self, now: Now) {
+        let live = self.files.values().filter(|f| !f.is_old());
+        let names: Vec<(usize, PathBuf)> = live.map(|f| (f.source, f.path.clone())).collect();
+        for (source, path) in names {
+            self.look(source, &path, now);
+        }
+    }
+
+    /// Something was made, renamed or removed at `path`.
+    pub(super) fn name_touched(&mut self, path: &Path, now: Now) {
+        let mut ours = false;
+        for n in 0..self.sources.len() {
+            if self.sources[n].globs.as_ref().is_some_and(|g| g.matches(path)) {
+                self.look(n, path, now);
+                ours = true;
+            }
+        }
+        for no in self.index.at(path).to_vec() {
+            match self.files.get(&no) {
+                Some(f) if f.is_old() => self.enqueue(no),
+                Some(f) if f.path != path => {
+                    let (source, path) = (f.source, f.path.clone());
+                    self.look(source, &path, now);
+                }
+                _ => continue,
+            }
+            ours = true;
+        }
+        if ours {
+            return;
+        }
+        match self.see(path) {
+            // A file that was rotated to this name is heard by it from now on.
+            Ok(look) if look.is_file() => {
+                for n in 0..self.sources.len() {
+                    if let Some(no) = self.index.file(n, look.id) {
+                        self.index.name(no, path);
+                        self.enqueue(no);
+                    }
+                }
+            }
+            Ok(_) => self.glob_at = now.tick,
+            Err(_) if self.watch.knows(path) => self.glob_at = now.tick,
+            Err(_) => {}
+        }
+    }
+
+    /// What `path` leads to.
+    pub(super) fn see(&self, path: &Path) -> io::Result<Look> {
+        identity::look(path).map(|look| self.believe(look))
+    }
+
+    /// The identity as far as the filesystem is trusted.
+    pub(super) fn believe(&self, mut look: Look) -> Look {
+        if !self.options.birth_times {
+            look.id.born = None;
+        }
+        look
+    }
+
+    /// The file that `path` led to when it was last looked at.
+    pub(super) fn live_at(&self, source: usize, path: &Path) -> Option<u64> {
+        let here = |no: &&u64| {
+            self.files.get(no).is_some_and(|f| f.source == source && !f.is_old() && f.path == path)
+        };
+        self.index.at(path).iter().find(here).copied()
+    }
+
+    /// Looks at one name of one source; the heart of it all.
+    pub(super) fn look(&mut self, source: usize, path: &Path, now: Now) {
+        let here = self.live_at(source, path);
+        let look = match self.see(path) {
+            Ok(look) if look.is_file() => look,
+            Ok(_) => return self.lose_name(here, now),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                self.recovered(source, path);
+                return self.lose_name(here, now);
+            }
+            Err(e) => return self.trouble(source, path, format!("cannot be read: {}", plain(&e)), hint(&e)),
+        };
+        match self.index.file(source, look.id) {
+            Some(no) if Some(no) == here => self.seen(no, &look, now),
+            Some(no) => {
+                self.lose_name(here, now);
+                self.renamed(no, path, &look, now);
+            }
+            None => {
+                self.lose_name(here, now);
+                self.adopt(source, path, &look, now);
+            }
+        }
+    }
+
+    fn lose_name(&mut self, no: Option<u64>, now: Now) {
+        if let Some(no) = no {
+            self.unname(no, now);
+        }
+    }
+
+    /// The file still has its name; are there new bytes?
+    fn seen(&mut self, no: u64, look: &Look, now: Now) {
+        let Some(file) = self.files.get_mut(&no) else { return };
+        file.seen = now.wall;
+        let changed = (look.size, look.mtime) != (file.size, file.mtime);
+        file.mtime = look.mtime;
+        if changed || (file.open.is_none() && self.troubled.contains_key(&(file.source, file.path.clone()))) {
+            // The largest size seen since the last read: if the file is cut before it, so much was lost.
+            file.size = file.size.max(look.size);
+            self.enqueue(no);
+        }
+    }
+
+    /// A known file is found under another name: its own has moved, or it has two.
+    fn renamed(&mut self, no: u64, path: &Path, look: &Look, now: Now) {
+        let Some(file) = self.files.get(&no) else { return };
+        let own = file.path.clone();
+        let two_names = !file.is_old() && own != path && self.see(&own).is_ok_and(|l| l.id == look.id);
+        self.index.name(no, path);
+        let Some(file) = self.files.get_mut(&no).filter(|_| !two_names) else { return };
+        if own != path {
+            self.index.unname(no, &own);
+            file.name = path.to_string_lossy().into();
+            file.path = path.to_path_buf();
+        }
+        file.standing = Standing::Live;
+        file.seen = now.wall;
+        self.changed.insert(no);
+        self.enqueue(no);
+    }
+
+    /// A file that is not known: where is it begun?
+    fn adopt(&mut self, source: usize, path: &Path, look: &Look, now: Now) {
+        if self.files.len() >= FILES {
+            if !self.full {
+                self.full = true;
+                let hint = "narrow the globs of `files`, or leave rotated files out with `exclude_files`";
+                let what = format!("more than {FILES} files match; this one and further ones are not read");
+                let name = self.sources[source].spec.name.clone();
+                self.out.troubles.push(Trouble::new(Some(name), path, what, Some(hint.into())));
+            }
+            return;
+        }
+        let first = self.sources[source].first;
+        let no =
+            self.hold(Tailed::new(source, self.last_no + 1, path.to_path_buf(), look, now.tick, now.wall));
+        self.index.name(no, path);
+        let real = if path.is_symlink() { path.canonicalize().ok() } else { None };
+        if let Some(real) = &real {
+            self.index.name(no, real);
+            self.watch.add(real.parent().unwrap_or(real), &mut self.out.troubles);
+        }
+        let blind = !self.watch.sees(real.as_deref().unwrap_or(path).parent().unwrap_or(path));
+        let saved = self.saved.remove(&self.key(source, look.id));
+        let at_end = first && self.begins_at_end(source, path, look);
+        let copy_of = self.copied_from(source, path);
+        let max_line = self.sources[source].spec.max_line;
+        let Some(file) = self.files.get_mut(&no) else { return };
+        file.blind = blind;
+        if let Some((Place::File(place), at)) = saved.map(|p| (p.place, p.at)) {
+            file.take_up(place, at);
+            file.backlog_to = look.size;
+        } else if at_end {
+            if self.ensure_open(no, now) {
+                let Some(file) = self.files.get_mut(&no) else { return };
+                if let Err(e) = file.start_at_end(look.size, max_line) {
+                    self.unreadable(no, &e);
+                }
+                self.close_beyond_limit(no);
+            } else if let Some(file) = self.files.get_mut(&no) {
+                file.offset = look.size;
+            }
+        } else {
+            file.backlog_to = if first { look.size } else { 0 };
+            file.copy_of = copy_of;
+        }
+        self.changed.insert(no);
+        let Some(file) = self.files.get(&no) else { return };
+        if file.from_store || look.size > file.offset {
+            self.enqueue(no);
+        }
+        self.schedule(no, now);
+    }
+
+    /// Whether a file that a source meets for the first time is begun at its end: it was there before, and no
+    /// saved position says that it is the next generation of something that was read.
+    fn begins_at_end(&self, source: usize, path: &Path, look: &Look) -> bool {
+        let source = &self.sources[source];
+        let ms = |ns: i64| ns.div_euclid(1_000_000);
+        let new = source.known_paths.contains(path)
+            || source.known_to.zip(look.id.born).is_some_and(|(known, born)| ms(born) >= known.0);
+        source.spec.from == From::End && !new
+    }
+
+    /// Takes a file into the books.
+    pub(super) fn hold(&mut self, file: Tailed) -> u64 {
+        let no = file.no;
+        self.last_no = self.last_no.max(no);
+        self.index.add(file.source, file.id, no);
+        self.files.insert(no, file);
+        no
+    }
+
+    /// The file's own timer rang.
+    pub(super) fn timer(&mut self, no: u64, now: Now) {
+        let Some(file) = self.files.get_mut(&no) else { return };
+        let quiet = now.tick.since(file.active);
+        if file.idle_at.is_some_and(|at| at <= now.tick) || file.copy_of.is_some() {
+            self.enqueue(no);
+        } else if file.is_old() {
+            let look = file.open.as_ref().and_then(|f| identity::look_at(f).ok());
+            let changed = look.is_some_and(|l| (l.size, l.mtime) != (file.size, file.mtime));
+            file.mtime = look.map_or(file.mtime, |l| l.mtime);
+            let held = if look.is_none_or(|l| l.links == 0) { HELD_DELETED } else { HELD };
+            if changed {
+                self.enqueue(no);
+            } else if file.queued.is_none() && quiet >= held {
+                return self.forget(no);
+            }
+        } else if file.blind && quiet < ACTIVE {
+            let (source, path) = (file.source, file.path.clone());
+            self.look(source, &path, now);
+        } else if file.open.is_some() && file.queued.is_none() && quiet >= IDLE_HANDLE {
+            file.open = None;
+            self.open -= 1;
+        }
+        self.schedule(no, now);
+    }
+
+    /// Sets the file's timer for whatever it needs next.
+    pub(super) fn schedule(&mut self, no: u64, now: Now) {
+        let Some(file) = self.files.get(&no) else { return };
+        let quiet = now.tick.since(file.active);
+        let poll = if file.is_old() || file.copy_of.is_some() {
+            Some(now.tick + if quiet < ACTIVE { CLOSELY } else { SELDOM })
+        } else if file.blind && quiet < ACTIVE {
+            Some(now.tick + CLOSELY)
+        } else if file.open.is_some() {
+            Some((file.active + IDLE_HANDLE).max(now.tick + CLOSELY))
+        } else {
+            None
+        };
+        if let Some(at) = [poll, file.idle_at].into_iter().flatten().min() {
+            self.ring_at(no, at);
+        }
+    }
+
+    /// Tells of a trouble with `path`, once until it changes.
+    pub(super) fn trouble(&mut self, source: usize, path: &Path, what: String, hint: Option<String>) {
+        let key = (source, path.to_path_buf());
+        let known = self.troubled.get(&key);
+        if known.is_some_and(|k| *k == what) || (known.is_none() && self.troubled.len() >= TROUBLES) {
+            return;
+        }
+        self.troubled.insert(key, what.clone());
+        let name = self.sources[source].spec.name.clone();
+        self.out.troubles.push(Trouble::new(Some(name), path, what, hint));
+    }
+
+    /// Tells that a trouble with `path` is over, if there was one.
+    pub(super) fn recovered(&mut self, source: usize, path: &Path) {
+        if self.troubled.is_empty() {
+            return;
+        }
+        if let Some(what) = self.troubled.remove(&(source, path.to_path_buf())) {
+            let name = self.sources[source].spec.name.clone();
+            self.out.troubles.push(Trouble { over: true, ..Trouble::new(Some(name), path, what, None) });
+        }
+    }
+}
+
+/// The error in plain words.
+pub(super) fn plain(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied".into(),
+        io::ErrorKind::NotFound => "no such file".into(),
+        _ => e.to_string(),
+    }
+}
+
+/// What the operator can do about it.
+pub(super) fn hint(e: &io::Error) -> Option<String> {
+    match e.kind() {
+        io::ErrorKind::PermissionDenied => Some(
+            "add the agent's user to the group that owns it (often `adm`), or give it an ACL with \
+             `setfacl -m u:logherald:r FILE`"
+                .into(),
+        ),
+        _ if e.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+            Some("raise `LimitNOFILE` of the service".into())
+        }
+        _ => None,
+    }
+}

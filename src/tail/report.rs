@@ -1,0 +1,106 @@
+//! What the tailer tells: what a step did, what is wrong, and how every file stands.
+//!
+//! Troubles are told by change: once when a file cannot be read, once when it can again. A file that stays
+//! unreadable for a year is one trouble.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::line::{Gap, Position, PositionKey};
+
+/// What one step did.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Positions that moved or are new. They cover every block given out in this step or before.
+    pub positions: Vec<Position>,
+    /// Positions that will never be needed again.
+    pub forgotten: Vec<PositionKey>,
+    /// What could not be read.
+    pub gaps: Vec<Gap>,
+    /// What went wrong, or right again.
+    pub troubles: Vec<Trouble>,
+    /// There is more to read now: step again without waiting.
+    pub more: bool,
+    /// When nothing rings: look again after this long.
+    pub wait: Duration,
+    /// Lines given out.
+    pub lines: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// Something that stands between a source and its lines, or its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The source's name; `None` where it concerns all.
+    pub source: Option<Arc<str>>,
+    /// The file or directory, or what else it is about (`inotify`, `journalctl`).
+    pub path: PathBuf,
+    /// What is wrong, in a few lower-case words; for a trouble that is over, what it was.
+    pub what: String,
+    /// The remedy.
+    pub hint: Option<String>,
+    /// It is over.
+    pub over: bool,
+}
+
+impl Trouble {
+    pub(super) fn new(source: Option<Arc<str>>, path: &Path, what: String, hint: Option<String>) -> Trouble {
+        Trouble { source, path: path.to_path_buf(), what, hint, over: false }
+    }
+}
+
+/// How a file stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// There is more to read.
+    Behind,
+    /// All of it has been read.
+    AtEnd,
+    /// It lost its name and is held until it is quiet.
+    Rotated,
+    /// It cannot be read; a trouble has said why.
+    Unreadable,
+}
+
+/// One file, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStatus {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// Its name, or the one that it had.
+    pub path: PathBuf,
+    /// Its size when last looked at, in bytes.
+    pub size: u64,
+    /// How far it has been read.
+    pub offset: u64,
+    /// What remains, in bytes.
+    pub lag: u64,
+    /// How it stands.
+    pub state: FileState,
+}
+
+/// What is watched, for the start line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// One a source, in their order.
+    pub sources: Vec<SourceSummary>,
+    /// How many directories ring the bell; 0 means that changes are found by looking.
+    pub directories: usize,
+}
+
+/// What one source watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceSummary {
+    /// Its name.
+    pub name: Arc<str>,
+    /// How many files are read.
+    pub files: usize,
+    /// Globs that match nothing now; a file that appears later is picked up.
+    pub empty_globs: Vec<String>,
+    /// Files and directories that cannot be read.
+    pub unreadable: Vec<PathBuf>,
+    /// It follows the journal.
+    pub journal: bool,
+}

@@ -1,0 +1,424 @@
+//! The tailer: what is due, what is ready, and one quantum at a time.
+//!
+//! Three lists drive a step: hints from the bell, timers (one a file), and the queue of files to be read. The
+//! queue gives rotated files their known rest first, whole and in the order of their birth, so that a log's
+//! generations are matched in the order in which they were written; everything else takes turns.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::bell::{Bell, Touch};
+use super::discover::Globs;
+use super::file::{Standing, Tailed};
+use super::identity::FileId;
+use super::index::Index;
+use super::journal::Journal;
+use super::watch::Watch;
+use super::{FileState, FileStatus, Input, SourceSpec, SourceSummary, Step, Summary};
+use crate::line::{Block, Place, Position, PositionKey};
+use crate::time::{Now, Tick, Wall};
+
+/// A step without a look for this long beyond what was asked means that the machine or the agent stood still.
+const FROZEN: Duration = Duration::from_secs(30);
+
+/// So many files are looked at together by the sweep: under a millisecond.
+const SWEEP_FILES: usize = 256;
+
+/// What looking at one file costs.
+const LOOK: Duration = Duration::from_micros(3);
+
+/// A full pass over the globs is made at least this seldom while nothing overflows.
+const GLOB_EVERY: Duration = Duration::from_secs(10);
+
+/// How the tailer finds its surroundings.
+#[derive(Clone, Debug)]
+pub struct TailOptions {
+    /// Use inotify. Without it changes are found by looking, within a second.
+    pub inotify: bool,
+    /// Trust the filesystem's birth times. Off only in tests of filesystems that have none.
+    pub birth_times: bool,
+    /// The program that reads the journal.
+    pub journalctl: PathBuf,
+}
+
+impl Default for TailOptions {
+    fn default() -> TailOptions {
+        TailOptions { inotify: true, birth_times: true, journalctl: PathBuf::from("journalctl") }
+    }
+}
+
+/// A source at work.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) spec: SourceSpec,
+    pub(super) globs: Option<Globs>,
+    pub(super) journal: Option<Journal>,
+    /// Its files have not been met yet: `from` applies to what is found.
+    pub(super) first: bool,
+    /// When its newest saved position moved: a file born since is new.
+    pub(super) known_to: Option<Wall>,
+    /// Paths that saved positions had: another file there is their next generation.
+    pub(super) known_paths: HashSet<PathBuf>,
+    pub(super) empty_globs: Vec<String>,
+}
+
+/// Reads all sources; see the module's essay.
+#[derive(Debug)]
+pub struct Tailer {
+    pub(super) options: TailOptions,
+    pub(super) bell: Bell,
+    pub(super) watch: Watch,
+    pub(super) sources: Vec<Source>,
+    /// Saved positions of files that are not held.
+    pub(super) saved: HashMap<PositionKey, Position>,
+    pub(super) files: BTreeMap<u64, Tailed>,
+    pub(super) index: Index,
+    pub(super) queue: BTreeMap<(u8, u64), u64>,
+    timers: BTreeSet<(Tick, u64)>,
+    pub(super) changed: BTreeSet<u64>,
+    pub(super) troubled: HashMap<(usize, PathBuf), String>,
+    pub(super) out: Step,
+    pub(super) buf: Vec<u8>,
+    pub(super) open: usize,
+    pub(super) last_no: u64,
+    pub(super) full: bool,
+    pub(super) turn: u64,
+    sweep_at: Tick,
+    sweep_from: u64,
+    pub(super) glob_at: Tick,
+    /// Names that the last pass over the globs looked at.
+    pub(super) names: usize,
+    last: Tick,
+    promised: Duration,
+}
+
+impl Tailer {
+    /// Finds the files of `specs` and takes up their `saved` positions; the first step tells of both.
+    ///
+    /// Nothing is read yet. Hints and wakes come through `bell`.
+    pub fn new(
+        specs: Vec<SourceSpec>,
+        saved: Vec<Position>,
+        bell: Bell,
+        options: TailOptions,
+        now: Now,
+    ) -> Tailer {
+        let mut out = Step::default();
+        let watch = if options.inotify { Watch::new(bell.clone(), &mut out.troubles) } else { Watch::off() };
+        let mut tailer = Tailer {
+            bell,
+            watch,
+            sources: vec![],
+            saved: saved.into_iter().map(|p| (p.key.clone(), p)).collect(),
+            files: BTreeMap::new(),
+            index: Index::default(),
+            queue: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            troubled: HashMap::new(),
+            out,
+            buf: vec![],
+            open: 0,
+            last_no: 0,
+            full: false,
+            turn: 0,
+            sweep_at: now.tick,
+            sweep_from: 0,
+            glob_at: now.tick,
+            names: 0,
+            last: now.tick,
+            promised: Duration::ZERO,
+            options,
+        };
+        tailer.sources = specs.into_iter().map(|s| tailer.source(s, true)).collect();
+        tailer.discover(now);
+        tailer.find_missing(&(0..tailer.sources.len()).collect(), now);
+        tailer
+    }
+
+    fn source(&mut self, spec: SourceSpec, at_start: bool) -> Source {
+        let mine = || self.saved.values().filter(|p| p.key.source == spec.name);
+        let known_to = if at_start { mine().map(|p| p.at).max() } else { None };
+        let known_paths = mine()
+            .filter_map(|p| match &p.place {
+                Place::File(place) => Some(place.path.clone()),
+                Place::Journal { .. } => None,
+            })
+            .collect();
+        let (globs, journal) = match &spec.input {
+            Input::Files { globs, exclude } => (Some(Globs::new(globs, exclude)), None),
+            Input::Journal { unit } => {
+                let key = PositionKey { source: Arc::clone(&spec.name), file: None };
+                let cursor = self.saved.get(&key).and_then(|p| match &p.place {
+                    Place::Journal { cursor } => Some(cursor.clone()),
+                    Place::File(_) => None,
+                });
+                let program = self.options.journalctl.clone();
+                (None, Some(Journal::new(&spec, program, unit.clone(), cursor)))
+            }
+        };
+        Source { spec, globs, journal, first: true, known_to, known_paths, empty_globs: vec![] }
+    }
+
+    /// Goes over to other sources. Files and positions of sources that stay (by name) stay; files that no
+    /// source asks for any more are let go, their positions kept for when one does again.
+    pub fn reload(&mut self, specs: Vec<SourceSpec>, now: Now) {
+        self.discover(now); // what appeared under the old globs is new, not "there before"
+        let mut sources: Vec<Source> = specs.into_iter().map(|s| self.source(s, false)).collect();
+        let mut moved = HashMap::new();
+        for (to, new) in sources.iter_mut().enumerate() {
+            let same = |s: &Source| s.spec.name == new.spec.name && s.globs.is_some() == new.globs.is_some();
+            let Some(from) = self.sources.iter().position(same) else { continue };
+            moved.insert(from, to);
+            let old = &mut self.sources[from];
+            new.known_paths = std::mem::take(&mut old.known_paths);
+            let unchanged = old.spec.input == new.spec.input;
+            new.first = !unchanged;
+            match (&mut new.journal, old.journal.take()) {
+                (Some(_), Some(mut journal)) if unchanged => {
+                    journal.adjust(&new.spec);
+                    new.journal = Some(journal);
+                }
+                (Some(new), Some(journal)) => new.take_over(&journal),
+                (None, journal) => old.journal = journal,
+                _ => {}
+            }
+        }
+        for no in self.files.keys().copied().collect::<Vec<u64>>() {
+            let Some(file) = self.files.get(&no) else { continue };
+            let asked = |to: &usize| {
+                file.is_old() || sources[*to].globs.as_ref().is_some_and(|g| g.matches(&file.path))
+            };
+            if !moved.get(&file.source).is_some_and(asked) {
+                if let Some(position) = self.position(no) {
+                    self.saved.insert(position.key.clone(), position);
+                }
+                self.let_go(no);
+            }
+        }
+        for position in self.sources.iter().filter_map(|s| s.journal.as_ref()?.position()) {
+            self.saved.insert(position.key.clone(), position);
+        }
+        self.index.renumber(&moved);
+        for file in self.files.values_mut() {
+            file.source = moved[&file.source];
+        }
+        let new: HashSet<usize> = (0..sources.len()).filter(|n| !moved.values().any(|to| to == n)).collect();
+        self.sources = sources;
+        self.troubled.clear();
+        self.discover(now);
+        self.find_missing(&new, now);
+    }
+
+    /// Does what is due and reads at most one quantum of one file, giving its lines to `take`.
+    ///
+    /// `take` answers with the names of the rules that hit, for a [`BlockEnd::Idle`](crate::line::BlockEnd)
+    /// block only; for others its answer is ignored.
+    pub fn step(&mut self, now: Now, take: &mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>) -> Step {
+        if now.tick.since(self.last) > self.promised + FROZEN {
+            self.thaw();
+        }
+        self.hints(now);
+        self.ring_timers(now);
+        self.sweep(now);
+        if now.tick >= self.glob_at {
+            self.discover(now);
+        }
+        let mut more = self.read_journals(now, take);
+        if let Some((&place, &no)) = self.queue.first_key_value() {
+            self.queue.remove(&place);
+            if let Some(file) = self.files.get_mut(&no) {
+                file.queued = None;
+                self.read(no, now, take);
+            }
+        }
+        more |= !self.queue.is_empty();
+        for no in std::mem::take(&mut self.changed) {
+            self.out.positions.extend(self.position(no));
+        }
+        self.last = now.tick;
+        let wait = self.wait(now);
+        self.promised = wait;
+        Step { more, wait, ..std::mem::take(&mut self.out) }
+    }
+
+    /// After a standstill everything that came meanwhile is backlog.
+    fn thaw(&mut self) {
+        self.bell.ring_everything();
+        for file in self.files.values_mut() {
+            let size = file.open.as_ref().and_then(|f| super::identity::look_at(f).ok());
+            file.backlog_to = file.backlog_to.max(size.map_or(file.size, |look| look.size));
+        }
+    }
+
+    fn hints(&mut self, now: Now) {
+        let hints = self.bell.take();
+        if hints.everything {
+            self.discover(now);
+            self.look_at_all(now);
+        }
+        for (path, touch) in hints.paths {
+            match touch {
+                Touch::Data => {
+                    for no in self.index.at(&path).to_vec() {
+                        self.enqueue(no);
+                    }
+                }
+                Touch::Name => self.name_touched(&path, now),
+            }
+        }
+    }
+
+    fn ring_timers(&mut self, now: Now) {
+        while let Some(&(at, no)) = self.timers.first() {
+            if at > now.tick {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(file) = self.files.get_mut(&no).filter(|f| f.look_at == Some(at)) {
+                file.look_at = None;
+                self.timer(no, now);
+            }
+        }
+    }
+
+    /// Sets the file's timer to `at`, unless it rings earlier anyway.
+    pub(super) fn ring_at(&mut self, no: u64, at: Tick) {
+        let Some(file) = self.files.get_mut(&no) else { return };
+        if let Some(set) = file.look_at {
+            if set <= at {
+                return;
+            }
+            self.timers.remove(&(set, no));
+        }
+        file.look_at = Some(at);
+        self.timers.insert((at, no));
+    }
+
+    /// Looks at some files by their names, so that all get their turn within one period.
+    fn sweep(&mut self, now: Now) {
+        if now.tick < self.sweep_at {
+            return;
+        }
+        let live = |(no, f): (&u64, &Tailed)| (!f.is_old()).then(|| (*no, f.source, f.path.clone()));
+        let some: Vec<_> = self.files.range(self.sweep_from..).filter_map(live).take(SWEEP_FILES).collect();
+        self.sweep_from = match some.last() {
+            Some((no, ..)) if some.len() == SWEEP_FILES => no + 1,
+            _ => 0,
+        };
+        for (_, source, path) in some {
+            self.look(source, &path, now);
+        }
+        let n = self.files.len();
+        // 0.05 % of a core while events come, 0.5 % while they do not.
+        let budget = if self.watch.len() > 0 { 2000 } else { 200 };
+        let period = (LOOK * n as u32 * budget).max(Duration::from_secs(1));
+        self.sweep_at = now.tick + period.mul_f64((SWEEP_FILES as f64 / n.max(1) as f64).min(1.0));
+    }
+
+    /// When the globs are walked next: more seldom where that means listing very large directories.
+    pub(super) fn glob_period(&self) -> Duration {
+        let budget = if self.watch.len() > 0 { 2000 } else { 200 };
+        let floor = if self.watch.len() > 0 { GLOB_EVERY } else { Duration::from_secs(1) };
+        (Duration::from_micros(1) * self.names as u32 * budget).clamp(floor, GLOB_EVERY * 12)
+    }
+
+    fn wait(&self, now: Now) -> Duration {
+        let mut next = self.sweep_at.min(self.glob_at);
+        if let Some(&(at, _)) = self.timers.first() {
+            next = next.min(at);
+        }
+        for journal in self.sources.iter().filter_map(|s| s.journal.as_ref()) {
+            next = next.min(journal.due());
+        }
+        next.since(now.tick)
+    }
+
+    /// Puts the file among those to be read, once.
+    pub(super) fn enqueue(&mut self, no: u64) {
+        let Some(file) = self.files.get_mut(&no) else { return };
+        if file.queued.is_some() {
+            return;
+        }
+        // The known rest of an old file comes first, and the oldest file's wholly before the next one's.
+        let place = if file.is_old() && file.offset < file.drain_to {
+            (0, file.drain_order)
+        } else {
+            self.turn += 1;
+            (1, self.turn)
+        };
+        file.queued = Some(place);
+        self.queue.insert(place, no);
+    }
+
+    /// The file's position as it is saved.
+    pub(super) fn position(&self, no: u64) -> Option<Position> {
+        let file = self.files.get(&no)?;
+        Some(Position {
+            key: self.key(file.source, file.id),
+            place: Place::File(file.place()),
+            at: file.moved,
+        })
+    }
+
+    pub(super) fn key(&self, source: usize, id: FileId) -> PositionKey {
+        PositionKey { source: Arc::clone(&self.sources[source].spec.name), file: Some(id) }
+    }
+
+    /// Lets go of a file, its position untouched.
+    pub(super) fn let_go(&mut self, no: u64) {
+        let Some(file) = self.files.remove(&no) else { return };
+        if file.open.is_some() {
+            self.open -= 1;
+        }
+        if let Some(place) = file.queued {
+            self.queue.remove(&place);
+        }
+        if let Some(at) = file.look_at {
+            self.timers.remove(&(at, no));
+        }
+        self.changed.remove(&no);
+        self.index.remove(file.source, file.id, no);
+    }
+
+    /// How every file stands.
+    pub fn status(&self) -> Vec<FileStatus> {
+        let one = |f: &Tailed| {
+            let source = &self.sources[f.source].spec.name;
+            let state = match f.standing {
+                _ if self.troubled.contains_key(&(f.source, f.path.clone())) => FileState::Unreadable,
+                Standing::Old(_) => FileState::Rotated,
+                Standing::Live if f.queued.is_some() => FileState::Behind,
+                Standing::Live => FileState::AtEnd,
+            };
+            FileStatus {
+                source: Arc::clone(source),
+                path: f.path.clone(),
+                size: f.size,
+                offset: f.offset,
+                lag: f.size.saturating_sub(f.offset),
+                state,
+            }
+        };
+        self.files.values().map(one).collect()
+    }
+
+    /// What is watched.
+    pub fn summary(&self) -> Summary {
+        let one = |(n, s): (usize, &Source)| SourceSummary {
+            name: Arc::clone(&s.spec.name),
+            files: self.files.values().filter(|f| f.source == n && !f.is_old()).count(),
+            empty_globs: s.empty_globs.clone(),
+            unreadable: {
+                let mine = self.troubled.keys().filter(|(source, _)| *source == n);
+                let mut paths: Vec<PathBuf> = mine.map(|(_, path)| path.clone()).collect();
+                paths.sort();
+                paths
+            },
+            journal: s.journal.is_some(),
+        };
+        Summary { sources: self.sources.iter().enumerate().map(one).collect(), directories: self.watch.len() }
+    }
+}
