@@ -1,1 +1,463 @@
+//! Whatever happens, and in whatever order: every hit is in exactly one term, and a restart changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use logherald::alert::{Alert, AlertNo, Severity, What};
+use logherald::hit::{Hit, RuleNo};
+use logherald::judge::{Input, Judge, Notice, Policy, Report, RulePolicy, SpacePolicy};
+use logherald::message::{Fate, Message, MessageNo};
+use logherald::redact::Redactor;
+use logherald::state::StateRow;
+use logherald::template::Template;
+use logherald::time::{Now, Tick, Wall};
+use proptest::prelude::*;
+
+const INSTALL: [u8; 16] = [7; 16];
+const START: Now = Now { wall: Wall(1_795_325_160_000), tick: Tick(1_000) };
+
+/// A policy in a few numbers, so that a failing case can be read.
+#[derive(Clone, Debug)]
+struct Setup {
+    rules: Vec<RuleSetup>,
+    /// `wait`, `wait_at_most` (seconds), `max_per_hour`, `digest_every` (seconds).
+    spaces: Vec<(u64, u64, u32, u64)>,
+}
+
+#[derive(Clone, Debug)]
+struct RuleSetup {
+    threshold: u32,
+    within: u64,
+    quiet: u64,
+    remind: u64,
+    max_per_hour: u32,
+    critical: bool,
+    /// Bit n: speaks to space n.
+    spaces: u8,
+}
+
+impl Setup {
+    fn policy(&self, version: u64) -> Policy {
+        // an odd version has lost its last rule, one of four its last space
+        let rules = self.rules.len() - usize::from(version % 2 == 1 && self.rules.len() > 1);
+        let spaces = self.spaces.len() - usize::from(version % 4 == 1 && self.spaces.len() > 1);
+        let name = |n: usize| -> Arc<str> { format!("space{n}").into() };
+        let rule = |(n, r): (usize, &RuleSetup)| {
+            let named = (0..self.spaces.len()).filter(|s| r.spaces & (1 << s) != 0).map(name);
+            let mut named: Vec<Arc<str>> = named.collect();
+            if named.is_empty() {
+                named.push(name(0));
+            }
+            RulePolicy {
+                name: format!("rule{n}").into(),
+                fingerprint: version / 3,
+                by: vec!["k".into()],
+                captures: vec!["k".into()],
+                threshold: r.threshold,
+                within: if r.threshold > 1 { Duration::from_secs(r.within) } else { Duration::ZERO },
+                severity: if r.critical { Severity::Critical } else { Severity::Warning },
+                spaces: named,
+                message: Template::parse("{hits} of {total} by {k}: {line}", &["k".into()]).unwrap(),
+                runbook: None,
+                remind: Duration::from_secs(r.remind),
+                quiet: Duration::from_secs(r.quiet),
+                max_per_hour: r.max_per_hour,
+            }
+        };
+        let space = |(n, s): (usize, &(u64, u64, u32, u64))| SpacePolicy {
+            name: name(n),
+            wait: Duration::from_secs(s.0),
+            wait_at_most: Duration::from_secs(s.1),
+            max_per_hour: s.2,
+            digest_every: Duration::from_secs(s.3),
+        };
+        Policy {
+            rules: self.rules.iter().take(rules).enumerate().map(rule).collect(),
+            spaces: self.spaces.iter().take(spaces).enumerate().map(space).collect(),
+            admin: "space0".into(),
+            host: "web1".into(),
+            redactor: Redactor::new(),
+            late_after: Duration::from_secs(3600),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Hits of a rule: how many, from how many keys, how old (seconds), in the backlog.
+    Hits { rule: usize, count: usize, keys: u8, old: u64, backlog: bool },
+    /// Time passes, in milliseconds.
+    Wait(u64),
+    /// The nth unsettled message meets its fate.
+    Fate { nth: usize, fate: Fate },
+    /// All messages in flight are delivered.
+    DeliverAll,
+    Reload,
+    Restart,
+    Notice(u8),
+}
+
+fn setup() -> impl Strategy<Value = Setup> {
+    let rule = (1u32..4, 1u64..100, 1u64..900, 1u64..4000, 1u32..20, any::<bool>(), 0u8..8).prop_map(
+        |(threshold, within, quiet, remind, max_per_hour, critical, spaces)| RuleSetup {
+            threshold,
+            within,
+            quiet,
+            remind,
+            max_per_hour,
+            critical,
+            spaces,
+        },
+    );
+    let space = (0u64..10, 10u64..40, 1u32..30, 60u64..900);
+    (prop::collection::vec(rule, 1..4), prop::collection::vec(space, 1..4))
+        .prop_map(|(rules, spaces)| Setup { rules, spaces })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => (0usize..4, 1usize..30, 1u8..60, 0u64..20, Just(false))
+            .prop_map(|(rule, count, keys, old, backlog)| Step::Hits { rule, count, keys, old, backlog }),
+        1 => (0usize..4, 1usize..30, 1u8..60, 0u64..20_000, Just(true))
+            .prop_map(|(rule, count, keys, old, backlog)| Step::Hits { rule, count, keys, old, backlog }),
+        4 => (0u64..5_000).prop_map(Step::Wait),
+        3 => (0u64..1_000_000).prop_map(Step::Wait),
+        1 => (0u64..40_000_000).prop_map(Step::Wait),
+        6 => (any::<usize>(), prop_oneof![
+            6 => Just(Fate::Delivered), 2 => Just(Fate::DeadLettered), 1 => Just(Fate::Dropped)
+        ]).prop_map(|(nth, fate)| Step::Fate { nth, fate }),
+        2 => Just(Step::DeliverAll),
+        1 => Just(Step::Reload),
+        2 => Just(Step::Restart),
+        1 => (0u8..3).prop_map(Step::Notice),
+    ]
+}
+
+/// The agent around the judge, as small as it can be: a store, an outbox, a clock.
+struct World {
+    setup: Setup,
+    version: u64,
+    judge: Judge,
+    rows: BTreeMap<String, StateRow>,
+    now: Now,
+    /// Not settled, in the order of their numbers.
+    outbox: BTreeMap<MessageNo, Message>,
+    /// By space: alerts that arrived.
+    heard: BTreeMap<Arc<str>, Vec<Alert>>,
+    seen: BTreeSet<MessageNo>,
+    hits: u64,
+    file_no: u64,
+    /// When messages left, by space: to see that the budget holds.
+    sent: Vec<(Arc<str>, u64)>,
+}
+
+impl World {
+    fn new(setup: Setup) -> World {
+        let (judge, first) = Judge::new(setup.policy(0), Vec::new(), INSTALL, START);
+        assert!(first.is_empty());
+        World {
+            setup,
+            version: 0,
+            judge,
+            rows: BTreeMap::new(),
+            now: START,
+            outbox: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            hits: 0,
+            file_no: 1,
+            sent: Vec::new(),
+        }
+    }
+
+    fn apply(&mut self, input: Input) {
+        let messages = self.judge.apply(input, self.now);
+        self.take(messages);
+    }
+
+    fn take(&mut self, messages: Vec<Message>) {
+        for m in messages {
+            assert!(self.seen.insert(m.no), "message {:?} twice", m.no);
+            assert!(!m.alerts.is_empty() && m.alerts.len() <= 20, "{} alerts", m.alerts.len());
+            assert_eq!(m.severity, m.alerts.iter().map(|a| a.severity).max().unwrap());
+            self.sent.push((Arc::clone(&m.space), self.now.tick.0));
+            self.outbox.insert(m.no, m);
+        }
+        self.save();
+        self.check();
+    }
+
+    fn save(&mut self) {
+        for row in self.judge.changes() {
+            match row.value {
+                Some(_) => _ = self.rows.insert(row.name.clone(), row),
+                None => _ = self.rows.remove(&row.name),
+            }
+        }
+    }
+
+    fn saved(&self) -> Vec<StateRow> {
+        self.rows.values().cloned().collect()
+    }
+
+    fn check(&self) -> Report {
+        let report = self.judge.report(self.now);
+        for (name, rule) in &report.rules {
+            let sum = rule.ledger.settled() + rule.pending;
+            assert_eq!(rule.ledger.hits, sum, "{name}: {rule:?}");
+        }
+        assert_eq!(report.rules.values().map(|r| r.ledger.hits).sum::<u64>(), self.hits);
+        report
+    }
+
+    fn fate(&mut self, no: MessageNo, fate: Fate) {
+        if fate == Fate::Delivered {
+            let m = &self.outbox[&no];
+            self.heard.entry(Arc::clone(&m.space)).or_default().extend(m.alerts.iter().cloned());
+        }
+        if fate != Fate::DeadLettered {
+            self.outbox.remove(&no);
+        }
+        self.apply(Input::Fate { message: no, fate });
+    }
+
+    fn deliver_all(&mut self) {
+        for no in self.outbox.keys().copied().collect::<Vec<_>>() {
+            self.fate(no, Fate::Delivered);
+        }
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now = self.now.plus(Duration::from_millis(ms));
+        self.apply(Input::Timer);
+    }
+
+    fn hits(&self, rule: usize, count: usize, keys: u8, old: u64, backlog: bool) -> Vec<Hit> {
+        let hit = |n: usize| {
+            let key = format!("k{}", n % usize::from(keys));
+            Hit {
+                rule: RuleNo((rule % self.judge_rules()) as u32),
+                key: Box::new([key.as_str().into()]),
+                captures: Box::new([Some(key.as_str().into())]),
+                stamp: (n % 5 != 4).then(|| self.now.wall - Duration::from_secs(old)),
+                read: self.now,
+                line: format!("line {n} of {key}").into(),
+                file: "/var/log/x.log".into(),
+                file_no: self.file_no,
+                backlog,
+            }
+        };
+        (0..count).map(hit).collect()
+    }
+
+    fn judge_rules(&self) -> usize {
+        self.setup.policy(self.version).rules.len()
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Hits { rule, count, keys, old, backlog } => {
+                let hits = self.hits(*rule, *count, *keys, *old, *backlog);
+                self.hits += hits.len() as u64;
+                self.apply(Input::Hits(hits));
+            }
+            Step::Wait(ms) => self.wait(*ms),
+            Step::Fate { nth, fate } => {
+                if let Some(no) = self.outbox.keys().nth(nth % self.outbox.len().max(1)).copied() {
+                    self.fate(no, *fate);
+                }
+            }
+            Step::DeliverAll => self.deliver_all(),
+            Step::Reload => {
+                self.version += 1;
+                self.apply(Input::Policy(Box::new(self.setup.policy(self.version))));
+            }
+            Step::Restart => {
+                let policy = self.setup.policy(self.version);
+                let (judge, messages) = Judge::new(policy, self.saved(), INSTALL, self.now);
+                assert!(judge.left_out().is_empty(), "{:?}", judge.left_out());
+                self.judge = judge;
+                self.file_no += 1;
+                self.take(messages);
+            }
+            Step::Notice(n) => self.apply(Input::Notice(Notice {
+                about: format!("gap{n}"),
+                severity: Severity::Error,
+                text: "bytes were lost".into(),
+                hint: None,
+                space: None,
+            })),
+        }
+    }
+
+    /// Delivers, and lets time run, until nothing is left to say.
+    fn run_out(&mut self) {
+        for _ in 0..2_000 {
+            self.deliver_all();
+            let Some(due) = self.judge.due() else { return };
+            let ms = due.0.saturating_sub(self.now.tick.0);
+            self.wait(ms);
+        }
+        panic!("still something to say: {:?}", self.judge.report(self.now));
+    }
+
+    /// Hits that a space has heard of.
+    fn heard_by(&self, space: &str) -> u64 {
+        self.heard.get(space).map_or(0, |alerts| alerts.iter().map(|a| a.hits).sum())
+    }
+
+    /// No hour saw more messages than a space's number and burst, critical's reserve aside.
+    fn check_budget(&self) {
+        for (n, (_, _, per_hour, _)) in self.setup.spaces.iter().enumerate() {
+            let most = per_hour + (per_hour / 6).max(1) + 20 + 3;
+            let times: Vec<u64> =
+                self.sent.iter().filter(|(s, _)| **s == *format!("space{n}")).map(|(_, t)| *t).collect();
+            for (i, t) in times.iter().enumerate() {
+                let hour = times[i..].iter().take_while(|u| **u < t + 3_600_000).count();
+                assert!(hour <= most as usize, "space{n}: {hour} messages in an hour, {per_hour} allowed");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 2_000, ..ProptestConfig::default() })]
+
+    /// The identity holds after every step; when all is delivered and nothing is due, nothing is pending, and what is
+    /// shown and told is what the spaces heard.
+    #[test]
+    fn every_hit_is_in_exactly_one_term(setup in setup(), steps in prop::collection::vec(step(), 1..60)) {
+        // a space that comes and goes loses its limits with its state: its budget is judged in the test below
+        let reloads = steps.iter().any(|s| matches!(s, Step::Reload));
+        let mut world = World::new(setup);
+        steps.iter().for_each(|s| world.step(s));
+        world.run_out();
+        let report = world.check();
+        let mut accounted = 0;
+        for (name, rule) in &report.rules {
+            prop_assert_eq!(rule.pending, 0, "{}: {:?}", name, rule);
+            prop_assert_eq!(rule.open_incidents, 0);
+            accounted += rule.ledger.shown + rule.ledger.told;
+        }
+        let spaces: Vec<&str> = world.heard.keys().map(|s| &**s).collect();
+        let heard: Vec<u64> = spaces.iter().map(|s| world.heard_by(s)).collect();
+        // each hit was heard by somebody, and by each at most once; with one space that is equality
+        prop_assert!(heard.iter().all(|h| *h <= accounted), "{:?} heard, {} accounted", heard, accounted);
+        prop_assert!(heard.iter().sum::<u64>() >= accounted, "{:?} heard, {} accounted", heard, accounted);
+        if world.setup.spaces.len() == 1 {
+            prop_assert_eq!(heard.iter().sum::<u64>(), accounted);
+        }
+        if !reloads {
+            world.check_budget();
+        }
+    }
+
+    /// The same, with alerts told apart by their number: where no message was merged, the numbers add up over spaces.
+    #[test]
+    fn alerts_add_up_over_spaces(setup in setup(), steps in prop::collection::vec(step(), 1..60)) {
+        let mut setup = setup;
+        // with room for everything there is no digest; and no "while away", no queue to move
+        setup.spaces.iter_mut().for_each(|s| s.2 = 100_000);
+        setup.rules.iter_mut().for_each(|r| r.max_per_hour = r.max_per_hour.min(3));
+        let steps = steps.into_iter().filter(|s| {
+            !matches!(s, Step::Hits { backlog: true, .. } | Step::Reload)
+        });
+        let mut world = World::new(setup);
+        steps.for_each(|s| world.step(&s));
+        world.run_out();
+        let report = world.check();
+        let mut by_no: BTreeMap<AlertNo, u64> = BTreeMap::new();
+        for alert in world.heard.values().flatten() {
+            prop_assert!(!matches!(alert.what, What::Digest | What::WhileAway));
+            by_no.insert(alert.no, alert.hits);
+        }
+        // a message of more than twenty alerts ends in a merged one; then only the test above can count
+        let merged = world.heard.values().flatten().any(|a| &*a.rule == "more alerts");
+        let full = world.heard.values().any(|h| h.len() >= 20) && world.setup.spaces.len() > 1;
+        if !merged && !full {
+            let accounted: u64 = report.rules.values().map(|r| r.ledger.shown + r.ledger.told).sum();
+            prop_assert_eq!(by_no.values().sum::<u64>(), accounted);
+        }
+    }
+
+    /// A judge put back from its rows says, from then on, what the one that went on says.
+    #[test]
+    fn a_restart_changes_nothing(
+        setup in setup(),
+        before in prop::collection::vec(step(), 1..40),
+        away in 0u64..2_000_000,
+        after in prop::collection::vec(step(), 1..30),
+    ) {
+        let mut world = World::new(setup);
+        before.iter().for_each(|s| world.step(s));
+        let rows = world.saved();
+        world.now = world.now.plus(Duration::from_millis(away));
+        let policy = world.setup.policy(world.version);
+        let (mut other, first) = Judge::new(policy, rows, INSTALL, world.now);
+        prop_assert_eq!(world.judge.report(world.now), other.report(world.now), "report before the timer");
+        let same = world.judge.apply(Input::Timer, world.now);
+        prop_assert_eq!(&first, &same);
+        world.take(same);
+        world.file_no += 1;
+        for step in &after {
+            match step {
+                Step::Hits { rule, count, keys, old, backlog } => {
+                    let hits = world.hits(*rule, *count, *keys, *old, *backlog);
+                    world.hits += hits.len() as u64;
+                    let messages = world.judge.apply(Input::Hits(hits.clone()), world.now);
+                    prop_assert_eq!(&messages, &other.apply(Input::Hits(hits), world.now));
+                    world.take(messages);
+                }
+                Step::Wait(ms) => {
+                    world.now = world.now.plus(Duration::from_millis(*ms));
+                    let messages = world.judge.apply(Input::Timer, world.now);
+                    prop_assert_eq!(&messages, &other.apply(Input::Timer, world.now));
+                    world.take(messages);
+                }
+                Step::Fate { nth, fate } => {
+                    let Some(no) = world.outbox.keys().nth(nth % world.outbox.len().max(1)).copied() else { continue };
+                    let input = || Input::Fate { message: no, fate: *fate };
+                    let messages = world.judge.apply(input(), world.now);
+                    prop_assert_eq!(&messages, &other.apply(input(), world.now));
+                    if *fate != Fate::DeadLettered {
+                        world.outbox.remove(&no);
+                    }
+                    world.take(messages);
+                }
+                _ => {}
+            }
+            prop_assert_eq!(world.judge.report(world.now), other.report(world.now));
+        }
+    }
+
+    /// Rows that are torn, lost or foreign are left out one by one; the books balance all the same.
+    #[test]
+    fn a_damaged_state_never_panics(
+        setup in setup(),
+        steps in prop::collection::vec(step(), 1..40),
+        harm in prop::collection::vec((any::<prop::sample::Index>(), 0u8..3), 1..6),
+    ) {
+        let mut world = World::new(setup);
+        steps.iter().for_each(|s| world.step(s));
+        let mut rows = world.saved();
+        for (index, how) in harm {
+            let row = index.get(&rows).clone();
+            let value = row.value.unwrap_or_default();
+            let value = match how {
+                0 => value[..value.len() / 2].to_owned(),
+                1 => "[]".to_owned(),
+                _ => value.replace(':', ";"),
+            };
+            let at = index.index(rows.len());
+            rows[at].value = Some(value);
+        }
+        let policy = world.setup.policy(world.version);
+        let (mut judge, _) = Judge::new(policy, rows, INSTALL, world.now);
+        prop_assert!(!judge.left_out().is_empty());
+        judge.apply(Input::Hits(world.hits(0, 20, 7, 0, false)), world.now);
+        for (name, rule) in judge.report(world.now).rules {
+            prop_assert_eq!(rule.ledger.hits, rule.ledger.settled() + rule.pending, "{}: {:?}", name, rule);
+        }
+    }
+}

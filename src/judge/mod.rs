@@ -1,3 +1,222 @@
 //! What to say, when, and to whom: a pure state machine.
+//!
+//! Hits come in, messages go out, and between the two every hit is in exactly one place. No I/O and no clock: each
+//! input comes with its `now`, so a backtest and a test run the very engine that runs live. Its neighbours are
+//! `rules`, which finds the hits, and `chat`, which draws the messages; it knows neither.
+//!
+//! The way of a hit: [`clock`] says when it happened; its key's [`window`] counts it; the window fires and an
+//! [`incident`] opens; the rule's limit ([`limit`]) lets the opening pass into a space's [`batch`] or into the rule's
+//! [`fold`]; the space's budget lets the batch go or keeps it for a digest ([`merge`]); and the message's fate, told by
+//! `deliver`, moves the hits in the [`ledger`]. Everything survives a restart as [`rows`], and a restart is
+//! a [`reload`] from nothing.
+//!
+//! The surprise: an alert's hits do not count as told when it is sent, nor when it is due, but when the first space has
+//! accepted it. So an incident waits for news of its own opening before it says another word.
+
+mod batch;
+mod clock;
+mod evidence;
+mod fold;
+mod incident;
+mod input;
+mod ledger;
+mod limit;
+mod merge;
+mod notice;
 mod policy;
-pub use policy::*;
+mod reload;
+mod report;
+mod rows;
+mod rule;
+mod window;
+mod wording;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::batch::Space;
+use self::clock::EventClock;
+use self::ledger::{Claim, Flight};
+use self::notice::Recent;
+use self::rows::RowKey;
+use self::rule::{Rid, Rule};
+use crate::alert::AlertNo;
+use crate::message::{Message, MessageNo};
+use crate::redact::Redactor;
+use crate::state::StateRow;
+use crate::time::{Now, Tick};
+
+pub use self::input::{Input, Notice};
+pub use self::ledger::{HeldCounts, Ledger};
+pub use self::policy::*;
+pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
+
+/// The judge.
+pub struct Judge {
+    /// Without its rules and spaces, which live below.
+    policy: Policy,
+    install: [u8; 16],
+    /// By [`Rid`]; never shrinks while the judge lives.
+    rules: Vec<Rule>,
+    names: BTreeMap<Arc<str>, Rid>,
+    /// By [`crate::hit::RuleNo`] of the loaded set.
+    by_no: Vec<Rid>,
+    spaces: BTreeMap<Arc<str>, Space>,
+    claims: BTreeMap<AlertNo, Claim>,
+    flights: BTreeMap<MessageNo, Flight>,
+    notices: BTreeMap<String, Recent>,
+    clock: EventClock,
+    /// When to look at which key. Set behind the true deadline is never; before it often, and then in vain.
+    timers: BTreeSet<(Tick, Rid, u64)>,
+    /// Rules whose fold holds something.
+    folding: BTreeSet<Rid>,
+    key_count: usize,
+    head: Head,
+    saved_head: Head,
+    dirty: BTreeSet<RowKey>,
+    left_out: Vec<String>,
+    /// The latest instant it was told.
+    now: Tick,
+}
+
+/// The counters that never go back.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Head {
+    next_alert: u64,
+    next_message: u64,
+    next_thread: u64,
+    /// Hits so far: the age of keys.
+    used: u64,
+    clock_odd: u64,
+}
+
+impl Judge {
+    /// A judge that goes on from `saved`, or begins. `install` is random, made once and kept by the store: it keys the
+    /// hashes of keys and threads. The messages are what was due while nobody was there.
+    pub fn new(policy: Policy, saved: Vec<StateRow>, install: [u8; 16], now: Now) -> (Judge, Vec<Message>) {
+        let mut judge = Judge {
+            policy: Policy {
+                rules: Vec::new(),
+                spaces: Vec::new(),
+                admin: "".into(),
+                host: "".into(),
+                redactor: Redactor::default(),
+                late_after: policy.late_after,
+            },
+            install,
+            rules: Vec::new(),
+            names: BTreeMap::new(),
+            by_no: Vec::new(),
+            spaces: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            clock: EventClock::default(),
+            timers: BTreeSet::new(),
+            folding: BTreeSet::new(),
+            key_count: 0,
+            head: Head::first(),
+            saved_head: Head::first(),
+            dirty: BTreeSet::new(),
+            left_out: Vec::new(),
+            now: now.tick,
+        };
+        judge.restore(saved, now);
+        judge.balance(now);
+        judge.adopt(policy, now);
+        let messages = judge.settle(now);
+        (judge, messages)
+    }
+
+    /// Takes one input and says what is to be said. A `now` that runs backwards is taken as the latest one.
+    pub fn apply(&mut self, input: Input, now: Now) -> Vec<Message> {
+        let now = Now { tick: now.tick.max(self.now), ..now };
+        self.now = now.tick;
+        // what was due before this input happened before it: a fold takes its turn ahead of a new opening
+        self.run_timers(now);
+        match input {
+            Input::Hits(hits) => hits.into_iter().for_each(|hit| self.take_hit(hit, now)),
+            Input::Timer => {}
+            Input::Policy(policy) => self.adopt(*policy, now),
+            Input::Fate { message, fate } => self.fate(message, fate, now),
+            Input::Notice(notice) => self.notice(notice, now),
+        }
+        self.settle(now)
+    }
+
+    /// When [`Input::Timer`] must come, at the latest, if nothing else does. It may be in the past, and it may turn out
+    /// that nothing is to be said then.
+    pub fn due(&self) -> Option<Tick> {
+        let keys = self.timers.first().map(|t| t.0);
+        let folds = self.folding.iter().filter_map(|rid| self.rules[rid.0].fold.due).min();
+        let spaces = self.spaces.values().filter_map(Space::due).min();
+        [keys, folds, spaces, self.notices_due()].into_iter().flatten().min()
+    }
+
+    fn settle(&mut self, now: Now) -> Vec<Message> {
+        self.run_timers(now);
+        self.flush(now)
+    }
+
+    fn run_timers(&mut self, now: Now) {
+        self.fold_timers(now);
+        while let Some(&(at, rid, hash)) = self.timers.first().filter(|t| t.0 <= now.tick) {
+            self.timers.pop_first();
+            self.key_timer(at, rid, hash, now);
+        }
+        self.fold_timers(now);
+        self.notice_timers(now);
+    }
+
+    fn next_alert(&mut self) -> AlertNo {
+        let no = AlertNo(self.head.next_alert);
+        self.head.next_alert += 1;
+        no
+    }
+
+    fn rule_mut(&mut self, name: &Arc<str>) -> Option<&mut Rule> {
+        let rid = *self.names.get(name)?;
+        self.mark_rule(rid);
+        Some(&mut self.rules[rid.0])
+    }
+
+    fn mark_rule(&mut self, rid: Rid) {
+        let rule = &mut self.rules[rid.0];
+        if !rule.dirty {
+            rule.dirty = true;
+            self.dirty.insert(RowKey::Rule(rid));
+        }
+    }
+
+    /// Where a rule speaks: its spaces that exist, else the admin space.
+    fn spaces_of(&self, rid: Rid) -> Vec<Arc<str>> {
+        let named = self.rules[rid.0].policy.iter().flat_map(|p| &p.spaces);
+        let mut known: Vec<Arc<str>> = named.filter(|s| self.spaces.contains_key(*s)).cloned().collect();
+        if known.is_empty() {
+            known.extend(self.admin());
+        }
+        known
+    }
+
+    /// Who hears of the agent's own troubles; any space rather than none.
+    fn admin(&self) -> Option<Arc<str>> {
+        let named = self.spaces.get_key_value(&self.policy.admin).map(|(name, _)| name);
+        named.or_else(|| self.spaces.keys().next()).cloned()
+    }
+}
+
+/// Without a byte of any log.
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge")
+            .field("rules", &self.rules.len())
+            .field("spaces", &self.spaces.len())
+            .field("keys", &self.key_count)
+            .field("claims", &self.claims.len())
+            .field("flights", &self.flights.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! What is kept of a hit: raw in memory until somebody needs it, redacted before it goes anywhere.
+//!
+//! A storm replaces an incident's newest line a million times; redacting each would cost more than finding it. So the
+//! raw line is kept *beside* the clean one, where no serialiser and no message can see it, and cleaned on the way out.
+//! A capture is cleaned with its line: where redaction took the place it came from out of the line, the capture
+//! is a secret too, though alone it looks like any word.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::Sample;
+use crate::hit::Hit;
+use crate::redact::Redactor;
+use crate::time::Wall;
+
+/// At most this much of a line is kept, in bytes.
+pub(super) const KEPT_LINE: usize = 1024;
+
+/// At most this much of a capture or of a part of a key is kept, in bytes.
+pub(super) const KEPT_VALUE: usize = 200;
+
+/// What stands for a capture that was cut out of its line.
+const TAKEN_OUT: &str = "[redacted]";
+
+/// One line with its captures.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Evidence {
+    line: String,
+    captures: Vec<Option<String>>,
+    file: Arc<str>,
+    at: Wall,
+    #[serde(skip)]
+    raw: Option<Raw>,
+}
+
+struct Raw {
+    line: Box<str>,
+    captures: Box<[Option<Box<str>>]>,
+    file: Arc<str>,
+    at: Wall,
+}
+
+impl Evidence {
+    /// Of a hit that happened at `at`.
+    pub(super) fn of(hit: Hit, at: Wall) -> Evidence {
+        let mut evidence = Evidence::default();
+        evidence.replace(hit, at);
+        evidence
+    }
+
+    /// The newer hit takes the older's place; nothing is copied.
+    pub(super) fn replace(&mut self, hit: Hit, at: Wall) {
+        self.raw = Some(Raw { line: hit.line, captures: hit.captures, file: hit.file, at });
+    }
+
+    /// Cleans what is raw. Everything below needs it first.
+    pub(super) fn tidy(&mut self, redactor: &Redactor) {
+        let Some(raw) = self.raw.take() else { return };
+        let line = redactor.redact(&raw.line);
+        let value = |v: &Option<Box<str>>| v.as_ref().map(|v| clean_value(redactor, &raw.line, &line, v));
+        self.captures = raw.captures.iter().map(value).collect();
+        self.line = cut(&line, KEPT_LINE);
+        (self.file, self.at) = (raw.file, raw.at);
+    }
+
+    /// As a sample for an alert.
+    pub(super) fn sample(&self) -> Sample {
+        Sample { line: self.line.as_str().into(), file: Arc::clone(&self.file), at: self.at }
+    }
+
+    /// The clean line.
+    pub(super) fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// Its file.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The clean value of the nth capture.
+    pub(super) fn capture(&self, n: usize) -> Option<&str> {
+        self.captures.get(n)?.as_deref()
+    }
+
+    /// The rule's captures have changed: the old ones mean nothing now.
+    pub(super) fn forget_captures(&mut self) {
+        self.captures.clear();
+        if let Some(raw) = &mut self.raw {
+            raw.captures = Box::default();
+        }
+    }
+}
+
+/// The parts of a hit's key, clean, each under its name.
+pub(super) fn clean_key(redactor: &Redactor, by: &[String], hit: &Hit) -> Vec<(String, String)> {
+    if hit.key.is_empty() {
+        return Vec::new();
+    }
+    let line = redactor.redact(&hit.line);
+    let names = by.iter().map(String::as_str).chain(std::iter::repeat("key"));
+    names.zip(&hit.key).map(|(n, v)| (n.to_owned(), clean_value(redactor, &hit.line, &line, v))).collect()
+}
+
+fn clean_value(redactor: &Redactor, raw_line: &str, clean_line: &Cow<'_, str>, value: &str) -> String {
+    let hidden = matches!(clean_line, Cow::Owned(_))
+        && !value.is_empty()
+        && raw_line.contains(value)
+        && !clean_line.contains(value);
+    if hidden { TAKEN_OUT.to_owned() } else { cut(&redactor.redact(value), KEPT_VALUE) }
+}
+
+/// At most `max` bytes of `text`, `…` at a cut.
+pub(super) fn cut(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(max.saturating_sub('…'.len_utf8()));
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_falls_between_characters_and_is_marked() {
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abcdef", 5), "ab…");
+        assert_eq!(cut("ééé", 5), "é…");
+    }
+
+    #[test]
+    fn a_capture_that_was_cut_out_of_its_line_is_hidden_too() {
+        let clean = Cow::Owned("login password=*** from 10.0.0.7".to_owned());
+        let raw = "login password=hunter2 from 10.0.0.7";
+        let redactor = Redactor::new();
+        assert_eq!(clean_value(&redactor, raw, &clean, "hunter2"), "[redacted]");
+        assert_eq!(clean_value(&redactor, raw, &clean, "10.0.0.7"), "10.0.0.7");
+    }
+
+    #[test]
+    fn what_is_written_down_never_holds_the_raw_line() {
+        let hit = Hit {
+            rule: crate::hit::RuleNo(0),
+            key: Box::new([]),
+            captures: Box::new([Some("raw".into())]),
+            stamp: None,
+            read: crate::time::Now::default(),
+            line: "a raw line".into(),
+            file: "f".into(),
+            file_no: 0,
+            backlog: false,
+        };
+        let text = serde_json::to_string(&Evidence::of(hit, Wall(5))).unwrap();
+        assert_eq!(text, r#"{"line":"","captures":[],"file":"","at":0}"#);
+    }
+}

@@ -1,0 +1,283 @@
+//! Folds: one alert of a rule that stands for many openings its limit held back.
+//!
+//! A fold speaks by timer, at the very instant at which the limiter would let an opening through: no further hit is
+//! needed. It tells everything since its last telling: the openings, what the incidents behind them have gathered,
+//! and reminders that were over the limit. Incidents that are folded stay so; while they live the fold comes back
+//! as a reminder would, and once more when the last of them has closed.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Judge;
+use super::batch::Lane;
+use super::incident::Incident;
+use super::ledger::Term;
+use super::limit::{Reason, Verdict};
+use super::rule::{KeyState, Rid};
+use super::wording::{count, key_text, list_line};
+use crate::alert::{Alert, Held, Sample, What};
+use crate::time::{Now, Tick, Wall};
+
+/// Keys that a fold names, those with the most hits.
+const TOP: usize = 5;
+
+/// Keys that are counted on the way to that; beyond it the smallest gives way. Only a ranking: the hits stay counted.
+const RANKED: usize = 64;
+
+/// Folds are at most this far apart while their incidents go on.
+const AT_MOST: Duration = Duration::from_secs(24 * 3600);
+
+/// What a rule's fold has gathered since it last spoke.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Fold {
+    /// Hits to tell that no incident holds any more.
+    pub(super) hits: u64,
+    openings: u64,
+    reminders: u64,
+    /// Incidents that the hits come from.
+    incidents: u64,
+    first: Option<Wall>,
+    last: Option<Wall>,
+    sample: Option<Sample>,
+    /// Key by hash, its text, its hits.
+    ranked: Vec<(u64, String, u64)>,
+    /// Hits told so far, until the last folded incident has closed.
+    told: u64,
+    /// Open incidents that are folded.
+    pub(super) open: u64,
+    /// Number of this telling.
+    telling: u64,
+    /// When it speaks next. `Some` while it holds a hit or an incident.
+    pub(super) due: Option<Tick>,
+    every: Option<Duration>,
+}
+
+impl Fold {
+    /// Adds what one incident has not told.
+    fn add(&mut self, hash: u64, key: &[(String, String)], incident: &mut Incident) {
+        let hits = incident.take_news();
+        if hits == 0 {
+            return;
+        }
+        self.hits += hits;
+        if incident.counted_in != self.telling + 1 {
+            incident.counted_in = self.telling + 1;
+            self.incidents += 1;
+        }
+        self.first = Some(self.first.map_or(incident.news, |t| t.min(incident.news)));
+        self.last = self.last.max(Some(incident.last));
+        if let Some(known) = self.ranked.iter_mut().find(|k| k.0 == hash) {
+            known.2 += hits;
+            return;
+        }
+        if self.ranked.len() == RANKED {
+            let least = (0..RANKED).min_by_key(|n| self.ranked[*n].2);
+            match least {
+                Some(n) if self.ranked[n].2 < hits => _ = self.ranked.swap_remove(n),
+                _ => return,
+            }
+        }
+        self.ranked.push((hash, key_text(key), hits));
+    }
+
+    /// Nothing is left to tell. The number of its tellings goes on: incidents remember it.
+    pub(super) fn rest(&mut self) {
+        *self = Fold { telling: self.telling, ..Fold::default() };
+    }
+
+    fn due_by(&mut self, at: Tick) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    fn text(&mut self) -> String {
+        self.ranked.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.1.cmp(&b.1)));
+        let mut text = format!("{}, {}", count(self.incidents, "incident"), count(self.hits, "hit"));
+        let named = self.ranked.iter().filter(|k| !k.1.is_empty()).take(TOP);
+        let mut shown = 0;
+        for (_, key, hits) in named {
+            // writing to a `String` cannot fail
+            _ = write!(text, "\n{}: {}", list_line(key), count(*hits, "hit"));
+            shown += 1;
+        }
+        if shown > 0 && self.incidents > shown {
+            _ = write!(text, "\nand {}", count(self.incidents - shown, "more incident"));
+        }
+        text
+    }
+}
+
+impl Judge {
+    /// The opening of this incident is over its rule's limit: its hits, and all that follow, are the fold's.
+    pub(super) fn fold_opening(
+        &mut self,
+        rid: Rid,
+        hash: u64,
+        key: &[(String, String)],
+        sample: Option<Sample>,
+        until: Tick,
+        now: Now,
+    ) {
+        self.fold_adopts(rid, now);
+        let rule = &mut self.rules[rid.0];
+        let Some(KeyState::Open(incident)) = rule.keys.get_mut(&hash).map(|s| &mut s.state) else { return };
+        incident.folded = true;
+        rule.fold.add(hash, key, incident);
+        rule.fold.openings += 1;
+        if rule.fold.sample.is_none() {
+            rule.fold.sample = sample;
+        }
+        rule.fold.due_by(until);
+    }
+
+    /// A reminder is over the limit: what it would have told is the fold's; the incident itself is not folded.
+    pub(super) fn fold_reminder(&mut self, rid: Rid, hash: u64, reason: Reason, now: Now) {
+        let rule = &mut self.rules[rid.0];
+        let Some(slot) = rule.keys.get_mut(&hash) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
+        incident.newest.tidy(&self.policy.redactor);
+        if rule.fold.sample.is_none() {
+            rule.fold.sample = Some(incident.newest.sample());
+        }
+        rule.fold.add(hash, &slot.key, incident);
+        rule.fold.reminders += 1;
+        rule.fold.due_by(if let Reason::Until(t) = reason { t } else { now.tick });
+        self.folding.insert(rid);
+        self.mark_rule(rid);
+    }
+
+    /// One more open incident is the fold's to tell.
+    pub(super) fn fold_adopts(&mut self, rid: Rid, now: Now) {
+        let rule = &mut self.rules[rid.0];
+        let remind = rule.policy.as_ref().map_or(AT_MOST, |p| p.remind);
+        rule.fold.open += 1;
+        let every = *rule.fold.every.get_or_insert(remind);
+        if rule.fold.due.is_none() {
+            rule.fold.due = Some(now.tick + every);
+        }
+        self.folding.insert(rid);
+        self.mark_rule(rid);
+    }
+
+    /// An incident that cannot speak for itself is over and out of the map. What it has not told is told when the
+    /// last of its kind has closed, or at the fold's next time, whichever is first.
+    pub(super) fn close_into_fold(
+        &mut self,
+        rid: Rid,
+        hash: u64,
+        mut incident: Incident,
+        key: &[(String, String)],
+        now: Now,
+    ) {
+        incident.newest.tidy(&self.policy.redactor);
+        let sample = incident.newest.sample();
+        let fold = &mut self.rules[rid.0].fold;
+        fold.add(hash, key, &mut incident);
+        if incident.folded {
+            fold.open = fold.open.saturating_sub(1);
+        }
+        if fold.sample.is_none() && fold.hits > 0 {
+            fold.sample = Some(sample);
+        }
+        if fold.open == 0 && fold.openings + fold.reminders == 0 {
+            fold.due_by(now.tick);
+        }
+        if fold.due.is_some() {
+            self.folding.insert(rid);
+        }
+        self.mark_rule(rid);
+    }
+
+    /// Lets every fold speak whose time has come.
+    pub(super) fn fold_timers(&mut self, now: Now) {
+        let due = |rid: &&Rid| self.rules[rid.0].fold.due.is_some_and(|t| t <= now.tick);
+        let due: BTreeSet<Rid> = self.folding.iter().filter(due).copied().collect();
+        for rid in due {
+            self.tell_fold(rid, now);
+        }
+    }
+
+    fn tell_fold(&mut self, rid: Rid, now: Now) {
+        let Judge { rules, dirty, policy, .. } = self;
+        let rule = &mut rules[rid.0];
+        for (hash, slot) in &mut rule.keys {
+            let KeyState::Open(incident) = &mut slot.state else { continue };
+            if incident.folded && incident.since_last > 0 {
+                if rule.fold.sample.is_none() {
+                    incident.newest.tidy(&policy.redactor);
+                    rule.fold.sample = Some(incident.newest.sample());
+                }
+                rule.fold.add(*hash, &slot.key, incident);
+                slot.dirty = true;
+                dirty.insert(super::rows::RowKey::Key(rid, *hash));
+            }
+        }
+        self.mark_rule(rid);
+        let rule = &mut self.rules[rid.0];
+        if rule.fold.hits == 0 {
+            return self.rest_fold(rid, now);
+        }
+        // the one place where a rule's limit is asked about a fold, and acted upon
+        match rule.limit.ask(now.tick) {
+            Verdict::Show => {}
+            Verdict::Hold(Reason::Until(at)) => {
+                rule.fold.due = Some(at);
+                return;
+            }
+            Verdict::Hold(Reason::Away) => return,
+        }
+        let to = self.spaces_of(rid).into_iter().map(|s| (s, None)).collect();
+        let alert = self.fold_alert(rid, What::Fold, now);
+        self.enqueue(alert, to, Lane::Batch, None, Term::Told, now);
+        self.rest_fold(rid, now);
+    }
+
+    /// The alert that tells all that the fold holds, which is then empty.
+    pub(super) fn fold_alert(&mut self, rid: Rid, what: What, now: Now) -> Alert {
+        let no = self.next_alert();
+        let rule = &mut self.rules[rid.0];
+        let fold = &mut rule.fold;
+        let text = fold.text();
+        fold.told += fold.hits;
+        let held = [(fold.openings, "openings over the rule's limit"), (fold.reminders, "reminders over the rule's limit")];
+        let held = held.iter().filter(|h| h.0 > 0).map(|h| Held { count: h.0, reason: h.1.into() });
+        let alert = Alert {
+            no,
+            what,
+            rule: Arc::clone(&rule.name),
+            severity: rule.policy.as_ref().map(|p| p.severity).unwrap_or_default(),
+            key: Vec::new(),
+            text,
+            hits: fold.hits,
+            total: fold.told,
+            incidents: fold.incidents,
+            first: fold.first.unwrap_or(now.wall),
+            last: fold.last.unwrap_or(now.wall),
+            samples: fold.sample.take().into_iter().collect(),
+            runbook: rule.policy.as_ref().and_then(|p| p.runbook.clone()),
+            held: held.collect(),
+            hint: None,
+        };
+        let Fold { told, open, telling, due, every, .. } = std::mem::take(fold);
+        *fold = Fold { told, open, telling: telling + 1, due, every, ..Fold::default() };
+        alert
+    }
+
+    /// After speaking, or having nothing to say: again later while folded incidents are open, else never.
+    fn rest_fold(&mut self, rid: Rid, now: Now) {
+        let rule = &mut self.rules[rid.0];
+        let remind = rule.policy.as_ref().map_or(AT_MOST, |p| p.remind);
+        if rule.fold.open == 0 {
+            rule.fold.rest();
+            self.folding.remove(&rid);
+            return;
+        }
+        let every = rule.fold.every.unwrap_or(remind);
+        rule.fold.due = Some(now.tick + every.max(Duration::from_millis(1)));
+        rule.fold.every = Some((every * 2).min(AT_MOST.max(remind)));
+    }
+}

@@ -1,0 +1,44 @@
+//! What the judge is told.
+
+use std::sync::Arc;
+
+use crate::alert::Severity;
+use crate::hit::Hit;
+use crate::judge::Policy;
+use crate::message::{Fate, MessageNo};
+
+/// One input. Serial: the judge takes them in the order in which they happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Lines that rules matched, in reading order.
+    Hits(Vec<Hit>),
+    /// The instant that [`super::Judge::due`] named has come.
+    Timer,
+    /// The rules were loaded anew.
+    Policy(Box<Policy>),
+    /// What became of a message.
+    Fate {
+        /// Its number.
+        message: MessageNo,
+        /// Its end, or that it is a dead letter now.
+        fate: Fate,
+    },
+    /// The agent has something to say of itself.
+    Notice(Notice),
+}
+
+/// Something the agent says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Notice {
+    /// What it is about, a stable short name: `reload`, `space/ops`, `gap`. The same text about the same thing is told
+    /// once in ten minutes, and counted meanwhile.
+    pub about: String,
+    /// How bad.
+    pub severity: Severity,
+    /// What happened; may have several lines.
+    pub text: String,
+    /// The remedy.
+    pub hint: Option<String>,
+    /// Who is to hear of it; `None`: the admin space.
+    pub space: Option<Arc<str>>,
+}

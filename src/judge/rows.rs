@@ -1,0 +1,306 @@
+//! State on disk: one row a thing, written when it changed, put back in any order.
+//!
+//! A row says in its value whose it is; its name only has to be unique. A row that cannot be understood is left out
+//! and named, the rest goes on, and the books are balanced: what such a row held is lost, and says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::batch::{Entry, Lane, Space};
+use super::fold::Fold;
+use super::ledger::{Claim, Flight, HeldCounts, Ledger};
+use super::notice::Recent;
+use super::report::SpaceCounts;
+use super::rule::{KeyState, Rid, Slot};
+use super::{Head, Judge, SpacePolicy};
+use crate::alert::AlertNo;
+use crate::message::MessageNo;
+use crate::state::StateRow;
+use crate::time::{Now, Tick, Wall};
+
+/// Names of rows left out that are kept to be told.
+const LEFT_OUT: usize = 100;
+
+/// Which row is to be written anew.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RowKey {
+    Rule(Rid),
+    Key(Rid, u64),
+    Space(Arc<str>),
+    Wait(Arc<str>, AlertNo),
+    Claim(AlertNo),
+    Flight(MessageNo),
+    Notice(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct RuleRow<F> {
+    name: Arc<str>,
+    fingerprint: u64,
+    ledger: Ledger,
+    held: HeldCounts,
+    fold: F,
+    limit: u64,
+    last_hit: Option<Wall>,
+    last_message: Option<Wall>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyRow<S> {
+    rule: Arc<str>,
+    hash: u64,
+    slot: S,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SpaceRow {
+    name: Arc<str>,
+    budget: u64,
+    reserve: u64,
+    flushed: Option<Tick>,
+    digest_due: Option<Tick>,
+    counts: SpaceCounts,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WaitRow<E> {
+    space: Arc<str>,
+    entry: E,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Numbered<N, T> {
+    no: N,
+    is: T,
+}
+
+impl Judge {
+    /// The rows that have changed since the last call. Putting back all rows ever written gives the same judge.
+    pub fn changes(&mut self) -> Vec<StateRow> {
+        let mut rows = Vec::new();
+        self.head.clock_odd = self.clock.odd;
+        if self.head != self.saved_head {
+            self.saved_head = self.head;
+            rows.push(StateRow { name: "judge/head".into(), value: Some(json(&self.head)) });
+        }
+        for key in std::mem::take(&mut self.dirty) {
+            let (name, value) = match &key {
+                RowKey::Rule(rid) => (format!("judge/rule/{}", self.rules[rid.0].name), self.rule_row(*rid)),
+                RowKey::Key(rid, hash) => {
+                    (format!("judge/key/{}/{hash:016x}", self.rules[rid.0].name), self.key_row(*rid, *hash))
+                }
+                RowKey::Space(name) => (format!("judge/space/{name}"), self.space_row(name)),
+                RowKey::Wait(space, no) => (format!("judge/wait/{space}/{}", no.0), self.wait_row(space, *no)),
+                RowKey::Claim(no) => {
+                    (format!("judge/claim/{}", no.0), self.claims.get(no).map(|is| json(&Numbered { no, is })))
+                }
+                RowKey::Flight(no) => {
+                    (format!("judge/flight/{}", no.0), self.flights.get(no).map(|is| json(&Numbered { no, is })))
+                }
+                RowKey::Notice(about) => {
+                    (format!("judge/notice/{about}"), self.notices.get(about).map(|is| json(&Numbered { no: about, is })))
+                }
+            };
+            rows.push(StateRow { name, value });
+        }
+        rows
+    }
+
+    fn rule_row(&mut self, rid: Rid) -> Option<String> {
+        let rule = &mut self.rules[rid.0];
+        rule.dirty = false;
+        if self.names.get(&rule.name) != Some(&rid) {
+            return None;
+        }
+        Some(json(&RuleRow {
+            name: Arc::clone(&rule.name),
+            fingerprint: rule.fingerprint,
+            ledger: rule.ledger,
+            held: rule.held,
+            fold: &rule.fold,
+            limit: rule.limit.saved(),
+            last_hit: rule.last_hit,
+            last_message: rule.last_message,
+        }))
+    }
+
+    fn key_row(&mut self, rid: Rid, hash: u64) -> Option<String> {
+        let rule = &mut self.rules[rid.0];
+        let slot = rule.keys.get_mut(&hash)?;
+        slot.dirty = false;
+        match &mut slot.state {
+            KeyState::Counting(window) => {
+                window.samples.iter_mut().for_each(|e| e.tidy(&self.policy.redactor));
+            }
+            KeyState::Open(incident) => incident.newest.tidy(&self.policy.redactor),
+        }
+        Some(json(&KeyRow { rule: Arc::clone(&rule.name), hash, slot: &*slot }))
+    }
+
+    fn space_row(&self, name: &Arc<str>) -> Option<String> {
+        let space = self.spaces.get(name)?;
+        Some(json(&SpaceRow {
+            name: Arc::clone(name),
+            budget: space.budget.saved(),
+            reserve: space.reserve.saved(),
+            flushed: space.flushed,
+            digest_due: space.digest_due,
+            counts: space.counts,
+        }))
+    }
+
+    fn wait_row(&self, space: &Arc<str>, no: AlertNo) -> Option<String> {
+        let queues = self.spaces.get(space)?;
+        let entry = Lane::ALL.iter().find_map(|lane| queues.queue(*lane).entries.get(&no))?;
+        Some(json(&WaitRow { space: Arc::clone(space), entry }))
+    }
+
+    /// Puts saved rows back. The policy comes after.
+    pub(super) fn restore(&mut self, saved: Vec<StateRow>, now: Now) {
+        let rows: BTreeMap<String, Option<String>> = saved.into_iter().map(|r| (r.name, r.value)).collect();
+        for (name, value) in rows {
+            let Some(value) = value else { continue };
+            if name.starts_with("judge/") && self.restore_row(&name, &value).is_none() {
+                if self.left_out.len() < LEFT_OUT {
+                    self.left_out.push(name);
+                }
+            }
+        }
+        self.clock.odd = self.head.clock_odd;
+        self.saved_head = self.head;
+        let flying = self.flights.keys().next_back().map_or(0, |n| n.0 + 1);
+        self.head.next_message = self.head.next_message.max(flying);
+        let waiting = self.spaces.values().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
+        let waiting = waiting.filter_map(|q| q.entries.keys().next_back()).max().map_or(0, |n| n.0 + 1);
+        let claimed = self.claims.keys().next_back().map_or(0, |n| n.0 + 1);
+        let opened = self.rules.iter().flat_map(|r| r.incidents().map(|i| i.no.0 + 1)).max().unwrap_or(0);
+        self.head.next_alert = self.head.next_alert.max(waiting).max(claimed).max(opened);
+        if self.head.next_thread == 0 {
+            // a number that no earlier run can have used, should it have been forgotten
+            self.head.next_thread = u64::try_from(now.wall.0).unwrap_or(0);
+        }
+        for n in 0..self.rules.len() {
+            let rule = &mut self.rules[n];
+            let (open, holds) = (rule.incidents().filter(|i| i.folded).count() as u64, rule.fold.hits > 0);
+            rule.fold.open = open;
+            if (open > 0 || holds) && rule.fold.due.is_none() {
+                rule.fold.due = Some(now.tick);
+            }
+            if rule.fold.due.is_some() {
+                self.folding.insert(Rid(n));
+            }
+        }
+    }
+
+    fn restore_row(&mut self, name: &str, value: &str) -> Option<()> {
+        let (part, _) = name.strip_prefix("judge/")?.split_once('/').unwrap_or(("head", ""));
+        match part {
+            "head" => self.head = parse(value)?,
+            "rule" => {
+                let row: RuleRow<Fold> = parse(value)?;
+                let rid = self.ensure_rule(&row.name);
+                let rule = &mut self.rules[rid.0];
+                (rule.fingerprint, rule.ledger, rule.held) = (row.fingerprint, row.ledger, row.held);
+                (rule.fold, rule.last_hit, rule.last_message) = (row.fold, row.last_hit, row.last_message);
+                rule.limit.restore(row.limit);
+            }
+            "key" => {
+                let row: KeyRow<Slot> = parse(value)?;
+                let rid = self.ensure_rule(&row.rule);
+                if self.rules[rid.0].keys.insert(row.hash, row.slot).is_none() {
+                    self.key_count += 1;
+                }
+            }
+            "space" => {
+                let row: SpaceRow = parse(value)?;
+                let space = self.ensure_space(&row.name);
+                space.budget.restore(row.budget);
+                space.reserve.restore(row.reserve);
+                (space.flushed, space.digest_due, space.counts) = (row.flushed, row.digest_due, row.counts);
+            }
+            "wait" => {
+                let row: WaitRow<Entry> = parse(value)?;
+                self.ensure_space(&row.space).queue_mut(row.entry.lane).push(row.entry);
+            }
+            "claim" => {
+                let row: Numbered<AlertNo, Claim> = parse(value)?;
+                self.ensure_rule(&row.is.rule);
+                self.claims.insert(row.no, row.is);
+            }
+            "flight" => {
+                let row: Numbered<MessageNo, Flight> = parse(value)?;
+                self.flights.insert(row.no, row.is);
+            }
+            "notice" => {
+                let row: Numbered<String, Recent> = parse(value)?;
+                self.notices.insert(row.no, row.is);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// A space as long as its policy is not known.
+    fn ensure_space(&mut self, name: &Arc<str>) -> &mut Space {
+        self.spaces.entry(Arc::clone(name)).or_insert_with(|| {
+            Space::new(SpacePolicy {
+                name: Arc::clone(name),
+                wait: Duration::ZERO,
+                wait_at_most: Duration::ZERO,
+                max_per_hour: 1,
+                digest_every: Duration::ZERO,
+            })
+        })
+    }
+
+    /// Balances the books after rows were left out: hits that only such a row knew of are lost.
+    pub(super) fn balance(&mut self, now: Now) {
+        if self.left_out.is_empty() {
+            return;
+        }
+        let mut copies: BTreeMap<AlertNo, u32> = BTreeMap::new();
+        let queues = self.spaces.values().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
+        let waiting = queues.flat_map(|q| q.entries.values()).map(|e| &e.claims);
+        for no in waiting.chain(self.flights.values().map(|f| &f.claims)).flatten() {
+            *copies.entry(*no).or_default() += 1;
+        }
+        let stray: Vec<AlertNo> = self.claims.keys().copied().filter(|no| !copies.contains_key(no)).collect();
+        for no in stray {
+            self.claims.remove(&no);
+            self.dirty.insert(RowKey::Claim(no));
+        }
+        for (no, claim) in &mut self.claims {
+            claim.copies = copies.get(no).copied().unwrap_or(1);
+            self.dirty.insert(RowKey::Claim(*no));
+        }
+        let unsure: BTreeSet<Rid> = self.names.values().copied().collect();
+        let report = self.report(now);
+        for rid in unsure {
+            let Some(books) = report.rules.get(&*self.rules[rid.0].name) else { continue };
+            let known = books.ledger.settled() + books.pending;
+            let ledger = &mut self.rules[rid.0].ledger;
+            ledger.lost += ledger.hits.saturating_sub(known);
+            ledger.hits = ledger.hits.max(known);
+            self.mark_rule(rid);
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(value: &str) -> Option<T> {
+    serde_json::from_str(value).ok()
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain data with text keys can always be written as JSON")
+}
+
+impl Head {
+    /// Of an installation that has said nothing yet.
+    pub(super) fn first() -> Head {
+        Head { next_alert: 1, next_message: 1, next_thread: 0, used: 0, clock_odd: 0 }
+    }
+}

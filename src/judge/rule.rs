@@ -1,0 +1,287 @@
+//! One rule at work: its keys, and the way of a hit through them.
+//!
+//! A key is found by a keyed hash of its raw values, so that nobody who writes into a log can choose two that
+//! collide, and so that the state file need not hold a raw value. Keys live in an ordered map: going through
+//! them in the same order before and after a restart is what makes the two runs say the same.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
+
+use super::evidence::{Evidence, clean_key};
+use super::fold::Fold;
+use super::incident::Incident;
+use super::ledger::{HeldCounts, Ledger};
+use super::limit::Limit;
+use super::rows::RowKey;
+use super::window::{Firing, Window};
+use super::{Judge, RulePolicy};
+use crate::hit::Hit;
+use crate::time::{Now, Tick, Wall};
+
+/// Keys of one rule; beyond it the least recently hit ones go, counts first.
+pub(super) const KEYS_A_RULE: usize = 10_000;
+
+/// Keys of all rules together; beyond it the largest rule gives.
+pub(super) const KEYS: usize = 100_000;
+
+/// Eviction takes this part of a rule's keys at once, so that its cost is spread over many hits.
+const EVICTED: usize = 16;
+
+/// A key that is being counted is let go this long after its window ended, by the agent's clock: lines may come
+/// a little late.
+pub(super) const WINDOW_GRACE: Duration = Duration::from_secs(5);
+
+/// Index of a rule for as long as this judge lives, across reloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Rid(pub(super) usize);
+
+/// A rule with everything that is known of it.
+pub(super) struct Rule {
+    pub(super) name: Arc<str>,
+    /// `None`: it is no longer in the file, and only its books are kept.
+    pub(super) policy: Option<RulePolicy>,
+    pub(super) fingerprint: u64,
+    pub(super) ledger: Ledger,
+    pub(super) held: HeldCounts,
+    pub(super) keys: BTreeMap<u64, Slot>,
+    pub(super) fold: Fold,
+    pub(super) limit: Limit,
+    /// Event time of the newest hit.
+    pub(super) last_hit: Option<Wall>,
+    /// When a message of this rule was last delivered.
+    pub(super) last_message: Option<Wall>,
+    /// Its row is marked already.
+    pub(super) dirty: bool,
+    hasher: SipHasher13,
+}
+
+/// One key of a rule.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Slot {
+    /// Names and clean values.
+    pub(super) key: Vec<(String, String)>,
+    /// Grows with every hit of any rule: the smallest is the least recently hit.
+    pub(super) used: u64,
+    /// When it was last hit, by the agent's clock.
+    pub(super) hit_at: Tick,
+    pub(super) state: KeyState,
+    /// When the judge looks at it again; it may look in vain.
+    #[serde(skip)]
+    pub(super) timer: Option<Tick>,
+    /// Its row is marked already.
+    #[serde(skip)]
+    pub(super) dirty: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeyState {
+    Counting(Window),
+    Open(Box<Incident>),
+}
+
+impl Rule {
+    pub(super) fn new(name: Arc<str>, install: &[u8; 16]) -> Rule {
+        let mut hasher = SipHasher13::new_with_key(install);
+        write_part(&mut hasher, &name);
+        Rule {
+            name,
+            policy: None,
+            fingerprint: 0,
+            ledger: Ledger::default(),
+            held: HeldCounts::default(),
+            keys: BTreeMap::new(),
+            fold: Fold::default(),
+            limit: Limit::new(1),
+            last_hit: None,
+            last_message: None,
+            dirty: false,
+            hasher,
+        }
+    }
+
+    fn hash(&self, key: &[Box<str>]) -> u64 {
+        let mut hasher = self.hasher;
+        key.iter().for_each(|part| write_part(&mut hasher, part));
+        hasher.finish()
+    }
+
+    /// The open incident of a key.
+    pub(super) fn incident_mut(&mut self, hash: u64) -> Option<&mut Incident> {
+        match &mut self.keys.get_mut(&hash)?.state {
+            KeyState::Open(incident) => Some(incident),
+            KeyState::Counting(_) => None,
+        }
+    }
+
+    /// All open incidents, in the order of their keys' hashes.
+    pub(super) fn incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.keys.values().filter_map(|s| match &s.state {
+            KeyState::Open(incident) => Some(&**incident),
+            KeyState::Counting(_) => None,
+        })
+    }
+}
+
+/// Length first: `["a", "bc"]` and `["ab", "c"]` are two keys.
+fn write_part(hasher: &mut SipHasher13, part: &str) {
+    hasher.write(&(part.len() as u64).to_le_bytes());
+    hasher.write(part.as_bytes());
+}
+
+impl Judge {
+    /// One hit. The way that a storm takes a million times: no text is made here, and nothing is redacted.
+    pub(super) fn take_hit(&mut self, hit: Hit, now: Now) {
+        // a number of another set can only come from a reader that has not heard of a reload yet
+        let Some(&rid) = self.by_no.get(hit.rule.0 as usize) else { return };
+        let at = self.clock.event_time(&hit);
+        let late = hit.backlog && hit.read.wall.since(at) > self.policy.late_after;
+        let rule = &mut self.rules[rid.0];
+        let Some(policy) = &rule.policy else { return };
+        self.head.used += 1;
+        rule.ledger.hits += 1;
+        rule.last_hit = rule.last_hit.max(Some(at));
+        let hash = rule.hash(&hit.key);
+        if !rule.dirty {
+            rule.dirty = true;
+            self.dirty.insert(RowKey::Rule(rid));
+        }
+        let mut fresh = false;
+        let slot = rule.keys.entry(hash).or_insert_with(|| {
+            fresh = true;
+            Slot {
+                key: clean_key(&self.policy.redactor, &policy.by, &hit),
+                used: 0,
+                hit_at: now.tick,
+                state: KeyState::Counting(Window::default()),
+                timer: None,
+                dirty: false,
+            }
+        });
+        (slot.used, slot.hit_at) = (self.head.used, now.tick);
+        if !slot.dirty {
+            slot.dirty = true;
+            self.dirty.insert(RowKey::Key(rid, hash));
+        }
+        match &mut slot.state {
+            KeyState::Open(incident) => {
+                let first_news = incident.hit(hit, at);
+                rule.held.repeats += 1;
+                if first_news {
+                    self.reschedule(rid, hash);
+                }
+            }
+            KeyState::Counting(window) => {
+                let fired = if policy.threshold <= 1 {
+                    Some(Firing { hits: 1, first: at, last: at })
+                } else {
+                    let pushed = window.push(at, policy.threshold, policy.within);
+                    rule.ledger.below += pushed.below;
+                    pushed.fired
+                };
+                window.keep(Evidence::of(hit, at));
+                if let Some(firing) = fired {
+                    self.fire(rid, hash, firing, late, now);
+                }
+                if fresh || fired.is_some() {
+                    self.reschedule(rid, hash);
+                }
+            }
+        }
+        if fresh {
+            self.key_count += 1;
+            self.evict(rid, now);
+        }
+    }
+
+    /// Keeps the number of keys in bounds, after one was added to `rid`.
+    fn evict(&mut self, rid: Rid, now: Now) {
+        let victim = if self.rules[rid.0].keys.len() > KEYS_A_RULE {
+            rid
+        } else if self.key_count > KEYS {
+            let largest = (0..self.rules.len()).max_by_key(|n| self.rules[*n].keys.len());
+            Rid(largest.unwrap_or(rid.0))
+        } else {
+            return;
+        };
+        let keys = &self.rules[victim.0].keys;
+        let mut ages: Vec<(u64, u64)> = keys.iter().map(|(hash, slot)| (slot.used, *hash)).collect();
+        let some = (ages.len() / EVICTED).max(1);
+        ages.sort_unstable();
+        for (_, hash) in ages.into_iter().take(some) {
+            self.evict_key(victim, hash, now);
+        }
+    }
+
+    /// Takes a key away, counts first: of a window they are `below`, of an incident they go to the rule's fold.
+    fn evict_key(&mut self, rid: Rid, hash: u64, now: Now) {
+        match self.remove_slot(rid, hash) {
+            Some(Slot { state: KeyState::Counting(window), .. }) => {
+                self.rules[rid.0].ledger.below += window.len();
+            }
+            Some(Slot { state: KeyState::Open(incident), key, .. }) => {
+                self.close_into_fold(rid, hash, *incident, &key, now);
+            }
+            None => {}
+        }
+    }
+
+    /// Takes a key and its timer out.
+    pub(super) fn remove_slot(&mut self, rid: Rid, hash: u64) -> Option<Slot> {
+        let slot = self.rules[rid.0].keys.remove(&hash)?;
+        if let Some(t) = slot.timer {
+            self.timers.remove(&(t, rid, hash));
+        }
+        self.key_count -= 1;
+        self.dirty.insert(RowKey::Key(rid, hash));
+        self.mark_rule(rid);
+        Some(slot)
+    }
+
+    /// Looks at a key whose timer has come.
+    pub(super) fn key_timer(&mut self, at: Tick, rid: Rid, hash: u64, now: Now) {
+        let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
+        slot.timer = None;
+        let due = self.deadline(rid, hash);
+        if due != Some(at) {
+            // hits have moved the deadline since; the set is only told now, which is why a hit costs nothing there
+            self.reschedule(rid, hash);
+            return;
+        }
+        match self.rules[rid.0].keys.get(&hash).map(|s| &s.state) {
+            Some(KeyState::Counting(_)) => self.evict_key(rid, hash, now),
+            Some(KeyState::Open(_)) => self.incident_timer(rid, hash, now),
+            None => {}
+        }
+    }
+
+    /// When this key must be looked at, were nothing more to happen.
+    fn deadline(&self, rid: Rid, hash: u64) -> Option<Tick> {
+        let rule = &self.rules[rid.0];
+        let (slot, policy) = (rule.keys.get(&hash)?, rule.policy.as_ref()?);
+        match &slot.state {
+            KeyState::Counting(_) => Some(slot.hit_at + policy.within + WINDOW_GRACE),
+            KeyState::Open(incident) => incident.deadline(slot.hit_at + policy.quiet, &self.spaces),
+        }
+    }
+
+    /// Puts a key's timer where its deadline is.
+    pub(super) fn reschedule(&mut self, rid: Rid, hash: u64) {
+        let due = self.deadline(rid, hash);
+        let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
+        if slot.timer == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut slot.timer, due) {
+            self.timers.remove(&(old, rid, hash));
+        }
+        if let Some(new) = due {
+            self.timers.insert((new, rid, hash));
+        }
+    }
+}
