@@ -417,7 +417,7 @@ fn commits() -> impl Strategy<Value = Commit> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(10), ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_is_its_model_through_any_commits_and_restarts(
