@@ -310,6 +310,24 @@ fn dead_letters_are_bounded_and_the_oldest_go() {
     assert_eq!(store.dead_letters().unwrap().len(), 1);
 }
 
+#[test]
+fn the_log_is_folded_into_the_file_and_both_stay_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let size = |name: &str| fs::metadata(dir.path().join(name)).map_or(0, |m| m.len());
+    for n in 0..24u64 {
+        let remove = n.checked_sub(6).map(id).into_iter().collect();
+        store.commit(&Commit { remove, ..adding(vec![heavy(n, Severity::Info, 1 << 20)]) }).unwrap();
+        assert!(size("state.db-wal") < 18 << 20, "the log is {} bytes long", size("state.db-wal"));
+    }
+    assert!(size("state.db") > 6 << 20);
+    store.commit(&Commit { remove: (0..23).map(id).collect(), ..Commit::default() }).unwrap();
+    assert!(!store.idle(), "nothing calls for coming back soon");
+    assert_eq!(size("state.db-wal"), 0);
+    assert!(size("state.db") < 2 << 20, "the file is {} bytes long for one row", size("state.db"));
+    assert_eq!(store.next("ops").unwrap(), Some(heavy(23, Severity::Info, 1 << 20)));
+}
+
 // ---- against a model ------------------------------------------------------------------------------------------
 
 /// What the store should hold, said simply.
