@@ -927,6 +927,25 @@ fn a_first_start_on_a_full_disk_lives_in_memory_until_there_is_room() {
     assert_eq!((again.install, ids(&store)), (opened.install, vec![id(1)]));
 }
 
+#[test]
+fn an_unreadable_file_on_a_full_disk_is_salvaged_into_memory() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    let (mut store, first) = open(&disk.path());
+    assert!(commit_one(&mut store, 1));
+    store.close();
+    let db = Connection::open(disk.path().join("state.db")).unwrap();
+    db.execute("UPDATE position SET place = '{'", []).unwrap();
+    drop(db);
+    disk.fill("other");
+    let (mut store, opened) = open(&disk.path());
+    assert_eq!((opened.durable, opened.install), (false, first.install));
+    assert_eq!(opened.set_aside.unwrap().outbox, 1);
+    assert!(!commit_one(&mut store, 2));
+    disk.free("other");
+    store.close();
+    assert_eq!(ids(&open(&disk.path()).0), [id(1), id(2)]);
+}
+
 // ---- the thread -----------------------------------------------------------------------------------------------
 
 #[expect(clippy::disallowed_methods, reason = "a test stands in for the agent's wiring")]
