@@ -310,6 +310,24 @@ fn dead_letters_are_bounded_and_the_oldest_go() {
     assert_eq!(store.dead_letters().unwrap().len(), 1);
 }
 
+#[test]
+fn the_log_is_folded_into_the_file_and_both_stay_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let size = |name: &str| fs::metadata(dir.path().join(name)).map_or(0, |m| m.len());
+    for n in 0..24u64 {
+        let remove = n.checked_sub(6).map(id).into_iter().collect();
+        store.commit(&Commit { remove, ..adding(vec![heavy(n, Severity::Info, 1 << 20)]) }).unwrap();
+        assert!(size("state.db-wal") < 18 << 20, "the log is {} bytes long", size("state.db-wal"));
+    }
+    assert!(size("state.db") > 6 << 20);
+    store.commit(&Commit { remove: (0..23).map(id).collect(), ..Commit::default() }).unwrap();
+    assert!(!store.idle(), "nothing calls for coming back soon");
+    assert_eq!(size("state.db-wal"), 0);
+    assert!(size("state.db") < 2 << 20, "the file is {} bytes long for one row", size("state.db"));
+    assert_eq!(store.next("ops").unwrap(), Some(heavy(23, Severity::Info, 1 << 20)));
+}
+
 // ---- against a model ------------------------------------------------------------------------------------------
 
 /// What the store should hold, said simply.
@@ -417,7 +435,7 @@ fn commits() -> impl Strategy<Value = Commit> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(10), ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_is_its_model_through_any_commits_and_restarts(
@@ -907,6 +925,25 @@ fn a_first_start_on_a_full_disk_lives_in_memory_until_there_is_room() {
     let (store, again) = open(&disk.path());
     assert!(again.durable);
     assert_eq!((again.install, ids(&store)), (opened.install, vec![id(1)]));
+}
+
+#[test]
+fn an_unreadable_file_on_a_full_disk_is_salvaged_into_memory() {
+    let Some(disk) = SmallDisk::mount(8) else { return };
+    let (mut store, first) = open(&disk.path());
+    assert!(commit_one(&mut store, 1));
+    store.close();
+    let db = Connection::open(disk.path().join("state.db")).unwrap();
+    db.execute("UPDATE position SET place = '{'", []).unwrap();
+    drop(db);
+    disk.fill("other");
+    let (mut store, opened) = open(&disk.path());
+    assert_eq!((opened.durable, opened.install), (false, first.install));
+    assert_eq!(opened.set_aside.unwrap().outbox, 1);
+    assert!(!commit_one(&mut store, 2));
+    disk.free("other");
+    store.close();
+    assert_eq!(ids(&open(&disk.path()).0), [id(1), id(2)]);
 }
 
 // ---- the thread -----------------------------------------------------------------------------------------------

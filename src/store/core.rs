@@ -60,8 +60,6 @@ enum Home {
 enum Unfit {
     /// Its content; it is set aside.
     Unreadable(String),
-    /// It is new, and the disk is full.
-    NoRoom,
     /// Its surroundings, or its version.
     Told(StoreError),
 }
@@ -75,27 +73,22 @@ impl Store {
     pub fn open(dir: &Path) -> Result<(Store, Opened), StoreError> {
         let dir = Directory::claim(dir)?;
         let mut set_aside = None;
-        let mut home = Home::Disk;
-        let (db, image) = match load(&dir) {
-            Ok(found) => found,
-            Err(Unfit::Told(e)) => return Err(e),
-            Err(Unfit::NoRoom) => {
-                home = Home::Memory { again: Tick(0) };
-                let image = Image::default();
-                (in_memory(&image).map_err(|e| broken(&dir.state_file(), &e))?, image)
-            }
-            Err(Unfit::Unreadable(why)) => {
-                let path = dir.set_aside()?;
-                let image = salvage(&path);
-                set_aside = Some(SetAside {
-                    path,
-                    why,
-                    positions: image.positions.len(),
-                    state: image.state.len(),
-                    outbox: image.outbox.len(),
-                    dead: image.dead.len(),
-                });
-                (connect(&dir.state_file()).map_err(|e| broken(&dir.state_file(), &e))?, image)
+        let (db, home, image) = if dir.is_new() {
+            let (db, home) = begin(&dir)?;
+            (db, home, Image::default())
+        } else {
+            match load(&dir) {
+                Ok((db, image)) => (db, Home::Disk, image),
+                Err(Unfit::Told(e)) => return Err(e),
+                Err(Unfit::Unreadable(why)) => {
+                    let path = dir.set_aside()?;
+                    let image = salvage(&path);
+                    let (positions, state) = (image.positions.len(), image.state.len());
+                    let (outbox, dead) = (image.outbox.len(), image.dead.len());
+                    set_aside = Some(SetAside { path, why, positions, state, outbox, dead });
+                    let (db, home) = begin(&dir)?;
+                    (db, home, image)
+                }
             }
         };
         let install = match image.install() {
@@ -297,7 +290,23 @@ impl Store {
     }
 }
 
-/// Opens the file of `dir`, brings it to the present schema, and reads all of it. A new file stays empty.
+/// Makes the file of a new state, or begins in memory: a file must be written to before it can be anything.
+fn begin(dir: &Directory) -> Result<(Connection, Home), StoreError> {
+    let path = dir.state_file();
+    let made = match connect(&path) {
+        Err(e) if is_no_room(&e) && dir.give_up_ballast() => connect(&path),
+        other => other,
+    };
+    match made {
+        Err(e) if is_no_room(&e) => {
+            in_memory(&Image::default()).map(|db| (db, Home::Memory { again: Tick(0) }))
+        }
+        other => other.map(|db| (db, Home::Disk)),
+    }
+    .map_err(|e| broken(&path, &e))
+}
+
+/// Opens the file of `dir`, brings it to the present schema, and reads all of it.
 fn load(dir: &Directory) -> Result<(Connection, Image), Unfit> {
     let path = dir.state_file();
     let sql = |e: rusqlite::Error| match e.sqlite_error_code() {
@@ -309,18 +318,7 @@ fn load(dir: &Directory) -> Result<(Connection, Image), Unfit> {
         }
         _ => Unfit::Unreadable(message(&e)),
     };
-    let mut db = match connect(&path) {
-        Err(e) if is_no_room(&e) && dir.is_new() => {
-            // a new file must be written to before it can be anything
-            dir.give_up_ballast();
-            match connect(&path) {
-                Err(e) if is_no_room(&e) => return Err(Unfit::NoRoom),
-                other => other,
-            }
-        }
-        other => other,
-    }
-    .map_err(sql)?;
+    let mut db = connect(&path).map_err(sql)?;
     let sound: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(sql)?;
     if sound != "ok" {
         return Err(Unfit::Unreadable(sound.replace('\n', " ").trim().to_owned()));

@@ -56,7 +56,7 @@ impl Directory {
 
     /// Nothing has ever been written to the database.
     pub(super) fn is_new(&self) -> bool {
-        fs::metadata(self.state_file()).is_ok_and(|m| m.len() == 0)
+        fs::metadata(self.state_file()).is_ok_and(|m| m.len() == 0) && self.wal_bytes() == 0
     }
 
     /// Bytes in SQLite's write-ahead log.

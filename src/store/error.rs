@@ -69,3 +69,25 @@ pub enum StoreError {
     #[error("the store is closed")]
     Closed,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // the others are met in `tests/store.rs`; these two need a disk that fails
+    #[test]
+    fn a_disk_that_fails_is_told_with_the_remedy() {
+        let full = StoreError::Full { dir: "/var/lib/logherald".into() };
+        assert_eq!(
+            full.to_string(),
+            "the disk of the state directory `/var/lib/logherald` is full\n\
+             hint: free some space there and start again"
+        );
+        let broken = StoreError::Broken { path: "/s/state.db".into(), why: "disk I/O error".into() };
+        assert_eq!(
+            broken.to_string(),
+            "the state file `/s/state.db` failed: disk I/O error\n\
+             hint: see whether its disk is sound, and start again"
+        );
+    }
+}
