@@ -16,8 +16,24 @@ pub const REDACTED: &str = "[redacted]";
 
 /// Every secret of the list comes with one of these, in any case; a text without one is clean.
 const TELLTALES: [&str; 18] = [
-    "pass", "pwd", "secret", "token", "key=", "key\"", "key'", "key:", "key =", "key ", "credential", "authorization", "bearer ",
-    "://", "AKIA", "ASIA", "-----BEGIN", "eyJ",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key=",
+    "key\"",
+    "key'",
+    "key:",
+    "key =",
+    "key ",
+    "credential",
+    "authorization",
+    "bearer ",
+    "://",
+    "AKIA",
+    "ASIA",
+    "-----BEGIN",
+    "eyJ",
 ];
 
 /// The list. In each alternative the groups whose name begins with `k` are kept, the rest goes.

@@ -86,11 +86,20 @@ impl Setup {
 #[derive(Clone, Debug)]
 enum Step {
     /// Hits of a rule: how many, from how many keys, how old (seconds), in the backlog.
-    Hits { rule: usize, count: usize, keys: u8, old: u64, backlog: bool },
+    Hits {
+        rule: usize,
+        count: usize,
+        keys: u8,
+        old: u64,
+        backlog: bool,
+    },
     /// Time passes, in milliseconds.
     Wait(u64),
     /// The nth unsettled message meets its fate.
-    Fate { nth: usize, fate: Fate },
+    Fate {
+        nth: usize,
+        fate: Fate,
+    },
     /// All messages in flight are delivered.
     DeliverAll,
     Reload,

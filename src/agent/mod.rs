@@ -1,1 +1,19 @@
-//! All wiring.
+//! The running agent: the stages wired together, and what the system says to them.
+//!
+//! `pipeline` makes and joins every thread and task; `reader` and `desk` are its two halves, one that reads and
+//! searches, one that judges and commits; `load` turns files into a set that can run and `watch` sees them change;
+//! `service` speaks with systemd and `control` with operators. What may surprise: nothing here decides what an alert
+//! says or when; the agent only carries.
+
+pub mod control;
+mod desk;
+mod load;
+mod pipeline;
+mod reader;
+mod service;
+pub mod status;
+mod watch;
+
+pub use load::LoadError;
+pub(crate) use load::env;
+pub use pipeline::{Fatal, Options, run};

@@ -1,1 +1,179 @@
-//! The face.
+//! The face: one file a command, and what they share.
+//!
+//! Answers go to standard output, everything else to standard error. Exit codes follow sysexits: 0, 64 usage,
+//! 69 service, 70 software, 77 permission, 78 configuration. Colour only where a terminal looks on and `NO_COLOR` is not
+//! set; a command that reads takes `--json`, whose names do not change.
+
+mod check;
+mod explain;
+mod paths;
+mod reload;
+mod run;
+mod send;
+mod status;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit codes, after `sysexits.h`.
+mod exit {
+    /// The command line is wrong.
+    pub(super) const USAGE: u8 = 64;
+    /// A service does not answer or refuses.
+    pub(super) const SERVICE: u8 = 69;
+    /// Something failed that should not.
+    pub(super) const SOFTWARE: u8 = 70;
+    /// This user may not.
+    pub(super) const PERMISSION: u8 = 77;
+    /// The configuration is wrong.
+    pub(super) const CONFIG: u8 = 78;
+}
+
+/// Watches log files, holds back what would be noise and says how much, and tells Google Chat.
+#[derive(Debug, Parser)]
+#[command(name = "logherald", version, max_term_width = 100)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch the logs and send alerts: the agent
+    Run(run::Args),
+    /// Find every fault of the rules, and run their tests
+    Check(check::Args),
+    /// Say of a line what each rule makes of it
+    Explain(explain::Args),
+    /// Send a real test message to a space
+    Send(send::Args),
+    /// What the running agent is doing
+    Status(status::Args),
+    /// Have the running agent judge and load the rules on disk
+    Reload(reload::Args),
+}
+
+/// Which rules.
+#[derive(Debug, clap::Args)]
+struct RulesArg {
+    /// The rules file [default: $CONFIGURATION_DIRECTORY/rules.toml, /etc/logherald/rules.toml, ./rules.toml]
+    #[arg(value_name = "RULES")]
+    rules: Option<PathBuf>,
+}
+
+/// The same as an option, for commands whose words are something else.
+#[derive(Debug, clap::Args)]
+struct RulesOption {
+    /// The rules file [default: $CONFIGURATION_DIRECTORY/rules.toml, /etc/logherald/rules.toml, ./rules.toml]
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+}
+
+/// Where the agent that is asked has its socket.
+#[derive(Debug, clap::Args)]
+struct SocketArgs {
+    /// The state directory of the agent that is asked, where it was given one with `--state`
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// Runs the command line `args`, whose first word is the program's name.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(e) => {
+            // help and version are answers; the rest is usage; nothing can be done when it cannot be printed
+            _ = e.print();
+            return if e.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match args.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::check(&args),
+        Command::Explain(args) => explain::explain(&args),
+        Command::Send(args) => send::send(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Reload(args) => reload::reload(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a command failed, in words for standard error and a number for scripts.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    /// Empty where everything has been said already.
+    text: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    fn new(code: u8, text: impl Into<String>) -> Failure {
+        Failure { code, text: text.into(), hint: None }
+    }
+
+    /// Everything has been said already.
+    fn silent(code: u8) -> Failure {
+        Failure::new(code, "")
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    fn print(&self) {
+        let mut err = anstream::stderr().lock();
+        // standard error that takes nothing leaves nothing to say
+        if !self.text.is_empty() {
+            _ = writeln!(err, "error: {}", self.text);
+        }
+        if let Some(hint) = &self.hint {
+            _ = writeln!(err, "hint: {hint}");
+        }
+    }
+}
+
+/// A pipe that was closed (`| head`) ends a command quietly; other faults of standard output are told.
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Failure {
+        match e.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::silent(0),
+            _ => Failure::new(exit::SOFTWARE, format!("standard output cannot be written: {e}")),
+        }
+    }
+}
+
+type Done = Result<(), Failure>;
+
+/// Standard output looks coloured.
+fn colour() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
+/// A small runtime for commands that wait for one thing.
+fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => Ok(runtime.block_on(work)),
+        Err(e) => Err(Failure::new(exit::SOFTWARE, format!("the system refused an async runtime: {e}"))),
+    }
+}
+
+/// How faults are drawn on standard error.
+fn look() -> crate::config::Look {
+    match anstream::AutoStream::choice(&std::io::stderr()) {
+        anstream::ColorChoice::Never => crate::config::Look::Plain,
+        _ => crate::config::Look::Coloured,
+    }
+}

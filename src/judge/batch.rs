@@ -322,7 +322,13 @@ impl Judge {
     }
 
     /// Makes the message, and remembers what hangs on its fate.
-    fn send(&mut self, name: &Arc<str>, thread: Option<String>, mut entries: Vec<Entry>, now: Now) -> Message {
+    fn send(
+        &mut self,
+        name: &Arc<str>,
+        thread: Option<String>,
+        mut entries: Vec<Entry>,
+        now: Now,
+    ) -> Message {
         worst_first(&mut entries);
         if entries.len() > MESSAGE_ALERTS {
             let rest = entries.split_off(MESSAGE_ALERTS - 1);

@@ -99,7 +99,9 @@ impl Incident {
             return Voice::Fold;
         }
         let heard = self.standing.iter().filter_map(|(space, standing)| match standing {
-            Standing::Heard(thread) if spaces.contains_key(space) => Some((Arc::clone(space), thread.clone())),
+            Standing::Heard(thread) if spaces.contains_key(space) => {
+                Some((Arc::clone(space), thread.clone()))
+            }
             _ => None,
         });
         let heard: Vec<_> = heard.collect();

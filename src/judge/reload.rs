@@ -33,7 +33,8 @@ impl Judge {
                 None => _ = self.spaces.insert(Arc::clone(&space.name), Space::new(space)),
             }
         }
-        let gone: Vec<Space> = self.spaces.extract_if(.., |name, _| !kept.contains(name)).map(|(_, s)| s).collect();
+        let gone: Vec<Space> =
+            self.spaces.extract_if(.., |name, _| !kept.contains(name)).map(|(_, s)| s).collect();
         let mut live = BTreeSet::new();
         self.by_no.clear();
         for rule in rules {
@@ -88,7 +89,8 @@ impl Judge {
 
     /// What was counted under another meaning of the rule will never fire.
     fn drop_windows(&mut self, rid: Rid) {
-        let counting = self.rules[rid.0].keys.iter().filter(|(_, s)| matches!(s.state, KeyState::Counting(_)));
+        let counting =
+            self.rules[rid.0].keys.iter().filter(|(_, s)| matches!(s.state, KeyState::Counting(_)));
         let counting: Vec<u64> = counting.map(|(hash, _)| *hash).collect();
         for hash in counting {
             if let Some(KeyState::Counting(window)) = self.remove_slot(rid, hash).map(|s| s.state) {
@@ -186,7 +188,8 @@ impl Judge {
 
     /// An alert need not go to this space: all it carries was told elsewhere, waits here already, or is on its way.
     fn knows(&self, space: &Arc<str>, claims: &[AlertNo], no: AlertNo) -> bool {
-        let queues = || self.spaces.get(space).into_iter().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
+        let queues =
+            || self.spaces.get(space).into_iter().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
         if claims.is_empty() {
             return queues().any(|q| q.entries.contains_key(&no));
         }

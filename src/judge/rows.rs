@@ -94,16 +94,21 @@ impl Judge {
                     (format!("judge/key/{}/{hash:016x}", self.rules[rid.0].name), self.key_row(*rid, *hash))
                 }
                 RowKey::Space(name) => (format!("judge/space/{name}"), self.space_row(name)),
-                RowKey::Wait(space, no) => (format!("judge/wait/{space}/{}", no.0), self.wait_row(space, *no)),
-                RowKey::Claim(no) => {
-                    (format!("judge/claim/{}", no.0), self.claims.get(no).map(|is| json(&Numbered { no, is })))
+                RowKey::Wait(space, no) => {
+                    (format!("judge/wait/{space}/{}", no.0), self.wait_row(space, *no))
                 }
-                RowKey::Flight(no) => {
-                    (format!("judge/flight/{}", no.0), self.flights.get(no).map(|is| json(&Numbered { no, is })))
-                }
-                RowKey::Notice(about) => {
-                    (format!("judge/notice/{about}"), self.notices.get(about).map(|is| json(&Numbered { no: about, is })))
-                }
+                RowKey::Claim(no) => (
+                    format!("judge/claim/{}", no.0),
+                    self.claims.get(no).map(|is| json(&Numbered { no, is })),
+                ),
+                RowKey::Flight(no) => (
+                    format!("judge/flight/{}", no.0),
+                    self.flights.get(no).map(|is| json(&Numbered { no, is })),
+                ),
+                RowKey::Notice(about) => (
+                    format!("judge/notice/{about}"),
+                    self.notices.get(about).map(|is| json(&Numbered { no: about, is })),
+                ),
             };
             rows.push(StateRow { name, value });
         }

@@ -70,6 +70,13 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// This user may not use the state directory.
+    pub fn is_permission(&self) -> bool {
+        matches!(self, StoreError::Dir { why, .. } if *why == std::io::ErrorKind::PermissionDenied.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

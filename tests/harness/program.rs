@@ -1,1 +1,239 @@
+//! The real binary in a folder of its own: rules, logs, state, and a running agent that is killed when dropped.
 
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Nothing in these tests takes longer on a machine that works; a wait that runs out is a failure with its story.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Reads the clock for a deadline.
+#[expect(clippy::disallowed_methods, reason = "a deadline in a test, not time that the program sees")]
+pub(crate) fn stopwatch() -> Instant {
+    Instant::now()
+}
+
+/// A folder with everything one agent needs.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Place {
+    pub(crate) fn new() -> Place {
+        Place { dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The agent and every command see this variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Place {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Writes `rules.toml`; `DIR` in the text becomes this folder.
+    pub(crate) fn rules(&self, text: &str) -> PathBuf {
+        let path = self.path("rules.toml");
+        fs::write(&path, text.replace("DIR", &self.dir.path().display().to_string())).unwrap();
+        path
+    }
+
+    /// Appends to a log, made when it is not there.
+    pub(crate) fn append(&self, name: &str, text: &str) {
+        append(&self.path(name), text);
+    }
+
+    /// Runs a command of the binary to its end.
+    pub(crate) fn command(&self, args: &[&str]) -> Output {
+        self.prepare(args).output().unwrap()
+    }
+
+    /// Standard output of a command that must succeed.
+    pub(crate) fn says(&self, args: &[&str]) -> String {
+        let out = self.command(args);
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Exit code and standard error of a command that must fail.
+    pub(crate) fn fails(&self, args: &[&str]) -> (i32, String) {
+        let out = self.command(args);
+        assert!(!out.status.success(), "{args:?}: {out:?}");
+        (out.status.code().unwrap(), String::from_utf8(out.stderr).unwrap())
+    }
+
+    fn prepare(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_logherald"));
+        command.args(args).current_dir(self.dir.path()).env_remove("LOGHERALD_LOG").env("NO_COLOR", "1");
+        for name in ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CONFIGURATION_DIRECTORY", "JOURNAL_STREAM"] {
+            command.env_remove(name);
+        }
+        for (name, value) in &self.env {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Starts the agent on `rules.toml` and waits until it says what it watches.
+    pub(crate) fn start(&self) -> Agent<'_> {
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_with(&self, more: &[&str]) -> Agent<'_> {
+        let args: Vec<&str> = ["run", "rules.toml", "--state", "state"].iter().chain(more).copied().collect();
+        let mut child = self
+            .prepare(&args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = lines_of(child.stdout.take().unwrap());
+        let err = lines_of(child.stderr.take().unwrap());
+        let mut agent = Agent { place: self, child, out, err, story: Vec::new() };
+        agent.wait_for_log("watching ");
+        agent
+    }
+}
+
+fn lines_of(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (tx, rx) = mpsc::channel();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test reads a pipe beside itself; it ends with the pipe"
+    )]
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            if tx.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    rx
+}
+
+/// Appends to a file and closes it.
+pub(crate) fn append(path: &Path, text: &str) {
+    open_to_append(path).write_all(text.as_bytes()).unwrap();
+}
+
+pub(crate) fn open_to_append(path: &Path) -> File {
+    OpenOptions::new().append(true).create(true).open(path).unwrap()
+}
+
+/// A running agent.
+pub(crate) struct Agent<'a> {
+    place: &'a Place,
+    child: Child,
+    out: Receiver<String>,
+    err: Receiver<String>,
+    story: Vec<String>,
+}
+
+impl Agent<'_> {
+    /// Waits for a line of its log that holds `part`.
+    pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
+        wait_for_line(&self.err, part, &mut self.story)
+    }
+
+    /// Waits for a line on its standard output that holds `part`.
+    pub(crate) fn wait_for_output(&mut self, part: &str) -> String {
+        wait_for_line(&self.out, part, &mut self.story)
+    }
+
+    /// `status --json`, asked over the socket.
+    pub(crate) fn status(&self) -> Value {
+        let out = self.place.command(&["status", "--json", "--state", "state"]);
+        assert!(out.status.success(), "{out:?}\n{}", self.story.join("\n"));
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// Asks for the status until it is as `wanted` says.
+    pub(crate) fn wait_for_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let begun = stopwatch();
+        loop {
+            let status = self.status();
+            if wanted(&status) {
+                return status;
+            }
+            assert!(begun.elapsed() < DEADLINE, "waited for {what}; the last status was {status:#}");
+        }
+    }
+
+    /// SIGKILL, and waits until it is dead.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; its exit code.
+    pub(crate) fn stop(mut self) -> i32 {
+        self.signal(rustix::process::Signal::TERM);
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The most memory it ever held, in KiB.
+    pub(crate) fn peak_rss_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        // it may have ended already
+        _ = self.child.kill();
+        _ = self.child.wait();
+        if std::thread::panicking() {
+            self.story.extend(self.err.try_iter());
+            println!("the agent's log:\n{}", self.story.join("\n"));
+        }
+    }
+}
+
+fn wait_for_line(lines: &Receiver<String>, part: &str, story: &mut Vec<String>) -> String {
+    let begun = stopwatch();
+    loop {
+        let left = DEADLINE.saturating_sub(begun.elapsed());
+        match lines.recv_timeout(left) {
+            Ok(line) => {
+                story.push(line.clone());
+                if line.contains(part) {
+                    return line;
+                }
+            }
+            Err(e) => panic!("no line holds `{part}` ({e}); there were:\n{}", story.join("\n")),
+        }
+    }
+}
+
+/// A program that a test needs; where it is absent the test is skipped out loud, in CI it fails.
+pub(crate) fn have(program: &str) -> bool {
+    let found =
+        Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap().status.success();
+    if !found {
+        assert!(std::env::var_os("CI").is_none(), "`{program}` is needed in CI");
+        println!("SKIPPED: `{program}` is not installed");
+    }
+    found
+}
+
+/// A term of a rule's ledger.
+pub(crate) fn term(status: &Value, rule: &str, term: &str) -> u64 {
+    status["rules"][rule][term].as_u64().unwrap_or_else(|| panic!("no {term} of {rule} in {status:#}"))
+}

@@ -1,0 +1,269 @@
+//! From files on disk to a set that can run: settings, compiled rules, and a client for each space.
+//!
+//! At boot it must be hard *not* to watch: a faulty rule is left out, a file that cannot be used is replaced by the
+//! last set that loaded (kept in the state directory), and both are told at once. A reload is the other way round:
+//! any fault keeps everything that runs. In both, a space whose secret is not to be had gives its rules to `admin`,
+//! and `admin` to the terminal: a rule never falls silent because a key is missing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tracing::{error, warn};
+
+use crate::alert::Severity;
+use crate::chat::{Client, Screen, Target, Way};
+use crate::config::{self, Disk, Files, Loaded, Look, Settings};
+use crate::judge::{Notice, Policy, SpacePolicy};
+use crate::rules::RuleSet;
+use crate::tail::{From, SourceSpec};
+use crate::time::{Clock, Now, Wall};
+
+use super::status::RulesFile;
+
+/// The files of the last set that loaded, in the state directory.
+const LAST_GOOD: &str = "last-good-rules.json";
+
+/// Name of the space that is made when no other can be reached.
+const RESCUE: &str = "console";
+
+/// A set that can run.
+#[derive(Debug)]
+pub(super) struct Set {
+    pub sources: Vec<SourceSpec>,
+    pub rules: RuleSet,
+    pub policy: Policy,
+    /// A client for each space that can be reached.
+    pub clients: BTreeMap<Arc<str>, Client>,
+    /// What the admin space should hear of this set.
+    pub notices: Vec<Notice>,
+    /// The files and folders it came from, for the look-out for changes.
+    pub files: Vec<PathBuf>,
+}
+
+/// Why a set cannot be used: every fault, drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LoadError(pub String);
+
+/// Where rules come from, and what they are read against.
+#[derive(Debug)]
+pub(super) struct Loader {
+    pub path: PathBuf,
+    pub state: PathBuf,
+    pub from_start: bool,
+    pub clock: Clock,
+    pub screen: Arc<Screen>,
+}
+
+/// The files of a set, as they were.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    main: PathBuf,
+    files: BTreeMap<PathBuf, String>,
+}
+
+/// This host as the rules see it.
+pub(crate) fn env(now: Now) -> config::Env {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    config::Env { host: host.into(), tz: jiff::tz::TimeZone::system(), now }
+}
+
+impl Loader {
+    /// The set on disk, or every fault it has.
+    pub(super) fn load(&self) -> Result<Set, LoadError> {
+        let loaded = self.read(&Disk);
+        match &loaded.settings {
+            Some(settings) => {
+                self.keep(&loaded);
+                Ok(self.build(settings.clone(), &loaded, Vec::new()))
+            }
+            None => Err(refused(&loaded)),
+        }
+    }
+
+    /// The best set that can be had, and what is wrong with it.
+    pub(super) fn boot(&self) -> Result<(Set, RulesFile), LoadError> {
+        let now = self.clock.now();
+        let about = RulesFile {
+            path: self.path.display().to_string(),
+            loaded: now.wall.to_string(),
+            ..RulesFile::default()
+        };
+        let loaded = self.read(&Disk);
+        if let Some(settings) = &loaded.settings {
+            self.keep(&loaded);
+            return Ok((self.build(settings.clone(), &loaded, Vec::new()), about));
+        }
+        let faults = refused(&loaded).0;
+        error!("the rules have faults:\n{faults}");
+        if let Some(settings) = loaded.without_faulty_rules() {
+            let left_out = left_out(&loaded, &settings);
+            let text = match left_out.as_slice() {
+                [] => format!("the rules have faults and run all the same:\n{faults}"),
+                names => format!("rules with faults are left out: {}\n{faults}", names.join(", ")),
+            };
+            let set = self.build(settings, &loaded, vec![self.notice(text)]);
+            return Ok((set, RulesFile { left_out, refused: Some(faults), ..about }));
+        }
+        let Some(kept) = self.kept() else { return Err(LoadError(faults)) };
+        let old = config::load_from(&kept.main, &env(now), &kept);
+        let Some(settings) = old.settings.clone() else { return Err(LoadError(faults)) };
+        error!("the last set of rules that loaded is used instead");
+        let text = format!("the rules cannot be used, the last set that loaded is used instead:\n{faults}");
+        let mut set = self.build(settings, &old, vec![self.notice(text)]);
+        set.files = looked_at(&loaded);
+        Ok((set, RulesFile { from_last_good: true, refused: Some(faults), ..about }))
+    }
+
+    fn read(&self, files: &impl Files) -> Loaded {
+        config::load_from(&self.path, &env(self.clock.now()), files)
+    }
+
+    fn notice(&self, text: String) -> Notice {
+        let hint = Some(format!("logherald check {}", self.path.display()));
+        Notice { about: "reload".into(), severity: Severity::Error, text, hint, space: None }
+    }
+
+    fn build(&self, settings: Settings, loaded: &Loaded, mut notices: Vec<Notice>) -> Set {
+        for fault in loaded.faults.iter().filter(|f| f.grade == config::Grade::Warning) {
+            warn!("{}", loaded.sources.render(fault, Look::Plain));
+        }
+        let Settings { mut sources, clocks, rules, mut policy, targets, .. } = settings;
+        if self.from_start {
+            sources.iter_mut().for_each(|s| s.from = From::Start);
+        }
+        let mut clients = BTreeMap::new();
+        for target in &targets {
+            match self.client(target) {
+                Ok(client) => {
+                    for warning in client.warnings() {
+                        warn!("{warning}");
+                    }
+                    clients.insert(target.name.clone(), client);
+                }
+                Err(e) => {
+                    error!(hint = %e.hint, "{e}");
+                    notices.push(Notice {
+                        about: format!("space/{}", target.name),
+                        severity: Severity::Error,
+                        text: format!("{e}; its alerts come here"),
+                        hint: Some(e.hint),
+                        space: None,
+                    });
+                }
+            }
+        }
+        if reroute(&mut policy, &clients) {
+            let console = Target { name: RESCUE.into(), way: Way::Console };
+            if let Ok(client) = self.client(&console) {
+                clients.insert(console.name, client);
+            }
+        }
+        let rules = RuleSet::new(rules, clocks, policy.host.clone());
+        Set { sources, rules, policy, clients, notices, files: looked_at(loaded) }
+    }
+
+    fn client(&self, target: &Target) -> Result<Client, crate::chat::ClientError> {
+        let clock = self.clock.clone();
+        Client::new(target, Arc::new(move || clock.now()), &self.screen)
+    }
+
+    /// Remembers the files of a set that loaded; that it cannot is no reason not to run it.
+    fn keep(&self, loaded: &Loaded) {
+        let read = |p: &PathBuf| Some((p.clone(), fs::read_to_string(p).ok()?));
+        let files = loaded.files.iter().filter_map(read).collect();
+        let kept = Kept { main: self.path.clone(), files };
+        let (path, fresh) = (self.state.join(LAST_GOOD), self.state.join(format!("{LAST_GOOD}.new")));
+        let written = serde_json::to_vec(&kept)
+            .map_err(io::Error::from)
+            .and_then(|bytes| fs::write(&fresh, bytes))
+            .and_then(|()| fs::rename(&fresh, &path));
+        if let Err(e) = written {
+            warn!("the rules that loaded are not kept for a bad day: `{}`: {e}", path.display());
+        }
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        serde_json::from_slice(&fs::read(self.state.join(LAST_GOOD)).ok()?).ok()
+    }
+}
+
+/// The kept files answer as if they were on disk; what else is asked is asked of the disk.
+impl Files for Kept {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let text = self.files.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(text.clone().into_bytes())
+    }
+
+    fn glob(&self, pattern: &str) -> Vec<PathBuf> {
+        let Ok(glob) = globset::GlobBuilder::new(pattern).literal_separator(true).build() else {
+            return Vec::new();
+        };
+        let glob = glob.compile_matcher();
+        self.files.keys().filter(|p| glob.is_match(p)).cloned().collect()
+    }
+
+    fn written(&self, path: &Path) -> Option<Wall> {
+        Disk.written(path)
+    }
+}
+
+fn refused(loaded: &Loaded) -> LoadError {
+    LoadError(format!("{}\n\n{}", loaded.render(Look::Plain), loaded.verdict()))
+}
+
+/// Names of the rules that hold an error and are not in `settings`.
+fn left_out(loaded: &Loaded, settings: &Settings) -> Vec<String> {
+    let mut names: Vec<String> = loaded
+        .faults
+        .iter()
+        .filter(|f| f.grade == config::Grade::Error)
+        .filter_map(|f| f.rule.as_ref())
+        .filter(|name| !settings.rules.iter().any(|r| r.name == **name))
+        .map(ToString::to_string)
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn looked_at(loaded: &Loaded) -> Vec<PathBuf> {
+    loaded.files.iter().chain(&loaded.watch_dirs).cloned().collect()
+}
+
+/// Rules of spaces that cannot be reached speak to `admin`; when that cannot be either, to the terminal. `true`: the
+/// terminal is needed and is not among the clients.
+fn reroute(policy: &mut Policy, clients: &BTreeMap<Arc<str>, Client>) -> bool {
+    let rescue: Arc<str> = RESCUE.into();
+    if !clients.contains_key(&policy.admin) {
+        let screen = clients.iter().find(|(_, c)| c.is_console()).map(|(name, _)| name.clone());
+        policy.admin = screen.unwrap_or(rescue);
+    }
+    for rule in &mut policy.rules {
+        let mut spaces: Vec<Arc<str>> = Vec::new();
+        for space in &rule.spaces {
+            let space = if clients.contains_key(space) { space } else { &policy.admin };
+            if !spaces.contains(space) {
+                spaces.push(space.clone());
+            }
+        }
+        rule.spaces = spaces;
+    }
+    policy.spaces.retain(|s| clients.contains_key(&s.name));
+    if policy.spaces.iter().any(|s| s.name == policy.admin) {
+        return false;
+    }
+    policy.spaces.push(SpacePolicy {
+        name: policy.admin.clone(),
+        wait: Duration::ZERO,
+        wait_at_most: Duration::from_secs(30),
+        max_per_hour: 60,
+        digest_every: Duration::from_secs(600),
+    });
+    true
+}

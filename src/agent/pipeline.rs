@@ -1,0 +1,466 @@
+//! All wiring, readable top to bottom, and the only place that spawns anything.
+//!
+//! Threads: one reader, one writer of the store. Tasks: the desk, one worker a space, the control socket, the
+//! watchdog. Every channel is bounded and every thread and task is joined. Stopping begins at the head: the reader
+//! hands on what it holds and ends, its closed channel ends the desk's reading, the workers finish or give up what
+//! they have in hand, the desk takes their last reports and makes the last commit. What is still to be said stays in
+//! the store and goes out after the next start.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::alert::Severity;
+use crate::chat::{Client, Screen};
+use crate::deliver::{self, Pace, Report};
+use crate::judge::{Judge, Notice};
+use crate::state::StateRow;
+use crate::store::{self, Store, StoreError};
+use crate::tail::{Bell, Summary, TailOptions, Tailer};
+use crate::time::{Clock, Tick, Wall};
+
+use super::control::{self, Request};
+use super::desk::{Ask, Desk, Inlets, Worker};
+use super::load::{LoadError, Loader, Set};
+use super::reader::{Load, Order, Reader};
+use super::service;
+use super::status::{self, RulesFile, Status};
+use super::watch::FilesWatch;
+
+/// Batches between reader and desk: each holds the hits of one quantum, so this bounds memory in a storm.
+const BATCHES: usize = 2;
+
+/// Reports between workers and desk; a worker waits when it is full.
+const REPORTS: usize = 64;
+
+/// Questions to the desk and requests from the socket.
+const ASKS: usize = 16;
+
+/// After SIGTERM everything must have ended within this; systemd's own deadline is 30 s.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+
+/// What `run` is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The main rules file.
+    pub rules: PathBuf,
+    /// Where the state is kept; made when it is not there.
+    pub state: PathBuf,
+    /// The control socket's path.
+    pub socket: PathBuf,
+    /// Files that are there at first start are read from their first byte.
+    pub from_start: bool,
+    /// The terminal shows colour.
+    pub colour: bool,
+    /// Without inotify: the sweep alone finds what changed.
+    pub no_inotify: bool,
+}
+
+/// Why the agent did not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The rules cannot be used, and there is no older set.
+    #[error("{0}")]
+    Rules(#[from] LoadError),
+    /// The state directory cannot be used.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A thread, a runtime or a signal handler could not be made.
+    #[error("the system refused {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Its answer.
+        source: std::io::Error,
+    },
+    /// A stage ended by itself, which none may.
+    #[error("the {0} ended unexpectedly; this is a bug of logherald")]
+    Died(&'static str),
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Fatal {
+    move |source| Fatal::System { what, source }
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub fn run(options: Options) -> Result<(), Fatal> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .map_err(system("an async runtime"))?;
+    let ended = runtime.block_on(Agent::start_and_run(options));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+/// The desk, running.
+type DeskTask = JoinHandle<Result<(), StoreError>>;
+
+struct Agent {
+    options: Options,
+    clock: Clock,
+    started: Wall,
+    host: Arc<str>,
+    loader: Loader,
+    watched: FilesWatch,
+    rules_file: RulesFile,
+    summary: String,
+    bell: Bell,
+    orders: std::sync::mpsc::SyncSender<Order>,
+    asks: mpsc::Sender<Ask>,
+    reports: mpsc::Sender<Report>,
+    crew: Crew,
+}
+
+/// The workers of one set of spaces.
+struct Crew {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Agent {
+    async fn start_and_run(options: Options) -> Result<(), Fatal> {
+        let (store, opened) = Store::open(&options.state)?;
+        let clock = Clock::continuing(opened.last);
+        let now = clock.now();
+        let loader = Loader {
+            path: options.rules.clone(),
+            state: options.state.clone(),
+            from_start: options.from_start,
+            clock: clock.clone(),
+            screen: Arc::new(Screen::new(Box::new(std::io::stdout()), options.colour)),
+        };
+        let (set, rules_file) = loader.boot()?;
+        let host = set.policy.host.clone();
+        if let Some(aside) = &opened.set_aside {
+            warn!("{aside}");
+        }
+
+        // the stages
+        let paces = paces(&opened.state);
+        let (judge, first) = Judge::new(set.policy, opened.state, opened.install, now);
+        let bell = Bell::new();
+        let tail_options = TailOptions { inotify: !options.no_inotify, ..TailOptions::default() };
+        let tailer = Tailer::new(set.sources, opened.positions, bell.clone(), tail_options, now);
+        let summary = start_line(&tailer.summary(), set.rules.len(), &set.clients);
+
+        // the channels between them
+        let (handle, inbox) = store::channel();
+        let (orders, order_box) = std::sync::mpsc::sync_channel(ASKS);
+        let (lines, from_reader) = mpsc::channel(BATCHES);
+        let (reports, report_box) = mpsc::channel(REPORTS);
+        let (asks, ask_box) = mpsc::channel(ASKS);
+        let (requests, mut request_box) = mpsc::channel(ASKS);
+        let stop = CancellationToken::new();
+        let pulses = [pulse(&clock), pulse(&clock)];
+
+        // threads
+        let store_thread =
+            named("store").spawn(move || store::run(store, inbox)).map_err(system("a thread"))?;
+        let reader = Reader {
+            tailer,
+            rules: set.rules,
+            bell: bell.clone(),
+            clock: clock.clone(),
+            orders: order_box,
+            out: lines,
+            pulse: pulses[0].clone(),
+        };
+        let reader_thread = named("reader").spawn(move || reader.run()).map_err(system("a thread"))?;
+
+        // tasks
+        let (crew, workers) = Crew::hire(set.clients, &reports, &clock, &paces);
+        let desk = Desk::new(judge, handle, clock.clone(), workers);
+        let inlets =
+            Inlets { reader: from_reader, reports: report_box, asks: ask_box, pulse: pulses[1].clone() };
+        let mut desk = tokio::spawn(desk.run(inlets, first));
+        let control = match control::bind(&options.socket) {
+            Ok(listener) => Some(tokio::spawn(control::serve(listener, requests.clone(), stop.clone()))),
+            Err(e) => {
+                warn!(
+                    "`status` will not work: the socket `{}` cannot be made: {e}",
+                    options.socket.display()
+                );
+                None
+            }
+        };
+        drop(requests);
+        let watchdog = tokio::spawn(service::watchdog(pulses.to_vec(), clock.clone(), stop.clone()));
+
+        let mut agent = Agent {
+            started: now.wall,
+            host,
+            loader,
+            watched: FilesWatch::new(set.files),
+            rules_file,
+            summary,
+            bell,
+            orders,
+            asks,
+            reports,
+            crew,
+            clock,
+            options,
+        };
+        for notice in set.notices {
+            agent.tell(notice).await;
+        }
+        info!("{}", agent.summary);
+        service::ready(&agent.summary);
+        let ended = agent.attend(&mut request_box, &mut desk).await;
+        service::stopping();
+
+        // stopping, from the head
+        stop.cancel();
+        let drained = tokio::time::timeout(STOP_WITHIN, agent.drain(desk)).await;
+        if drained.is_err() {
+            error!(
+                "draining took longer than {} s; what is left goes out after the next start",
+                STOP_WITHIN.as_secs()
+            );
+        }
+        for task in control.into_iter().chain([watchdog]) {
+            if tokio::time::timeout(Duration::from_secs(1), task).await.is_err() {
+                warn!("a task did not end in time");
+            }
+        }
+        // both threads end when their channels are closed, which the desk's end did
+        if drained.is_ok() {
+            for thread in [reader_thread, store_thread] {
+                if thread.join().is_err() {
+                    error!("a thread ended by a panic");
+                }
+            }
+        }
+        ended
+    }
+
+    /// Signals, requests and changed rules, until it is time to stop.
+    async fn attend(
+        &mut self,
+        requests: &mut mpsc::Receiver<Request>,
+        desk: &mut DeskTask,
+    ) -> Result<(), Fatal> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(system("a signal handler"));
+        let mut term = listen(SignalKind::terminate())?;
+        let mut int = listen(SignalKind::interrupt())?;
+        let mut hup = listen(SignalKind::hangup())?;
+        let mut look = tokio::time::interval(FilesWatch::EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                ended = &mut *desk => return Err(match ended {
+                    Ok(Err(e)) => Fatal::Store(e),
+                    _ => Fatal::Died("judge's task"),
+                }),
+                _ = hup.recv() => {
+                    // the verdict is told in the log, the status and the admin space
+                    drop(self.reload().await);
+                }
+                _ = look.tick() => if self.watched.changed_and_calm() {
+                    drop(self.reload().await);
+                },
+                Some(request) = requests.recv() => match request {
+                    Request::Status(answer) => if let Some(status) = self.status().await {
+                        // whoever asked has gone: nothing to do
+                        _ = answer.send(Box::new(status));
+                    },
+                    Request::Reload(answer) => {
+                        let verdict = self.reload().await;
+                        // whoever asked has gone: nothing to do
+                        _ = answer.send(verdict);
+                    }
+                },
+            }
+        }
+    }
+
+    /// All or nothing: loads the files on disk, or keeps everything and says why.
+    async fn reload(&mut self) -> Result<String, String> {
+        service::reloading();
+        let now = self.clock.now();
+        self.watched.judged();
+        let verdict = match self.loader.load() {
+            Ok(set) => {
+                let count = set.rules.len();
+                self.swap(set).await;
+                self.rules_file = RulesFile {
+                    path: self.options.rules.display().to_string(),
+                    loaded: now.wall.to_string(),
+                    ..RulesFile::default()
+                };
+                self.summary = format!("{count} rules, loaded {}", now.wall);
+                info!("rules are loaded anew: {count} rules");
+                Ok(format!("{count} rules are loaded\n"))
+            }
+            Err(refused) => {
+                let text = refused.to_string();
+                if self.rules_file.refused.as_ref() != Some(&text) {
+                    error!("the changed rules are refused, the running ones stay:\n{text}");
+                    self.tell(Notice {
+                        about: "reload".into(),
+                        severity: Severity::Error,
+                        text: format!(
+                            "the changed rules are refused, the ones loaded {} stay:\n{text}",
+                            self.rules_file.loaded
+                        ),
+                        hint: Some(format!("logherald check {}", self.options.rules.display())),
+                        space: None,
+                    })
+                    .await;
+                }
+                self.rules_file.refused = Some(text.clone());
+                self.summary = format!("LAST RELOAD REFUSED {}; the older rules stay", now.wall);
+                Err(text)
+            }
+        };
+        service::ready(&self.summary);
+        verdict
+    }
+
+    async fn swap(&mut self, set: Set) {
+        let Set { sources, rules, policy, clients, notices, files } = set;
+        self.watched.change_to(files);
+        // the old workers finish what they have in hand; their rows are in the store and go on with the new ones
+        std::mem::replace(&mut self.crew, Crew::none()).leave().await;
+        let (crew, workers) = Crew::hire(clients, &self.reports, &self.clock, &BTreeMap::new());
+        self.crew = crew;
+        self.ask(Ask::Workers(workers)).await;
+        self.order(Order::Load(Box::new(Load { sources, rules, policy })));
+        for notice in notices {
+            self.tell(notice).await;
+        }
+    }
+
+    async fn status(&self) -> Option<Status> {
+        let (tx, parts) = oneshot::channel();
+        self.ask(Ask::Status(tx)).await;
+        let (tx, files) = oneshot::channel();
+        self.order(Order::Files(tx));
+        let (parts, files) = (parts.await.ok()?, files.await.ok()?);
+        Some(status::gather(parts, files, self.rules_file.clone(), self.host.clone(), self.started))
+    }
+
+    async fn tell(&self, notice: Notice) {
+        self.ask(Ask::Notice(notice)).await;
+    }
+
+    async fn ask(&self, ask: Ask) {
+        if self.asks.send(ask).await.is_err() {
+            warn!("the judge's task has ended and takes no more questions");
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if self.orders.try_send(order).is_err() {
+            warn!("the reader takes no more orders");
+        }
+        self.bell.ring();
+    }
+
+    async fn drain(self, desk: DeskTask) {
+        self.order(Order::Stop);
+        let Agent { crew, reports, asks, orders, .. } = self;
+        crew.leave().await;
+        drop((reports, asks, orders));
+        // one that has ended already has been told of
+        if desk.is_finished() {
+            return;
+        }
+        match desk.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => error!("the last commit failed: {e}"),
+            Err(_) => error!("the judge's task ended by a panic"),
+        }
+    }
+}
+
+impl Crew {
+    fn none() -> Crew {
+        Crew { tasks: JoinSet::new(), stop: CancellationToken::new() }
+    }
+
+    /// One worker for each space.
+    fn hire(
+        clients: BTreeMap<Arc<str>, Client>,
+        reports: &mpsc::Sender<Report>,
+        clock: &Clock,
+        paces: &BTreeMap<String, Tick>,
+    ) -> (Crew, BTreeMap<Arc<str>, Worker>) {
+        let mut crew = Crew::none();
+        let mut workers = BTreeMap::new();
+        for (space, client) in clients {
+            let (rows, row_box) = mpsc::channel(1);
+            let clock = clock.clone();
+            let console = client.is_console();
+            let pace = match console {
+                true => Pace::console(),
+                false => Pace::chat(paces.get(&*space).copied().unwrap_or_default()),
+            };
+            let work = deliver::worker(
+                client,
+                move || clock.now(),
+                row_box,
+                reports.clone(),
+                crew.stop.clone(),
+                pace,
+                super::desk::random_u64,
+            );
+            crew.tasks.spawn(work);
+            workers.insert(space, Worker { rows, console });
+        }
+        (crew, workers)
+    }
+
+    /// Tells all to stop and waits until they have.
+    async fn leave(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            if ended.is_err() {
+                error!("a worker ended by a panic");
+            }
+        }
+    }
+}
+
+fn named(name: &str) -> thread::Builder {
+    thread::Builder::new().name(format!("logherald-{name}"))
+}
+
+fn pulse(clock: &Clock) -> Arc<AtomicU64> {
+    Arc::new(AtomicU64::new(clock.now().tick.0))
+}
+
+/// When each space may next be written to, as the last run left it.
+fn paces(state: &[StateRow]) -> BTreeMap<String, Tick> {
+    let tick = |r: &StateRow| {
+        Some((r.name.strip_prefix("pace/")?.to_owned(), Tick(r.value.as_ref()?.parse().ok()?)))
+    };
+    state.iter().filter_map(tick).collect()
+}
+
+/// What is watched, with how many rules, and where alerts go.
+fn start_line(watched: &Summary, rules: usize, clients: &BTreeMap<Arc<str>, Client>) -> String {
+    let files: usize = watched.sources.iter().map(|s| s.files).sum();
+    let journal = if watched.sources.iter().any(|s| s.journal) { " and the journal" } else { "" };
+    let plural = if files == 1 { "" } else { "s" };
+    let name = |(name, client): (&Arc<str>, &Client)| match client.is_console() {
+        true => "the terminal".to_owned(),
+        false => format!("`{name}`"),
+    };
+    let spaces: Vec<String> = clients.iter().map(name).collect();
+    format!("watching {files} file{plural}{journal} with {rules} rules; alerts go to {}", spaces.join(", "))
+}

@@ -1,0 +1,174 @@
+//! The reader thread: files to hits. It owns the tailer and the compiled rules, and nothing else does.
+//!
+//! A step of the tailer gives a block, the block is searched, and what it held goes to the judge together with the
+//! position behind it: a position never travels without the hits before it, so a commit cannot put one ahead of the
+//! other. A full channel makes this thread wait; the log files hold the rest. New rules come through here too, so
+//! that hits of the old set and of the new reach the judge in the order in which they were made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::hit::Hit;
+use crate::judge::Policy;
+use crate::line::{BlockEnd, Gap, Position, PositionKey};
+use crate::rules::RuleSet;
+use crate::tail::{Bell, FileStatus, SourceSpec, Tailer, Trouble};
+use crate::time::{Clock, Tick};
+
+/// Positions of lines that held no hit may wait this long before they are handed on.
+const HAND_ON_AFTER: Duration = Duration::from_millis(250);
+
+/// The longest sleep, so that the watchdog sees progress on a machine where nothing is written.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Positions handed on at once at most: with more changed files than this, a batch goes early.
+const POSITIONS_A_BATCH: usize = 1_024;
+
+/// What the reader tells the judge's task.
+#[derive(Debug)]
+pub(super) enum FromReader {
+    /// Lines were read.
+    Batch(Batch),
+    /// From here on, hits are of this set.
+    Policy(Box<Policy>),
+}
+
+/// What some lines held, and how far reading them came.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// In the order of their lines.
+    pub hits: Vec<Hit>,
+    /// Newest position of each file that was read.
+    pub positions: BTreeMap<PositionKey, Position>,
+    /// Positions of files that are gone for good.
+    pub forgotten: Vec<PositionKey>,
+    /// Bytes that could not be read.
+    pub gaps: Vec<Gap>,
+    /// Files that became unreadable, or readable again.
+    pub troubles: Vec<Trouble>,
+    /// Lines read.
+    pub lines: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.hits.is_empty()
+            && self.positions.is_empty()
+            && self.forgotten.is_empty()
+            && self.gaps.is_empty()
+            && self.troubles.is_empty()
+    }
+
+    /// Something in it should not wait.
+    fn is_urgent(&self) -> bool {
+        !self.hits.is_empty()
+            || !self.gaps.is_empty()
+            || !self.troubles.is_empty()
+            || self.positions.len() >= POSITIONS_A_BATCH
+    }
+}
+
+/// What the reader is asked to do between two steps.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Read these sources, search for these rules, tell the judge of its new policy.
+    Load(Box<Load>),
+    /// Say how far every file has been read.
+    Files(oneshot::Sender<Vec<FileStatus>>),
+    /// Hand on what is left and end.
+    Stop,
+}
+
+/// A new set.
+#[derive(Debug)]
+pub(super) struct Load {
+    pub sources: Vec<SourceSpec>,
+    pub rules: RuleSet,
+    pub policy: Policy,
+}
+
+/// The reader's half of the wiring.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub tailer: Tailer,
+    pub rules: RuleSet,
+    pub bell: Bell,
+    pub clock: Clock,
+    pub orders: std::sync::mpsc::Receiver<Order>,
+    pub out: mpsc::Sender<FromReader>,
+    /// The tick of its last turn, for the watchdog.
+    pub pulse: Arc<AtomicU64>,
+}
+
+impl Reader {
+    /// Reads until told to stop, or until the judge's task is gone.
+    pub(super) fn run(mut self) {
+        let mut batch = Batch::default();
+        let mut handed_on = Tick(0);
+        loop {
+            let now = self.clock.now();
+            self.pulse.store(now.tick.0, Ordering::Relaxed);
+            while let Ok(order) = self.orders.try_recv() {
+                match order {
+                    Order::Stop => {
+                        self.hand_on(&mut batch);
+                        return;
+                    }
+                    Order::Files(answer) => {
+                        // nobody waits for it any more: nothing to do
+                        _ = answer.send(self.tailer.status());
+                    }
+                    Order::Load(load) => {
+                        if !self.hand_on(&mut batch) {
+                            return;
+                        }
+                        let Load { sources, rules, policy } = *load;
+                        self.tailer.reload(sources, now);
+                        self.rules = rules;
+                        if self.out.blocking_send(FromReader::Policy(Box::new(policy))).is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+
+            let (rules, hits) = (&mut self.rules, &mut batch.hits);
+            let step = self.tailer.step(now, &mut |block| {
+                let before = hits.len();
+                rules.scan(block, hits);
+                match block.end {
+                    BlockEnd::Idle => hits[before..].iter().map(|h| rules.rule_name(h.rule)).collect(),
+                    BlockEnd::Whole | BlockEnd::Cut => Vec::new(),
+                }
+            });
+            batch.positions.extend(step.positions.into_iter().map(|p| (p.key.clone(), p)));
+            batch.forgotten.extend(step.forgotten);
+            batch.gaps.extend(step.gaps);
+            batch.troubles.extend(step.troubles);
+            batch.lines += step.lines;
+            batch.bytes += step.bytes;
+
+            if batch.is_urgent() || (!batch.is_empty() && now.tick.since(handed_on) >= HAND_ON_AFTER) {
+                handed_on = now.tick;
+                if !self.hand_on(&mut batch) {
+                    return;
+                }
+            }
+            if !step.more {
+                let longest = if batch.is_empty() { LONGEST_WAIT } else { HAND_ON_AFTER };
+                self.bell.wait(step.wait.min(longest));
+            }
+        }
+    }
+
+    /// Gives the batch to the judge's task, waiting while it is busy; `false` when that task is gone.
+    fn hand_on(&self, batch: &mut Batch) -> bool {
+        batch.is_empty() || self.out.blocking_send(FromReader::Batch(std::mem::take(batch))).is_ok()
+    }
+}

@@ -1,0 +1,58 @@
+//! What systemd hears: READY, RELOADING, STOPPING, STATUS, and the watchdog's ping.
+//!
+//! All of it is best effort: without `NOTIFY_SOCKET` every call is a no-op, and a failing one must not stop an agent.
+//! The ping is earned, not timed: it goes out only while the reader and the desk both had a turn since the last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::time::{Clock, Tick};
+
+/// A stage that had no turn for this long is stuck: twice the longest sleep of any, and then some.
+const STUCK_AFTER: Duration = Duration::from_secs(20);
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(e) = sd_notify::notify(states) {
+        debug!("systemd was not told: {e}");
+    }
+}
+
+/// Rules are compiled, files opened, positions read.
+pub(super) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// A reload begins; [`ready`] ends it, also when it is refused.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(usec) => tell(&[NotifyState::Reloading, usec]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// The agent drains and ends.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+}
+
+/// Pings the watchdog at half its interval while every pulse is fresh; ends when stopped.
+pub(super) async fn watchdog(pulses: Vec<Arc<AtomicU64>>, clock: Clock, stop: CancellationToken) {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return };
+    let mut turn = tokio::time::interval(interval / 2);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = turn.tick() => {}
+        }
+        let now = clock.now().tick;
+        let alive = |p: &Arc<AtomicU64>| now.since(Tick(p.load(Ordering::Relaxed))) < STUCK_AFTER;
+        if pulses.iter().all(alive) {
+            tell(&[NotifyState::Watchdog]);
+        }
+    }
+}

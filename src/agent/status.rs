@@ -1,0 +1,247 @@
+//! What `logherald status` knows: one JSON document, gathered from the desk, the reader and the last reload.
+//!
+//! It is an interface that scripts read: names here are stable. Times are RFC 3339 in UTC.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::deliver::Event;
+use crate::judge;
+use crate::store::SpaceCounts;
+use crate::tail::{FileState, FileStatus};
+use crate::time::{Now, Wall};
+
+use super::reader::Batch;
+
+/// The whole document.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Of this program.
+    pub version: &'static str,
+    /// This host.
+    pub host: Arc<str>,
+    /// When the agent started.
+    pub started: String,
+    /// When this was asked.
+    pub now: String,
+    /// Lines and bytes read since the start.
+    pub read: Reading,
+    /// Every rule with every term of its ledger.
+    pub rules: BTreeMap<String, RuleStatus>,
+    /// Every space.
+    pub spaces: BTreeMap<String, SpaceStatus>,
+    /// Every file that is watched.
+    pub files: Vec<FileView>,
+    /// How the last look at the rules went.
+    pub rules_file: RulesFile,
+    /// What is committed reaches the disk; `false` while there is no room.
+    pub durable: bool,
+    /// Hits whose own timestamp was not believed.
+    pub clock_odd: u64,
+}
+
+/// One rule: `hits = shown + told + below + seen + lost + pending + muted + inhibited`.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleStatus {
+    /// Every term but `pending`.
+    #[serde(flatten)]
+    pub ledger: judge::Ledger,
+    /// Hits that are in no accepted message yet, and in no other term.
+    pub pending: u64,
+    /// Where they are.
+    pub pending_in: judge::PendingIn,
+    /// How much was held back, ever, and why; not part of the sum.
+    pub held: judge::HeldCounts,
+    /// Incidents that are open.
+    pub open: u64,
+    /// Keys that are counted towards a threshold.
+    pub counting: u64,
+    /// Event time of the newest hit.
+    pub last_hit: Option<String>,
+    /// When a message of this rule was last accepted.
+    pub last_message: Option<String>,
+    /// It is in the file.
+    pub loaded: bool,
+}
+
+/// One space.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpaceStatus {
+    /// Messages that the space accepted, ever.
+    pub accepted: u64,
+    /// When the last was.
+    pub last_accepted: Option<String>,
+    /// Alerts that wait for their batch.
+    pub waiting: u64,
+    /// Messages that wait for delivery.
+    pub outbox: u64,
+    /// When the oldest of them was committed.
+    pub oldest: Option<String>,
+    /// Messages that the space refused for good.
+    pub dead_letters: u64,
+    /// Messages given up, ever.
+    pub dropped: u64,
+    /// Messages that its hourly budget would let go now.
+    pub budget_left: u64,
+    /// What is wrong, and the remedy.
+    #[serde(flatten)]
+    pub state: SpaceState,
+}
+
+/// One file.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileView {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// Its path; invalid UTF-8 replaced.
+    pub path: String,
+    /// `behind`, `at_end`, `rotated` or `unreadable`.
+    pub state: &'static str,
+    /// In bytes.
+    pub size: u64,
+    /// How far it has been read, in bytes.
+    pub offset: u64,
+    /// What remains, in bytes.
+    pub lag: u64,
+}
+
+/// The rules that run, and the last verdict on the file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RulesFile {
+    /// The main file.
+    pub path: String,
+    /// When the running set was loaded.
+    pub loaded: String,
+    /// The running set is the kept copy of the last that loaded, not the file on disk.
+    pub from_last_good: bool,
+    /// Rules left out at boot because they are faulty.
+    pub left_out: Vec<String>,
+    /// The last reload was refused, with this: every fault, as `check` prints it.
+    pub refused: Option<String>,
+}
+
+/// What a space's worker last reported.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SpaceState {
+    /// What is wrong now, and since when.
+    pub trouble: Option<String>,
+    /// The remedy.
+    pub hint: Option<String>,
+}
+
+impl SpaceState {
+    /// Takes in what a worker reports.
+    pub(super) fn take(&mut self, event: &Event, now: Now) {
+        (self.trouble, self.hint) = match event {
+            Event::Delivered | Event::Resumed => (None, None),
+            Event::Retrying { why, .. } => (Some(format!("retrying since {}: {why}", now.wall)), None),
+            Event::Paused { why, hint, .. } => {
+                (Some(format!("paused since {}: {why}", now.wall)), Some(hint.clone()))
+            }
+            Event::Refused { why, .. } | Event::Expired { why } => (Some(why.clone()), None),
+        };
+    }
+}
+
+/// What was read since the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Reading {
+    /// Lines.
+    pub lines: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Bytes that could not be read.
+    pub lost_bytes: u64,
+    /// The newest gap, in words.
+    pub last_gap: Option<String>,
+}
+
+impl Reading {
+    pub(super) fn take(&mut self, batch: &Batch, now: Now) {
+        self.lines += batch.lines;
+        self.bytes += batch.bytes;
+        for gap in &batch.gaps {
+            self.lost_bytes += gap.bytes.unwrap_or(0);
+            self.last_gap = Some(format!("{} {}: {}", now.wall, gap.file, gap.why));
+        }
+    }
+}
+
+/// The desk's part of the document.
+#[derive(Debug)]
+pub(super) struct StatusParts {
+    pub judge: judge::Report,
+    pub spaces: BTreeMap<Arc<str>, SpaceState>,
+    pub outbox: Vec<SpaceCounts>,
+    pub reading: Reading,
+    pub durable: bool,
+    pub now: Now,
+}
+
+/// Puts the parts together.
+pub(super) fn gather(
+    parts: StatusParts,
+    files: Vec<FileStatus>,
+    rules_file: RulesFile,
+    host: Arc<str>,
+    started: Wall,
+) -> Status {
+    let StatusParts { judge, spaces: states, outbox, reading, durable, now } = parts;
+    let time = |t: Option<Wall>| t.map(|t| t.to_string());
+    let rule = |r: judge::RuleReport| RuleStatus {
+        ledger: r.ledger,
+        pending: r.pending,
+        pending_in: r.pending_in,
+        held: r.held,
+        open: r.open_incidents,
+        counting: r.counting_keys,
+        last_hit: time(r.last_hit),
+        last_message: time(r.last_message),
+        loaded: r.loaded,
+    };
+    let space = |name: &str, s: judge::SpaceReport| {
+        let kept = outbox.iter().find(|c| *c.space == *name);
+        SpaceStatus {
+            accepted: s.counts.delivered,
+            last_accepted: time(s.counts.last_delivered),
+            waiting: s.waiting,
+            outbox: kept.map_or(0, |c| c.waiting),
+            oldest: time(kept.and_then(|c| c.oldest)),
+            dead_letters: kept.map_or(0, |c| c.dead),
+            dropped: s.counts.dropped,
+            budget_left: s.budget_left,
+            state: states.get(name).cloned().unwrap_or_default(),
+        }
+    };
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        host,
+        started: started.to_string(),
+        now: now.wall.to_string(),
+        read: reading,
+        rules: judge.rules.into_iter().map(|(name, r)| (name, rule(r))).collect(),
+        spaces: judge.spaces.into_iter().map(|(name, s)| (name.clone(), space(&name, s))).collect(),
+        files: files.into_iter().map(view).collect(),
+        rules_file,
+        durable,
+        clock_odd: judge.clock_odd,
+    }
+}
+
+fn view(file: FileStatus) -> FileView {
+    FileView {
+        source: file.source,
+        path: file.path.to_string_lossy().into_owned(),
+        state: match file.state {
+            FileState::Behind => "behind",
+            FileState::AtEnd => "at_end",
+            FileState::Rotated => "rotated",
+            FileState::Unreadable => "unreadable",
+        },
+        size: file.size,
+        offset: file.offset,
+        lag: file.lag,
+    }
+}

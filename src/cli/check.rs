@@ -1,0 +1,170 @@
+//! `logherald check`: every fault of the rules, and the rules' own tests, on the very code that runs them.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::config::{self, Diagnostic, Disk, Files as _, Gives, Grade, Loaded, Look, RuleTest, Settings};
+use crate::hit::RuleNo;
+use crate::rules::{LineVerdict, RuleSet, test_line};
+use crate::tail::Input;
+use crate::time::Clock;
+
+use super::{Done, Failure, RulesArg, colour, exit, paths};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  logherald check rules.toml
+  logherald check --json /etc/logherald/rules.toml
+
+Exit status: 0 without an error (warnings are allowed), 78 with one.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    rules: RulesArg,
+    /// As one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(args: &Args) -> Done {
+    let path = paths::rules(args.rules.rules.as_deref())?;
+    let mut loaded = config::load(&path, &crate::agent::env(Clock::continuing(None).now()));
+    // the tests of sound rules are run although others are faulty: one run tells all
+    let settings = loaded.settings.clone().or_else(|| loaded.without_faulty_rules());
+    let mut notes = Vec::new();
+    let mut tests = 0;
+    if let Some(settings) = &settings {
+        tests = settings.tests.len();
+        loaded.faults.extend(settings.tests.iter().filter_map(|t| failed(settings, t)));
+        notes = remarks(settings);
+    }
+    let errors = loaded.errors();
+    let mut out = anstream::stdout().lock();
+    if args.json {
+        let faults: Vec<_> = loaded.faults.iter().map(|f| loaded.sources.to_json(f)).collect();
+        let rules = settings.as_ref().map_or(0, |s| s.rules.len());
+        let doc = json!({
+            "errors": errors, "warnings": loaded.warnings(), "rules": rules, "tests": tests, "faults": faults,
+            "notes": notes,
+        });
+        writeln!(out, "{doc:#}")?;
+    } else {
+        report(&mut out, &path, &loaded, settings.as_ref(), &notes)?;
+    }
+    if errors > 0 { Err(Failure::silent(exit::CONFIG)) } else { Ok(()) }
+}
+
+fn report(
+    out: &mut impl std::io::Write,
+    path: &Path,
+    loaded: &Loaded,
+    settings: Option<&Settings>,
+    notes: &[String],
+) -> std::io::Result<()> {
+    if !loaded.faults.is_empty() {
+        let look = if colour() { Look::Coloured } else { Look::Plain };
+        writeln!(out, "{}\n", loaded.render(look))?;
+    }
+    for note in notes {
+        writeln!(out, "note: {note}")?;
+    }
+    let held = settings.map(|s| {
+        let count = |n: usize, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+        format!(
+            "{}, {}, {}; ",
+            count(s.rules.len(), "rule"),
+            count(s.tests.len(), "test"),
+            count(s.targets.len(), "space")
+        )
+    });
+    writeln!(out, "{}: {}{}", path.display(), held.unwrap_or_default(), loaded.verdict())
+}
+
+/// What a failed test says.
+fn failed(settings: &Settings, test: &RuleTest) -> Option<Diagnostic> {
+    let spec = &settings.rules[test.rule.0 as usize];
+    let found = test_line(spec, test.line.as_bytes());
+    let expected = match (&test.gives, &found) {
+        (Gives::Nothing, LineVerdict::Nothing) | (Gives::Excluded, LineVerdict::Excluded(_)) => return None,
+        (Gives::Captures(wanted), LineVerdict::Hit { captures }) => {
+            let is = |(name, value): &(String, String)| {
+                captures.iter().any(|(n, v)| n == name && v.as_deref() == Some(value))
+            };
+            if wanted.iter().all(is) {
+                return None;
+            }
+            pairs(wanted.iter().map(|(n, v)| (n, Some(v))))
+        }
+        (Gives::Captures(wanted), _) if wanted.is_empty() => "a hit".to_owned(),
+        (Gives::Captures(wanted), _) => {
+            format!("a hit with {}", pairs(wanted.iter().map(|(n, v)| (n, Some(v)))))
+        }
+        (Gives::Nothing, _) => "`nothing`".to_owned(),
+        (Gives::Excluded, _) => "`excluded`".to_owned(),
+    };
+    let found = match found {
+        LineVerdict::Nothing => "`match` does not accept the line".to_owned(),
+        LineVerdict::Excluded(n) => format!("`exclude` number {} takes the line out", n + 1),
+        LineVerdict::Hit { captures } if captures.is_empty() => "the line is a hit".to_owned(),
+        LineVerdict::Hit { captures } => {
+            format!("the line is a hit with {}", pairs(captures.iter().map(|(n, v)| (n, v.as_ref()))))
+        }
+    };
+    Some(Diagnostic {
+        grade: Grade::Error,
+        place: test.place.clone(),
+        rule: Some(spec.name.clone()),
+        message: format!("test {} failed: expected {expected}, but {found}", test.no),
+        hint: Some("`logherald explain` shows how far a line gets".to_owned()),
+        also: None,
+    })
+}
+
+fn pairs<'a>(values: impl Iterator<Item = (&'a String, Option<&'a String>)>) -> String {
+    let one = |(name, value): (&String, Option<&String>)| match value {
+        Some(v) => format!("{name}=`{v}`"),
+        None => format!("no {name}"),
+    };
+    values.map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What is no fault of the file, and good to know on this machine.
+fn remarks(settings: &Settings) -> Vec<String> {
+    let mut notes = Vec::new();
+    for spec in &settings.rules {
+        let globs: Vec<&String> = match spec.only_files.as_slice() {
+            [] => spec.sources.iter().flat_map(|s| files_of(settings, s.0)).collect(),
+            own => own.iter().collect(),
+        };
+        let elsewhere = spec.sources.iter().any(|s| journal(settings, s.0));
+        if !globs.is_empty() && !elsewhere && globs.iter().all(|g| Disk.glob(g).is_empty()) {
+            let list: Vec<String> = globs.iter().map(|g| format!("`{g}`")).collect();
+            notes.push(format!(
+                "rule `{}` has nothing to read on this machine yet: {}",
+                spec.name,
+                list.join(", ")
+            ));
+        }
+    }
+    let set = RuleSet::new(settings.rules.clone(), settings.clocks.clone(), settings.policy.host.clone());
+    for RuleNo(no) in set.without_literal() {
+        notes.push(format!(
+            "rule `{}` holds no text of three letters or more that every match has; it is tried on every line and \
+             slows all reading down",
+            settings.rules[*no as usize].name
+        ));
+    }
+    notes
+}
+
+fn files_of(settings: &Settings, source: u16) -> &[String] {
+    match settings.sources.get(usize::from(source)).map(|s| &s.input) {
+        Some(Input::Files { globs, .. }) => globs,
+        _ => &[],
+    }
+}
+
+fn journal(settings: &Settings, source: u16) -> bool {
+    matches!(settings.sources.get(usize::from(source)).map(|s| &s.input), Some(Input::Journal { .. }))
+}

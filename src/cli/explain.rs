@@ -1,0 +1,227 @@
+//! `logherald explain`: for a line, each rule and how far it got; on the very rules that run.
+
+use std::io::{BufRead as _, Write};
+
+use serde_json::json;
+
+use crate::config;
+use crate::judge::RulePolicy;
+use crate::rules::{Explained, RuleSet, Step};
+use crate::template::span_text;
+use crate::time::{Clock, Wall};
+
+use super::{Done, Failure, RulesOption, exit, paths};
+
+/// Longest line that is read from standard input, in bytes; what is behind it is cut.
+const LINE_BYTES: usize = 256 << 10;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  logherald explain --rules rules.toml 'Nov 22 05:26:00 h kernel: Out of memory: Killed process 7 (java)'
+  tail -n 100 /var/log/auth.log | logherald explain --file /var/log/auth.log
+  logherald explain --json < app.log | jq -r '.hits[].rule' | sort | uniq -c
+
+Without --file every rule is asked, whichever files it reads.")]
+pub(super) struct Args {
+    /// Lines; without any they are read from standard input
+    #[arg(value_name = "LINE")]
+    lines: Vec<String>,
+    #[command(flatten)]
+    rules: RulesOption,
+    /// Ask only the rules that read this file
+    #[arg(long, value_name = "PATH")]
+    file: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn explain(args: &Args) -> Done {
+    let now = Clock::continuing(None).now();
+    let path = paths::rules(args.rules.rules.as_deref())?;
+    let loaded = config::load(&path, &crate::agent::env(now));
+    let Some(settings) = loaded.settings.clone().or_else(|| loaded.without_faulty_rules()) else {
+        writeln!(anstream::stderr().lock(), "{}\n", loaded.render(super::look()))?;
+        return Err(Failure::new(exit::CONFIG, loaded.verdict()));
+    };
+    if loaded.errors() > 0 {
+        writeln!(
+            anstream::stderr().lock(),
+            "warning: rules with faults are left out; see `logherald check`"
+        )?;
+    }
+    let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
+    let mut out = std::io::BufWriter::new(anstream::stdout().lock());
+    let mut one = |line: &[u8]| -> std::io::Result<()> {
+        let steps = rules.explain(None, args.file.as_deref(), line, now.wall);
+        if args.json {
+            as_json(&mut out, line, &steps, &settings.policy.rules, now.wall)
+        } else {
+            as_text(&mut out, line, &steps, &settings.policy.rules)
+        }
+    };
+    if args.lines.is_empty() {
+        let mut input = std::io::stdin().lock();
+        let mut line = Vec::new();
+        while let Some(whole) = next_line(&mut input, &mut line)? {
+            one(whole)?;
+        }
+    } else {
+        for line in &args.lines {
+            one(line.as_bytes())?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// The next line without its end, at most [`LINE_BYTES`] of it.
+fn next_line<'a>(
+    input: &mut impl std::io::BufRead,
+    line: &'a mut Vec<u8>,
+) -> std::io::Result<Option<&'a [u8]>> {
+    use std::io::Read as _;
+    line.clear();
+    input.by_ref().take(LINE_BYTES as u64).read_until(b'\n', line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.len() == LINE_BYTES && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
+    }
+    let whole = line.strip_suffix(b"\n").unwrap_or(line);
+    Ok(Some(whole.strip_suffix(b"\r").unwrap_or(whole)))
+}
+
+fn as_json(
+    out: &mut impl Write,
+    line: &[u8],
+    steps: &[Explained],
+    policies: &[RulePolicy],
+    read: Wall,
+) -> std::io::Result<()> {
+    let hits = steps.iter().filter_map(|e| match &e.step {
+        Step::Hit { captures, key, stamp } => {
+            let captures: serde_json::Map<_, _> =
+                captures.iter().map(|(n, v)| (n.clone(), json!(v))).collect();
+            let names = &policies[e.rule.0 as usize].by;
+            let key: serde_json::Map<_, _> =
+                names.iter().cloned().zip(key.iter().map(|v| json!(v))).collect();
+            let event_time = stamp.map_or(read, |s| s.min(read)).to_string();
+            Some(json!({ "rule": &*e.name, "captures": captures, "key": key, "event_time": event_time }))
+        }
+        _ => None,
+    });
+    let excluded = steps.iter().filter_map(|e| match &e.step {
+        Step::Excluded { index, pattern } => {
+            Some(json!({ "rule": &*e.name, "exclude": index + 1, "pattern": &**pattern }))
+        }
+        _ => None,
+    });
+    let doc = json!({
+        "line": String::from_utf8_lossy(line),
+        "hits": hits.collect::<Vec<_>>(),
+        "excluded": excluded.collect::<Vec<_>>(),
+    });
+    writeln!(out, "{doc}")
+}
+
+fn as_text(
+    out: &mut impl Write,
+    line: &[u8],
+    steps: &[Explained],
+    policies: &[RulePolicy],
+) -> std::io::Result<()> {
+    writeln!(out, "{}", printable(&String::from_utf8_lossy(line)))?;
+    let mut silent: Vec<&Explained> = Vec::new();
+    for e in steps {
+        let policy = &policies[e.rule.0 as usize];
+        match &e.step {
+            Step::Hit { captures, key, stamp } => {
+                writeln!(out, "  HIT       {}", e.name)?;
+                for (name, value) in captures {
+                    let value = value.as_deref().map_or("(none)".into(), printable);
+                    writeln!(out, "            {name} = {value}")?;
+                }
+                if !key.is_empty() {
+                    let key: Vec<String> =
+                        policy.by.iter().zip(key).map(|(n, v)| format!("{n}={}", printable(v))).collect();
+                    writeln!(out, "            key: {}", key.join(" "))?;
+                }
+                match stamp {
+                    Some(at) => writeln!(out, "            event time: {at}")?,
+                    None => writeln!(out, "            event time: none in the line, so when it is read")?,
+                }
+                writeln!(out, "            {}", then(policy))?;
+            }
+            Step::Excluded { index, pattern } => {
+                writeln!(out, "  excluded  {}: by `exclude` number {}: {pattern}", e.name, index + 1)?;
+            }
+            _ => silent.push(e),
+        }
+    }
+    for e in silent {
+        let why = match &e.step {
+            Step::OtherSource => "reads another source".to_owned(),
+            Step::OtherFile => "reads other files".to_owned(),
+            Step::NoLiteral(any) => match any.as_slice() {
+                [one] => format!("the line lacks `{}`", printable(one)),
+                [first, ..] => format!("the line lacks `{}` and {} like it", printable(first), any.len() - 1),
+                [] => "the line lacks what it needs".to_owned(),
+            },
+            _ => "`match` does not accept it".to_owned(),
+        };
+        writeln!(out, "  -         {}: {why}", e.name)?;
+    }
+    writeln!(out)
+}
+
+/// What the judge makes of a hit.
+fn then(policy: &RulePolicy) -> String {
+    let spaces: Vec<String> = policy.spaces.iter().map(|s| format!("`{s}`")).collect();
+    let to = spaces.join(", ");
+    if policy.threshold > 1 {
+        let within = span_text(policy.within);
+        format!(
+            "counts towards {} within {within}, which then open an incident: {} to {to}",
+            policy.threshold, policy.severity
+        )
+    } else {
+        format!("opens an incident, unless one is open: {} to {to}", policy.severity)
+    }
+}
+
+/// Control characters shown, so that a line cannot paint the terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_lose_their_ends_and_nothing_else() {
+        let mut input = &b"one\r\n\ntwo"[..];
+        let mut line = Vec::new();
+        let mut all = Vec::new();
+        while let Some(l) = next_line(&mut input, &mut line).unwrap() {
+            all.push(String::from_utf8(l.to_vec()).unwrap());
+        }
+        assert_eq!(all, ["one", "", "two"]);
+    }
+
+    #[test]
+    fn an_endless_line_is_cut_and_the_next_is_whole() {
+        let mut text = vec![b'x'; LINE_BYTES + 7];
+        text.extend_from_slice(b"\nnext\n");
+        let mut input = &text[..];
+        let mut line = Vec::new();
+        assert_eq!(next_line(&mut input, &mut line).unwrap().unwrap().len(), LINE_BYTES);
+        assert_eq!(next_line(&mut input, &mut line).unwrap().unwrap(), b"next");
+    }
+
+    #[test]
+    fn a_line_cannot_paint_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\tb"), "a\\u{1b}[31m\\tb");
+    }
+}

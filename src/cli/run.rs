@@ -1,0 +1,84 @@
+//! `logherald run`: the agent in the foreground; systemd and a terminal start it alike.
+
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::agent::{self, Fatal, Options};
+
+use super::{Done, Failure, RulesArg, colour, exit, paths};
+
+/// What the log shows unless `LOGHERALD_LOG` says otherwise.
+const LOG: &str = "logherald=info,warn";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  logherald run rules.toml                  watch with these rules, alerts as they say
+  logherald run rules.toml --state ./state  keep positions and outbox here
+  logherald run rules.toml --from-start     begin files that are there at their first byte")]
+pub(super) struct Args {
+    #[command(flatten)]
+    rules: RulesArg,
+    /// Where positions, incidents and the outbox are kept [default: $STATE_DIRECTORY, else
+    /// $XDG_STATE_HOME/logherald, else ~/.local/state/logherald]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Read files that are there at first start from their first byte, not from their end
+    #[arg(long)]
+    from_start: bool,
+    /// Find changes by looking only, without inotify
+    #[arg(long, hide = true)]
+    no_inotify: bool,
+}
+
+pub(super) fn run(args: Args) -> Done {
+    let rules = paths::rules(args.rules.rules.as_deref())?;
+    let state = paths::state(args.state.as_deref())?;
+    let socket = paths::own_socket(args.state.is_some(), &state);
+    log_to_journal_or_stderr();
+    let options = Options {
+        rules,
+        state,
+        socket,
+        from_start: args.from_start,
+        colour: colour(),
+        no_inotify: args.no_inotify,
+    };
+    agent::run(options).map_err(|fatal| {
+        let code = match &fatal {
+            Fatal::Rules(_) => exit::CONFIG,
+            Fatal::Store(e) if e.is_permission() => exit::PERMISSION,
+            Fatal::Store(_) => exit::CONFIG,
+            Fatal::System { .. } | Fatal::Died(_) => exit::SOFTWARE,
+        };
+        let text = fatal.to_string();
+        match text.split_once("\nhint: ") {
+            Some((text, hint)) => Failure::new(code, text).hint(hint),
+            None => Failure::new(code, text),
+        }
+    })
+}
+
+/// The agent's own log: with levels and fields to the journal where systemd connected it, else as text.
+///
+/// It never carries a byte of a watched line, so that an agent that watches the journal cannot feed itself.
+fn log_to_journal_or_stderr() {
+    let filter = EnvFilter::try_from_env("LOGHERALD_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
+    let registry = tracing_subscriber::registry().with(filter);
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let set = match journal {
+        Some(layer) => registry.with(layer.with_syslog_identifier("logherald".into())).try_init(),
+        None => {
+            let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+            let layer = tracing_subscriber::fmt::layer()
+                .with_writer(std::io::stderr)
+                .with_ansi(ansi)
+                .with_target(false);
+            registry.with(layer).try_init()
+        }
+    };
+    // a second subscriber in one process (a test) changes nothing
+    drop(set);
+}

@@ -1,0 +1,136 @@
+//! `logherald send SPACE`: one real message, by the very client that the agent uses, and what became of it.
+//!
+//! Webhooks are seldom tried and service accounts seldom right at first; this is where both are found out.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::alert::{Alert, AlertNo, Severity, What};
+use crate::chat::{self, Client, Outcome, Screen, Surface};
+use crate::config;
+use crate::message::{Message, MessageNo, OutboxRow, RowId};
+use crate::time::{Clock, Now};
+
+use super::{Done, Failure, RulesOption, colour, exit, paths, wait_for};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  logherald send ops
+  logherald send oncall --rules rules.toml
+  logherald send ops --hostile      every markup trick a log line could try; all must show as text
+
+Exit status: 0 delivered, 69 the space refused or did not answer, 78 it is configured wrongly.")]
+pub(super) struct Args {
+    /// The space, as `rules.toml` calls it
+    space: String,
+    #[command(flatten)]
+    rules: RulesOption,
+    /// Send every markup trick that a log line could try
+    #[arg(long)]
+    hostile: bool,
+}
+
+/// What a hostile line may try. A space must show each as it is written here, without a ping or a link.
+const HOSTILE: &str = "<users/all> <users/1234567890> <https://evil.example|your bank> [bank](https://evil.example) \
+*bold* _italic_ ~strike~ `code` ```block``` <b>b</b> <a href=\"https://evil.example\">a</a> &lt;b&gt; :fire: \u{202e}reversed";
+
+pub(super) fn send(args: &Args) -> Done {
+    let clock = Clock::continuing(None);
+    let now = clock.now();
+    let path = paths::rules(args.rules.rules.as_deref())?;
+    let loaded = config::load(&path, &crate::agent::env(now));
+    let Some(settings) = loaded.settings.clone().or_else(|| loaded.without_faulty_rules()) else {
+        writeln!(anstream::stderr().lock(), "{}\n", loaded.render(super::look()))?;
+        return Err(Failure::new(exit::CONFIG, format!("{}: nothing was sent", loaded.verdict())));
+    };
+    let Some(target) = settings.targets.iter().find(|t| *t.name == *args.space) else {
+        let names: Vec<String> = settings.targets.iter().map(|t| format!("`{}`", t.name)).collect();
+        return Err(Failure::new(exit::CONFIG, format!("no space is called `{}`", args.space))
+            .hint(format!("`{}` has {}", path.display(), names.join(", "))));
+    };
+    let screen = Arc::new(Screen::new(Box::new(std::io::stdout()), colour()));
+    let clock_of_client = clock.clone();
+    let client = Client::new(target, Arc::new(move || clock_of_client.now()), &screen)
+        .map_err(|e| Failure::new(exit::CONFIG, e.to_string()).hint(e.hint))?;
+    for warning in client.warnings() {
+        writeln!(anstream::stderr().lock(), "warning: {warning}")?;
+    }
+
+    let message = message(&target.name, &settings.policy.host, args.hostile, now);
+    let row = row(message, client.is_console(), now)?;
+    let outcome = wait_for(client.post(&row))?;
+    let took = clock.now().tick.since(now.tick);
+    verdict(&args.space, &outcome, took)
+}
+
+fn verdict(space: &str, outcome: &Outcome, took: Duration) -> Done {
+    let ms = took.as_millis();
+    let refused = |code, why: &str| {
+        Err(Failure::new(code, format!("`{space}` did not take the message: {why} (after {ms} ms)")))
+    };
+    match outcome {
+        Outcome::Delivered { name, .. } => {
+            let name = name.as_deref().map(|n| format!(": {n}")).unwrap_or_default();
+            Ok(writeln!(anstream::stdout().lock(), "`{space}` took the message in {ms} ms{name}")?)
+        }
+        Outcome::Retry { why, .. } | Outcome::Slow { why, .. } | Outcome::Refused { why, .. } => {
+            refused(exit::SERVICE, why)
+        }
+        Outcome::Pause { why, hint, .. } => refused(exit::SERVICE, why).map_err(|f: Failure| f.hint(hint)),
+    }
+}
+
+fn message(space: &Arc<str>, host: &Arc<str>, hostile: bool, now: Now) -> Message {
+    let text = if hostile {
+        HOSTILE.to_owned()
+    } else {
+        "This is a test: alerts of this host arrive here.".to_owned()
+    };
+    let alert = Alert {
+        no: AlertNo(0),
+        what: What::Notice,
+        rule: "test".into(),
+        severity: Severity::Info,
+        key: Vec::new(),
+        text,
+        hits: 0,
+        total: 0,
+        incidents: 1,
+        first: now.wall,
+        last: now.wall,
+        samples: Vec::new(),
+        runbook: None,
+        held: Vec::new(),
+        hint: None,
+    };
+    Message {
+        no: MessageNo(0),
+        space: space.clone(),
+        thread: format!("logherald-test-{}", now.wall.0),
+        host: host.clone(),
+        severity: Severity::Info,
+        alerts: vec![alert],
+        at: now.wall,
+    }
+}
+
+fn row(draft: Message, console: bool, now: Now) -> Result<OutboxRow, Failure> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)
+        .map_err(|e| Failure::new(exit::SOFTWARE, format!("the system gives no random bytes: {e}")))?;
+    let body = if console { chat::draw(&draft, false) } else { chat::render(&draft, Surface::Card) };
+    Ok(OutboxRow {
+        id: RowId::from_random(id),
+        space: draft.space.clone(),
+        message: draft.no,
+        severity: draft.severity,
+        body: body.into(),
+        draft: Arc::new(draft),
+        plain: false,
+        born: now.wall,
+        tries: 0,
+        due: now.tick,
+        last_error: None,
+    })
+}
