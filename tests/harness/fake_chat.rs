@@ -122,13 +122,25 @@ impl Received {
         out
     }
 
-    /// The sum of the `N hits` of its alerts.
+    /// The hits that it accounts for: of each alert's counts, and of the line that stands for alerts left out.
+    /// A rule's own text is not looked at, whatever numbers it holds.
     pub(crate) fn hits(&self) -> u64 {
+        let sections = self.body["cardsV2"][0]["card"]["sections"].as_array();
+        let widgets =
+            sections.into_iter().flatten().flat_map(|s| s["widgets"].as_array().into_iter().flatten());
         let mut sum = 0;
-        for line in self.shown().lines() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let hit = |w: &[&str]| matches!(w[1].trim_end_matches(','), "hit" | "hits");
-            sum += words.windows(2).filter(|w| hit(w)).find_map(|w| w[0].parse::<u64>().ok()).unwrap_or(0);
+        for widget in widgets {
+            let counts = widget["decoratedText"]["text"].as_str().and_then(|t| t.lines().last());
+            let paragraph = widget["textParagraph"]["text"].as_str().unwrap_or_default();
+            let rest =
+                paragraph.split_once(" more alerts, ").or_else(|| paragraph.split_once(" more alert, "));
+            let rest = rest.filter(|(n, _)| n.parse::<u64>().is_ok()).map(|(_, counts)| counts);
+            let mut words = counts.or(rest).unwrap_or_default().split_whitespace();
+            if let (Some(Ok(n)), Some("hit" | "hits" | "hit," | "hits,")) =
+                (words.next().map(str::parse::<u64>), words.next())
+            {
+                sum += n;
+            }
         }
         sum
     }
