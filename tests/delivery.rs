@@ -1,1 +1,475 @@
+//! The client and the worker against a strict Chat server over real HTTP.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use logherald::alert::{Alert, AlertNo, Severity, What};
+use logherald::chat::{
+    Client, ClientError, Outcome, Screen, SecretSource, Surface, Target, TokenWay, Watch, Way, draw, render,
+};
+use logherald::deliver::{Event, Pace, Report, worker};
+use logherald::message::{Message, MessageNo, OutboxRow, RowId};
+use logherald::time::{Clock, Tick, Wall};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::fake_chat::{Came, FakeChat, Fault, Received};
+
+/// Longer than anything here takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Bench {
+    chat: FakeChat,
+    dir: tempfile::TempDir,
+}
+
+fn bench() -> Bench {
+    Bench { chat: FakeChat::start(), dir: tempfile::tempdir().unwrap() }
+}
+
+fn watch() -> Watch {
+    let clock = Clock::continuing(None);
+    Arc::new(move || clock.now())
+}
+
+fn no_screen() -> Arc<Screen> {
+    Arc::new(Screen::new(Box::new(std::io::sink()), false))
+}
+
+impl Bench {
+    fn secret(&self, text: &str) -> SecretSource {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.dir.path().join("secret");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        SecretSource::File(path)
+    }
+
+    fn webhook_at(&self, url: &str) -> Client {
+        let target = Target { name: "ops".into(), way: Way::Webhook(self.secret(url)) };
+        Client::new(&target, watch(), &no_screen()).unwrap()
+    }
+
+    fn webhook(&self) -> Client {
+        self.webhook_at(&self.chat.webhook_url("AAAA"))
+    }
+
+    fn try_rest(&self, key: PathBuf, token: TokenWay) -> Result<Client, ClientError> {
+        let space = self.chat.add_space("AAAA");
+        let api_url = self.chat.base_url();
+        let way = Way::Rest { space, key: Some(SecretSource::File(key)), token, api_url };
+        Client::new(&Target { name: "ops".into(), way }, watch(), &no_screen())
+    }
+
+    fn rest(&self, token: TokenWay) -> Client {
+        self.try_rest(self.chat.key_file(self.dir.path()), token).unwrap()
+    }
+}
+
+fn row(n: u8) -> OutboxRow {
+    let alert = Alert {
+        no: AlertNo(u64::from(n)),
+        what: What::Opening,
+        rule: "disk-full".into(),
+        severity: Severity::Error,
+        key: vec![],
+        text: "<users/all> No space left on device".into(),
+        hits: u64::from(n),
+        total: u64::from(n),
+        incidents: 1,
+        first: Wall(0),
+        last: Wall(0),
+        samples: vec![],
+        runbook: None,
+        held: vec![],
+        hint: None,
+    };
+    let draft = Message {
+        no: MessageNo(u64::from(n)),
+        space: "ops".into(),
+        thread: format!("t-{n}"),
+        host: "web1".into(),
+        severity: Severity::Error,
+        alerts: vec![alert],
+        at: Wall(0),
+    };
+    OutboxRow {
+        id: RowId::from_random([n; 16]),
+        space: "ops".into(),
+        message: draft.no,
+        severity: draft.severity,
+        body: render(&draft, Surface::Card).into(),
+        draft: Arc::new(draft),
+        plain: false,
+        born: watch()().wall,
+        tries: 0,
+        due: Tick(0),
+        last_error: None,
+    }
+}
+
+/// What an outcome says, as an operator reads it.
+fn said(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Delivered { .. } => "delivered".into(),
+        Outcome::Retry { why, .. } => format!("retry: {why}"),
+        Outcome::Slow { why, after } => format!("slow: {why}, after {after:?}"),
+        Outcome::Pause { why, hint, .. } => format!("pause: {why}\nhint: {hint}"),
+        Outcome::Refused { why, resend_plain } => format!("refused: {why}, plain: {resend_plain}"),
+    }
+}
+
+fn delivered(name: &str, thread: &str) -> Outcome {
+    Outcome::Delivered { name: Some(name.into()), thread: Some(thread.into()) }
+}
+
+#[tokio::test]
+async fn a_webhook_takes_a_card_in_its_thread_under_its_id() {
+    let b = bench();
+    let got = b.webhook().post(&row(1)).await;
+    assert_eq!(got, delivered("spaces/AAAA/messages/M0.M0", "spaces/AAAA/threads/t-1"));
+    let [m] = &b.chat.messages("AAAA")[..] else { panic!("not one message") };
+    assert_eq!((m.came, m.thread.as_deref(), m.hits()), (Came::Webhook, Some("t-1"), 1));
+    assert_eq!(
+        (m.request_id.as_str(), m.id.as_str()),
+        (&*"01".repeat(16), &*format!("client-{}", "01".repeat(16)))
+    );
+    assert!(m.shown().contains("&lt;users/all&gt; No space left"), "{}", m.shown());
+    assert_eq!(m.raw, *row(1).body);
+    assert_eq!(b.chat.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn rest_takes_a_self_signed_token() {
+    let b = bench();
+    assert_eq!(said(b.rest(TokenWay::Auto).post(&row(1)).await), "delivered");
+    assert_eq!(b.chat.messages("AAAA")[0].came, Came::SelfSigned);
+    assert_eq!(b.chat.tokens_granted(), 0);
+}
+
+#[tokio::test]
+async fn where_self_signed_is_refused_the_exchange_is_found_and_remembered() {
+    let b = bench();
+    b.chat.refuse_self_signed();
+    let client = b.rest(TokenWay::Auto);
+    for n in 1..=3 {
+        assert_eq!(said(client.post(&row(n)).await), "delivered");
+    }
+    assert!(b.chat.messages("AAAA").iter().all(|m| m.came == Came::Exchanged));
+    assert_eq!(b.chat.tokens_granted(), 1);
+    // one 401, one token, three messages
+    assert_eq!(b.chat.attempts().len(), 5);
+}
+
+#[tokio::test]
+async fn a_token_revoked_early_is_made_anew() {
+    let b = bench();
+    let client = b.rest(TokenWay::Exchange);
+    assert_eq!(said(client.post(&row(1)).await), "delivered");
+    b.chat.revoke_tokens();
+    assert_eq!(said(client.post(&row(2)).await), "delivered");
+    assert_eq!(b.chat.tokens_granted(), 2);
+}
+
+#[tokio::test]
+async fn self_signed_alone_is_not_exchanged() {
+    let b = bench();
+    b.chat.refuse_self_signed();
+    assert_eq!(
+        said(b.rest(TokenWay::SelfSigned).post(&row(1)).await),
+        "pause: 401 UNAUTHENTICATED: Request had invalid authentication credentials.\n\
+         hint: see that service account `bot@proj-1.iam.gserviceaccount.com` is enabled and its key not revoked"
+    );
+    assert_eq!(b.chat.tokens_granted(), 0);
+}
+
+#[tokio::test]
+async fn a_revoked_key_says_so() {
+    let b = bench();
+    let client = b.try_rest(b.chat.revoked_key(b.dir.path()), TokenWay::Auto).unwrap();
+    assert_eq!(
+        said(client.post(&row(1)).await),
+        "pause: the token endpoint `127.0.0.1` answered 400 invalid_grant: Invalid JWT: InvalidSignature\n\
+         hint: see that this host's clock is right, and that the key of service account \
+         `bot@proj-1.iam.gserviceaccount.com` (project `proj-1`) is neither deleted nor disabled"
+    );
+}
+
+#[tokio::test]
+async fn a_key_for_another_project_names_the_place_and_the_remedy() {
+    let b = bench();
+    let client = b.try_rest(b.chat.key_of_another_project(b.dir.path()), TokenWay::Auto).unwrap();
+    assert_eq!(
+        said(client.post(&row(1)).await),
+        "pause: 403 PERMISSION_DENIED: The caller does not have permission\n\
+         hint: add the Chat app of project `proj-2` (service account `bot@proj-2.iam.gserviceaccount.com`) to \
+         `spaces/AAAA`; or is this the key of another project?"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_space_and_a_wrong_webhook_name_the_remedy() {
+    let b = bench();
+    let rest = b.rest(TokenWay::Auto);
+    b.chat.remove_space("AAAA");
+    assert_eq!(
+        said(rest.post(&row(1)).await),
+        "pause: 404 NOT_FOUND: Space not found.\n\
+         hint: see that `spaces/AAAA` is right and that the Chat app of project `proj-1` is a member of it"
+    );
+    let good = b.chat.webhook_url("AAAA");
+    assert_eq!(
+        said(b.webhook_at(&good.replace("token=tok", "token=not")).post(&row(1)).await),
+        "pause: 403 PERMISSION_DENIED: The caller does not have permission\n\
+         hint: make a new webhook in the space's settings and store its URL: its `token` is wrong, it was taken away, \
+         or webhooks are forbidden there"
+    );
+    assert_eq!(
+        said(b.webhook_at(&good.replace("key=AIza", "key=Aiza")).post(&row(1)).await),
+        "pause: 400 INVALID_ARGUMENT: API key not valid. Please pass a valid API key.\n\
+         hint: make a new webhook in the space's settings and store its URL: its `key` is not valid"
+    );
+}
+
+#[tokio::test]
+async fn a_reset_after_it_was_stored_does_not_send_it_twice() {
+    let b = bench();
+    for client in [b.webhook(), b.rest(TokenWay::Auto)] {
+        let n = b.chat.all_messages().len() as u8 + 1;
+        b.chat.next(Fault::ResetAfter);
+        let lost = said(client.post(&row(n)).await);
+        assert!(lost.starts_with("retry: the connection to `127.0.0.1` broke before the answer"), "{lost}");
+        assert_eq!(said(client.post(&row(n)).await), "delivered");
+    }
+    assert!(b.chat.messages("AAAA").iter().all(|m| m.times == 2));
+    assert_eq!(b.chat.messages("AAAA").len(), 2);
+    assert_eq!(b.chat.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn our_id_taken_already_is_a_delivery() {
+    let b = bench();
+    b.chat.forget_request_ids();
+    let webhook = b.webhook();
+    assert_eq!(said(webhook.post(&row(1)).await), "delivered");
+    assert_eq!(webhook.post(&row(1)).await, Outcome::Delivered { name: None, thread: None });
+    let rest = b.rest(TokenWay::Auto);
+    assert_eq!(
+        rest.post(&row(1)).await,
+        delivered("spaces/AAAA/messages/M0.M0", "spaces/AAAA/threads/t-1"),
+        "asked by its id, and found"
+    );
+    assert!(b.chat.attempts().last().unwrap().line.starts_with("GET /v1/spaces/AAAA/messages/client-0101"));
+    assert_eq!(b.chat.messages("AAAA").len(), 1);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_message_of_ours_is_no_delivery() {
+    let b = bench();
+    let webhook = b.webhook();
+    let portal = "retry: 200, but not from Chat: look for a proxy or portal in between";
+    let cut = "retry: 200, but the answer broke off";
+    let other = "retry: 200, but for `spaces/ZAAAA/messages/M3.M3` and not a message in `spaces/AAAA`";
+    for (n, fault, want) in [
+        (1, Fault::html(), portal),
+        (2, Fault::Truncate, cut),
+        (3, Fault::Endless, cut),
+        (4, Fault::WrongSpace, other),
+        (5, Fault::status(200), portal),
+        (6, Fault::status(503), "retry: 503"),
+    ] {
+        b.chat.next(fault);
+        assert_eq!(said(webhook.post(&row(n)).await), want);
+        assert_eq!(said(webhook.post(&row(n)).await), "delivered");
+    }
+    assert_eq!(b.chat.messages("AAAA").len(), 6);
+    assert_eq!(b.chat.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_server_is_strict() {
+    let b = bench();
+    let webhook = b.webhook();
+    let changed = |from: &str, to: &str| OutboxRow { body: row(1).body.replace(from, to).into(), ..row(1) };
+    for (from, to, want) in [
+        (
+            "wrapText",
+            "wrap_text",
+            "Unknown name \"wrap_text\" at 'message.cardsV2[0].card.sections[0].widgets[0].decoratedText'",
+        ),
+        ("fallbackText", "formattedText", "Unknown name \"formattedText\" at 'message'"),
+        ("\"wrapText\":true", "\"wrapText\":\"yes\"", "Invalid value at"),
+        ("{", "", "Invalid JSON payload received."),
+    ] {
+        let got = said(webhook.post(&changed(from, to)).await);
+        assert!(got.starts_with("refused: 400 INVALID_ARGUMENT: ") && got.contains(want), "{got}");
+    }
+    let odd_id = OutboxRow { id: RowId("UPPER".into()), ..row(1) };
+    assert_eq!(
+        said(webhook.post(&odd_id).await),
+        "refused: 400 INVALID_ARGUMENT: Invalid message id `client-UPPER`, plain: true"
+    );
+    assert_eq!(said(webhook.post(&row(1)).await), "delivered");
+    assert_eq!(said(webhook.post(&changed("disk-full", "disk-empty")).await), "delivered");
+    assert_eq!(b.chat.violations().len(), 6);
+    assert!(b.chat.violations()[5].starts_with("one id with two bodies: client-0101"));
+}
+
+#[tokio::test]
+async fn a_request_given_up_in_flight_is_sent_again_under_its_id() {
+    let b = bench();
+    let webhook = b.webhook();
+    b.chat.next(Fault::Stall);
+    let first = row(1);
+    tokio::select! {
+        outcome = webhook.post(&first) => panic!("a stalled request was answered: {outcome:?}"),
+        () = async { while b.chat.attempts().is_empty() { tokio::task::yield_now().await } } => {}
+    }
+    assert_eq!(b.chat.wait_for_attempts(1, DEADLINE)[0].status, 0);
+    assert_eq!(said(webhook.post(&first).await), "delivered");
+    assert_eq!(b.chat.wait_for(1, DEADLINE)[0].times, 2);
+}
+
+#[tokio::test]
+async fn after_an_outage_the_same_row_goes_through() {
+    let b = bench();
+    let webhook = b.webhook();
+    b.chat.outage(true);
+    let lost = said(webhook.post(&row(1)).await);
+    assert!(lost.starts_with("retry: the connection to `127.0.0.1` broke before the answer"), "{lost}");
+    b.chat.outage(false);
+    assert_eq!(said(webhook.post(&row(1)).await), "delivered");
+    let all = b.chat.wait_until(DEADLINE, "first message", |all| all.iter().any(|m| m.hits() == 1));
+    assert_eq!(all.len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_the_secret_stays() {
+    let (b, elsewhere) = (bench(), FakeChat::start());
+    b.chat.next(Fault::redirect(&elsewhere.webhook_url("AAAA")));
+    assert_eq!(
+        said(b.webhook().post(&row(1)).await),
+        "pause: 307, a redirect, which is never followed: it would carry the secret elsewhere\n\
+         hint: look for a proxy or portal between this host and Chat"
+    );
+    assert!(elsewhere.attempts().is_empty());
+}
+
+#[tokio::test]
+async fn a_429_says_how_long() {
+    let b = bench();
+    let error = r#"{"error":{"code":429,"message":"quota","status":"RESOURCE_EXHAUSTED"}}"#;
+    b.chat.answer_next(429, &[("Retry-After", "7")], error);
+    assert_eq!(said(b.webhook().post(&row(1)).await), "slow: 429 RESOURCE_EXHAUSTED: quota, after Some(7s)");
+}
+
+#[tokio::test]
+async fn a_token_endpoint_in_trouble_is_tried_again() {
+    let b = bench();
+    let client = b.rest(TokenWay::Exchange);
+    b.chat.answer_next_token(503, "");
+    assert_eq!(said(client.post(&row(1)).await), "retry: the token endpoint `127.0.0.1` answered 503");
+    assert_eq!(said(client.post(&row(1)).await), "delivered");
+}
+
+#[tokio::test]
+async fn nobody_there_is_said_without_the_secret() {
+    let b = bench();
+    let client = {
+        let gone = FakeChat::start();
+        b.webhook_at(&gone.webhook_url("AAAA"))
+    };
+    assert_eq!(
+        said(client.post(&row(1)).await),
+        "retry: no connection to `127.0.0.1`: Connection refused (os error 111)"
+    );
+    assert!(!format!("{client:?}").contains("AIza") && !format!("{client:?}").contains("tok-"));
+}
+
+#[tokio::test]
+async fn a_wrong_secret_names_the_space() {
+    let b = bench();
+    let secret = b.secret("https://hooks.example/services/T0/hunter2");
+    let target = Target { name: "ops".into(), way: Way::Webhook(secret) };
+    let error = Client::new(&target, watch(), &no_screen()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "space `ops`: the webhook URL in file `{}` points to `hooks.example` and not to `chat.googleapis.com`",
+            b.dir.path().join("secret").display()
+        )
+    );
+    let error = b.try_rest("/nowhere/key.json".into(), TokenWay::Auto).unwrap_err();
+    assert_eq!(error.to_string(), "space `ops`: file `/nowhere/key.json` does not exist");
+    assert_eq!(error.hint, "put the secret there, or mend the path");
+}
+
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_terminal_shows_the_committed_card() {
+    let paper = Paper::default();
+    let screen = Arc::new(Screen::new(Box::new(paper.clone()), false));
+    let client = Client::new(&Target { name: "screen".into(), way: Way::Console }, watch(), &screen).unwrap();
+    let mut row = row(3);
+    row.body = draw(&row.draft, false).into();
+    assert_eq!(said(client.post(&row).await), "delivered");
+    assert_eq!(String::from_utf8(paper.0.lock().unwrap().clone()).unwrap(), *row.body);
+}
+
+#[tokio::test]
+async fn through_every_fault_each_message_arrives_once_in_order_and_in_pace() {
+    let b = bench();
+    b.chat.enforce_pace();
+    for fault in [Fault::status(503), Fault::ResetAfter, Fault::ResetBefore, Fault::Truncate] {
+        b.chat.next(fault);
+    }
+    let (rows, rows_in) = mpsc::channel(8);
+    let (reports_out, mut reports) = mpsc::channel(8);
+    let now = watch();
+    let work = worker(
+        b.webhook(),
+        move || now(),
+        rows_in,
+        reports_out,
+        CancellationToken::new(),
+        Pace::chat(Tick(0)),
+        || 0,
+    );
+    for n in 1..=3 {
+        rows.send(row(n)).await.unwrap();
+    }
+    drop(rows);
+    let heard = async {
+        let mut ends = vec![];
+        while let Some(Report { message, event, .. }) = reports.recv().await {
+            if event == Event::Delivered {
+                ends.push(message.0);
+            }
+        }
+        ends
+    };
+    let ((), ends) = tokio::time::timeout(DEADLINE, async { tokio::join!(work, heard) }).await.unwrap();
+    assert_eq!(ends, [1, 2, 3]);
+    let messages = b.chat.messages("AAAA");
+    assert_eq!(messages.iter().map(Received::hits).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(messages.is_sorted_by_key(|m| m.at));
+    assert_eq!(b.chat.violations(), Vec::<String>::new());
+    assert_eq!(b.chat.pace_violations("AAAA"), 0);
+    assert!(b.chat.attempts().iter().all(|a| a.status != 429));
+}

@@ -74,7 +74,20 @@ pub struct Client {
 enum Open {
     Console(Arc<Screen>),
     Webhook { http: reqwest::Client, url: WebhookUrl },
-    Rest { http: reqwest::Client, messages: String, host: String, space: String, tokens: Tokens },
+    Rest(Box<RestSpace>),
+}
+
+/// A space behind the REST API.
+#[derive(Debug)]
+struct RestSpace {
+    http: reqwest::Client,
+    /// The URL of its messages, without a query.
+    messages: String,
+    /// For messages; no secret.
+    host: String,
+    /// `spaces/AAAA`.
+    space: String,
+    tokens: Tokens,
 }
 
 struct Watchful(Watch);
@@ -122,14 +135,12 @@ impl Client {
                 };
                 without(outcome, &url.parts)
             }
-            Open::Rest { .. } => self.post_rest(row).await,
+            Open::Rest(rest) => self.post_rest(rest, row).await,
         }
     }
 
-    async fn post_rest(&self, row: &OutboxRow) -> Outcome {
-        let Open::Rest { http, messages, host, space, tokens } = &self.way else {
-            return Outcome::Refused { why: "no REST space".into(), resend_plain: false };
-        };
+    async fn post_rest(&self, rest: &RestSpace, row: &OutboxRow) -> Outcome {
+        let RestSpace { http, messages, host, space, tokens } = rest;
         let url = format!("{messages}?{}", ids(&row.id));
         let send =
             async |token: &SecretString| http::send(bearing(create(http, &url, row), token), host).await;
@@ -249,13 +260,13 @@ fn open(
             if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
                 return Err(bad("does not begin with `https:`"));
             }
-            Ok(Open::Rest {
+            Ok(Open::Rest(Box::new(RestSpace {
                 http: client(loopback)?,
                 messages: format!("{}/v1/{space}/messages", api_url.trim_end_matches('/')),
                 host: url.host_str().unwrap_or_default().to_owned(),
                 space: space.clone(),
                 tokens: Tokens::new(key, *token, now.clone()),
-            })
+            })))
         }
     }
 }

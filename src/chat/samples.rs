@@ -57,7 +57,7 @@ fn hostile() -> impl Strategy<Value = String> {
         "[ -~]{0,30}",
     ];
     (vec(piece, 0..6), prop_oneof![9 => Just(1usize), 1 => Just(400usize)])
-        .prop_map(|(parts, times)| parts.concat().repeat(times).chars().take(8_000).collect())
+        .prop_map(|(parts, times)| parts.concat().repeat(times).chars().take(3_000).collect())
 }
 
 fn any_alert() -> impl Strategy<Value = Alert> {
@@ -99,7 +99,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
 }
 
 pub(crate) fn any_message() -> impl Strategy<Value = Message> {
-    let alerts = prop_oneof![4 => vec(any_alert(), 1..4), 1 => (any_alert(), 1..300usize).prop_map(|(a, n)| vec![a; n])];
+    let alerts = prop_oneof![4 => vec(any_alert(), 1..4), 1 => (any_alert(), 1..200usize).prop_map(|(a, n)| vec![a; n])];
     (alerts, hostile()).prop_map(|(alerts, host)| {
         let mut m = message(alerts);
         m.host = host.into();

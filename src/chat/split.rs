@@ -3,6 +3,7 @@
 //! A cut is made on clean text *before* it is escaped, so that none ever falls inside an entity.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// `text`, or its head with `…`, together at most `max` characters.
 ///
@@ -28,7 +29,8 @@ pub(super) fn first_lines(text: &str, max: usize) -> Cow<'_, str> {
     }
     let mut out: String = text.lines().take(max).flat_map(|l| [l, "\n"]).collect();
     let more = lines - max;
-    out.push_str(&format!("… {more} more {}", if more == 1 { "line" } else { "lines" }));
+    // writing to a `String` cannot fail
+    _ = write!(out, "… {more} more {}", if more == 1 { "line" } else { "lines" });
     Cow::Owned(out)
 }
 

@@ -4,6 +4,8 @@
 //! Samples stand in a fenced block, where Chat reads no markup; the fence cannot be closed from inside, because no
 //! backtick of theirs survives [`super::escape::text`].
 
+use std::fmt::Write as _;
+
 use super::escape::text as escape;
 use super::sheet::{self, Block, Sheet};
 use super::split::cut;
@@ -21,7 +23,7 @@ pub(super) fn fallback(sheet: &Sheet) -> String {
     escape(&cut(&lines.join("\n"), FALLBACK_CHARS))
 }
 
-/// The whole message.
+/// The whole message. Writing to a `String` cannot fail.
 pub(super) fn plain(sheet: &Sheet) -> String {
     let mut out = escape(&sheet.title);
     for block in &sheet.blocks {
@@ -29,20 +31,20 @@ pub(super) fn plain(sheet: &Sheet) -> String {
         out.push_str(&escape(&headline(block)));
         for (lead, text) in [("", &block.text), ("hint: ", &block.hint), ("held back: ", &block.held)] {
             if let Some(text) = text {
-                out.push_str(&format!("\n{lead}{}", escape(text)));
+                _ = write!(out, "\n{lead}{}", escape(text));
             }
         }
         if let Some(url) = &block.runbook {
             // the one link: it comes from the rules file
-            out.push_str(&format!("\nrunbook: {url}"));
+            _ = write!(out, "\nrunbook: {url}");
         }
         if !block.samples.is_empty() {
             let lines: Vec<String> = block.samples.iter().map(|(_, line)| escape(line)).collect();
-            out.push_str(&format!("\n```\n{}\n```", lines.join("\n")));
+            _ = write!(out, "\n```\n{}\n```", lines.join("\n"));
         }
     }
     if let Some(rest) = &sheet.rest {
-        out.push_str(&format!("\n{}", escape(rest)));
+        _ = write!(out, "\n{}", escape(rest));
     }
     out
 }
@@ -50,7 +52,7 @@ pub(super) fn plain(sheet: &Sheet) -> String {
 fn headline(block: &Block) -> String {
     let mut out = format!("{} {}", sheet::emoji(block.severity), block.name);
     for fact in [&block.counts, &block.key].into_iter().flatten() {
-        out.push_str(&format!(" · {fact}"));
+        _ = write!(out, " · {fact}");
     }
     out
 }

@@ -34,6 +34,8 @@ const LIFE: Duration = Duration::from_secs(3600);
 const SKEW: Duration = Duration::from_secs(10);
 /// How long a token lives whose answer does not say.
 const UNKNOWN_LIFE: Duration = Duration::from_secs(300);
+/// A metadata server that does not answer keeps `google-cloud-auth` busy for longer than anybody should wait.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The first wait when the credentials are refused.
 const PAUSE: Duration = Duration::from_secs(5 * 60);
 
@@ -115,7 +117,11 @@ impl Tokens {
             Some(made) => made.clone(),
             None => self.build().map_err(|e| self.refused(&e))?,
         };
-        match made.access_token().await {
+        let Ok(token) = tokio::time::timeout(PATIENCE, made.access_token()).await else {
+            let why = format!("no token within {} s", PATIENCE.as_secs());
+            return Err(Outcome::Retry { why, after: None });
+        };
+        match token {
             Ok(token) => {
                 state.made = Some(made);
                 Ok(SecretString::from(token.token))

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::alert::Severity;
-use crate::chat::Surface;
 use crate::message::Message;
 use crate::time::Wall;
 use std::collections::VecDeque;
@@ -67,7 +66,7 @@ fn row(n: u8) -> OutboxRow {
         space: "ops".into(),
         message: draft.no,
         severity: Severity::Info,
-        body: crate::chat::render(&draft, Surface::Card).into(),
+        body: format!("{{\"text\":\"{n}\"}}").into(),
         draft: Arc::new(draft),
         plain: false,
         born: Wall(0),

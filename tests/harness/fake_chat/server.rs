@@ -1,0 +1,290 @@
+//! Serves connections: routes, credentials, ids, faults.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::http::{Request, read, write};
+use super::{
+    Attempt, Came, Fault, KEY, PROJECT, Received, Shared, State, email_of, keys, schema, stopwatch, token_of,
+};
+
+type Answer = (u16, Vec<(String, String)>, String);
+
+pub(super) async fn serve(
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
+    listener.set_nonblocking(true).unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(connection(stream, address, shared.clone()));
+                }
+            }
+            Some(done) = connections.join_next() => done.unwrap(),
+        }
+    }
+}
+
+async fn connection(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
+    let mut kept = Vec::new();
+    while let Some(request) = read(&mut stream, &mut kept).await {
+        let (answer, fault) = {
+            let mut state = shared.state();
+            if state.outage {
+                note(&mut state, &request, 0);
+                drop(state);
+                shared.changed.notify_all();
+                return reset(&stream);
+            }
+            let (answer, fault) = state.handle(&request, address);
+            let unanswered = matches!(fault, Some(Fault::ResetBefore | Fault::ResetAfter | Fault::Stall));
+            note(&mut state, &request, if unanswered { 0 } else { answer.0 });
+            (answer, fault)
+        };
+        shared.changed.notify_all();
+        let (status, headers, mut body) = answer;
+        let mut bytes = body.len();
+        match fault {
+            Some(Fault::ResetBefore | Fault::ResetAfter) => return reset(&stream),
+            Some(Fault::Stall) => return std::future::pending().await,
+            Some(Fault::Truncate) => bytes /= 2,
+            Some(Fault::WrongSpace) => {
+                body = body.replace("spaces/", "spaces/Z");
+                bytes = body.len();
+            }
+            Some(Fault::Endless) => {
+                body.push_str(&" ".repeat(2_000_000));
+                bytes = body.len();
+            }
+            Some(Fault::Answer { .. }) | None => {}
+        }
+        let whole = bytes >= body.len();
+        if write(&mut stream, status, &headers, &body, bytes.max(1)).await.is_err() || !whole {
+            return;
+        }
+    }
+}
+
+/// Closes with a reset, not with an orderly end.
+fn reset(stream: &TcpStream) {
+    stream.set_zero_linger().unwrap();
+}
+
+fn note(state: &mut State, request: &Request, status: u16) {
+    let line = format!("{} {}?{}", request.method, request.path, request.query);
+    let space = space_of(&request.path).filter(|_| request.method == "POST").map(str::to_owned);
+    state.attempts.push(Attempt { line, space, status, at: stopwatch() });
+}
+
+/// `AAAA` of `/v1/spaces/AAAA/messages…`.
+fn space_of(path: &str) -> Option<&str> {
+    let (space, rest) = path.strip_prefix("/v1/spaces/")?.split_once('/')?;
+    (rest == "messages" || rest.starts_with("messages/")).then_some(space)
+}
+
+fn error(code: u16, status: &str, message: &str, details: &Value) -> Answer {
+    let body = json!({ "error": { "code": code, "message": message, "status": status, "details": details } });
+    (code, vec![], body.to_string())
+}
+
+fn ok(body: &Value) -> Answer {
+    (200, vec![], body.to_string())
+}
+
+impl State {
+    fn handle(&mut self, request: &Request, address: SocketAddr) -> (Answer, Option<Fault>) {
+        match (request.method.as_str(), request.path.as_str()) {
+            ("POST", "/token") => (self.token(request, address), None),
+            ("POST", path) if path.ends_with("/messages") => {
+                let fault = self.faults.pop_front();
+                if let Some(Fault::Answer { status, headers, body }) = fault {
+                    return ((status, headers, body), None);
+                }
+                if matches!(fault, Some(Fault::ResetBefore)) {
+                    return (ok(&Value::Null), fault);
+                }
+                (self.create(request), fault)
+            }
+            ("GET", _) => (self.get(request), None),
+            _ => (error(404, "NOT_FOUND", "no such method", &json!([])), None),
+        }
+    }
+
+    fn token(&mut self, request: &Request, address: SocketAddr) -> Answer {
+        if let Some(Fault::Answer { status, headers, body }) = self.token_faults.pop_front() {
+            return (status, headers, body);
+        }
+        let refuse = |error: &str, why: &str| {
+            (400, vec![], json!({ "error": error, "error_description": why }).to_string())
+        };
+        let form: std::collections::HashMap<String, String> =
+            url::form_urlencoded::parse(&request.body).into_owned().collect();
+        if form.get("grant_type").map(String::as_str) != Some("urn:ietf:params:oauth:grant-type:jwt-bearer") {
+            return refuse("unsupported_grant_type", "Invalid grant_type");
+        }
+        let audience = format!("http://{address}/token");
+        match keys::verify(form.get("assertion").map_or("", String::as_str), Some(&audience)) {
+            Err(why) => refuse("invalid_grant", &why),
+            Ok(account) => {
+                self.granted += 1;
+                let token = format!("ya29.{}.{account}", self.granted);
+                self.tokens.insert(token.clone());
+                ok(&json!({ "access_token": token, "expires_in": 3599, "token_type": "Bearer" }))
+            }
+        }
+    }
+
+    /// Through which door a request comes, if its credentials are good.
+    fn door(&self, request: &Request, space: &str) -> Result<Came, Answer> {
+        let denied = |m: &str| Err(error(403, "PERMISSION_DENIED", m, &json!([])));
+        if let Some(key) = request.field("key") {
+            if key != KEY {
+                let why = json!([{ "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID" }]);
+                return Err(error(
+                    400,
+                    "INVALID_ARGUMENT",
+                    "API key not valid. Please pass a valid API key.",
+                    &why,
+                ));
+            }
+            if !self.spaces.contains(space) {
+                return Err(error(404, "NOT_FOUND", "Space not found.", &json!([])));
+            }
+            let good = request.field("token") == Some(&token_of(space));
+            return if good { Ok(Came::Webhook) } else { denied("The caller does not have permission") };
+        }
+        let no =
+            || error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.", &json!([]));
+        let bearer =
+            request.header("authorization").and_then(|v| v.strip_prefix("Bearer ")).ok_or_else(no)?;
+        let (account, came) = if let Some(rest) = bearer.strip_prefix("ya29.") {
+            if !self.tokens.contains(bearer) {
+                return Err(no());
+            }
+            (rest.split_once('.').map_or(String::new(), |(_, a)| a.to_owned()), Came::Exchanged)
+        } else {
+            if self.refuse_self_signed {
+                return Err(no());
+            }
+            (keys::verify(bearer, None).map_err(|_| no())?, Came::SelfSigned)
+        };
+        if account != email_of(PROJECT) {
+            return denied("The caller does not have permission");
+        }
+        if !self.spaces.contains(space) {
+            return Err(error(404, "NOT_FOUND", "Space not found.", &json!([])));
+        }
+        Ok(came)
+    }
+
+    fn create(&mut self, request: &Request) -> Answer {
+        let space = space_of(&request.path).unwrap_or_default().to_owned();
+        let came = match self.door(request, &space) {
+            Ok(came) => came,
+            Err(answer) => return answer,
+        };
+        let now = stopwatch();
+        let too_soon =
+            self.last_write.insert(space.clone(), now).is_some_and(|last| (now - last).as_secs() < 1);
+        if self.enforce_pace && too_soon {
+            return error(
+                429,
+                "RESOURCE_EXHAUSTED",
+                "Resource has been exhausted (e.g. check quota).",
+                &json!([]),
+            );
+        }
+        let field = |name: &str| request.field(name).unwrap_or_default().to_owned();
+        let (id, request_id) = (field("messageId"), field("requestId"));
+        if let Some(why) = schema::fault(&request.body).or_else(|| query_fault(request, &id)) {
+            self.violations.push(why.clone());
+            let details = json!([{ "@type": "type.googleapis.com/google.rpc.BadRequest",
+                                   "fieldViolations": [{ "description": why }] }]);
+            return error(400, "INVALID_ARGUMENT", &why, &details);
+        }
+        let raw = String::from_utf8_lossy(&request.body).into_owned();
+        let same = |m: &Received| {
+            m.space == space
+                && (!id.is_empty() && m.id == id || !request_id.is_empty() && m.request_id == request_id)
+        };
+        if let Some(before) = self.messages.iter_mut().find(|m| same(m)) {
+            before.times += 1;
+            if before.raw != raw {
+                self.violations.push(format!("one id with two bodies: {id}"));
+            }
+            if before.request_id == request_id && !self.forget_request_ids {
+                return ok(&message(before));
+            }
+            return error(409, "ALREADY_EXISTS", "Requested entity already exists", &json!([]));
+        }
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let thread = body["thread"]["threadKey"].as_str().map(str::to_owned);
+        let name = format!("spaces/{space}/messages/M{0}.M{0}", self.messages.len());
+        let received = Received { space, id, request_id, body, raw, thread, at: now, came, name, times: 1 };
+        let answer = ok(&message(&received));
+        self.messages.push(received);
+        answer
+    }
+
+    fn get(&self, request: &Request) -> Answer {
+        let space = space_of(&request.path).unwrap_or_default();
+        match self.door(request, space) {
+            Err(answer) => return answer,
+            Ok(Came::Webhook) => return error(401, "UNAUTHENTICATED", "webhooks cannot read", &json!([])),
+            Ok(_) => {}
+        }
+        let wanted = request.path.trim_start_matches("/v1/");
+        let is_it =
+            |m: &&Received| m.name == wanted || format!("spaces/{}/messages/{}", m.space, m.id) == wanted;
+        match self.messages.iter().find(is_it) {
+            Some(found) => ok(&message(found)),
+            None => error(404, "NOT_FOUND", "Message not found.", &json!([])),
+        }
+    }
+}
+
+fn query_fault(request: &Request, id: &str) -> Option<String> {
+    const KNOWN: [&str; 5] = ["key", "token", "requestId", "messageId", "messageReplyOption"];
+    let names = request.query.split('&').filter(|p| !p.is_empty()).map(|p| p.split('=').next().unwrap_or(p));
+    for name in names {
+        if !KNOWN.contains(&name) {
+            return Some(format!("Invalid JSON payload received. Unknown name \"{name}\""));
+        }
+    }
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let well_formed = id.starts_with("client-") && id.len() <= 63 && id.chars().all(good);
+    if !id.is_empty() && !well_formed {
+        return Some(format!("Invalid message id `{id}`"));
+    }
+    let reply = request.field("messageReplyOption");
+    let known = ["REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD", "REPLY_MESSAGE_OR_FAIL"];
+    reply.filter(|r| !known.contains(r)).map(|r| format!("Invalid value `{r}` of messageReplyOption"))
+}
+
+/// A message as Chat gives it back.
+fn message(received: &Received) -> Value {
+    let space = format!("spaces/{}", received.space);
+    let mut out = received.body.clone();
+    out["name"] = received.name.clone().into();
+    out["sender"] = json!({ "name": "users/1", "type": "BOT" });
+    out["createTime"] = "2026-11-22T08:00:00Z".into();
+    out["space"] = json!({ "name": space });
+    let thread = received.thread.as_deref().unwrap_or(&received.id);
+    out["thread"] = json!({ "name": format!("{space}/threads/{thread}"), "threadKey": thread });
+    if !received.id.is_empty() {
+        out["clientAssignedMessageId"] = received.id.clone().into();
+    }
+    out
+}
