@@ -280,7 +280,7 @@ impl Desk {
         let done = self.store.commit(commit).await?;
         match (self.durable, done.durable) {
             (true, false) => {
-                error!("the state cannot be written to the disk; alerts go on from memory, not durable")
+                error!("the state cannot be written to the disk; alerts go on from memory, not durable");
             }
             (false, true) => info!("the state is written to the disk again"),
             _ => {}

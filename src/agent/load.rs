@@ -135,7 +135,9 @@ impl Loader {
         }
         let Settings { mut sources, clocks, rules, mut policy, targets, .. } = settings;
         if self.from_start {
-            sources.iter_mut().for_each(|s| s.from = From::Start);
+            for source in &mut sources {
+                source.from = From::Start;
+            }
         }
         let mut clients = BTreeMap::new();
         for target in &targets {

@@ -183,9 +183,9 @@ impl Agent {
         let desk = Desk::new(judge, handle, clock.clone(), workers);
         let inlets =
             Inlets { reader: from_reader, reports: report_box, asks: ask_box, pulse: pulses[1].clone() };
-        let mut desk = tokio::spawn(desk.run(inlets, first));
+        let mut desk = spawn(desk.run(inlets, first));
         let control = match control::bind(&options.socket) {
-            Ok(listener) => Some(tokio::spawn(control::serve(listener, requests.clone(), stop.clone()))),
+            Ok(listener) => Some(spawn(control::serve(listener, requests.clone(), stop.clone()))),
             Err(e) => {
                 warn!(
                     "`status` will not work: the socket `{}` cannot be made: {e}",
@@ -195,7 +195,7 @@ impl Agent {
             }
         };
         drop(requests);
-        let watchdog = tokio::spawn(service::watchdog(pulses.to_vec(), clock.clone(), stop.clone()));
+        let watchdog = spawn(service::watchdog(pulses.to_vec(), clock.clone(), stop.clone()));
 
         let mut agent = Agent {
             started: now.wall,
@@ -406,9 +406,10 @@ impl Crew {
             let (rows, row_box) = mpsc::channel(1);
             let clock = clock.clone();
             let console = client.is_console();
-            let pace = match console {
-                true => Pace::console(),
-                false => Pace::chat(paces.get(&*space).copied().unwrap_or_default()),
+            let pace = if console {
+                Pace::console()
+            } else {
+                Pace::chat(paces.get(&*space).copied().unwrap_or_default())
             };
             let work = deliver::worker(
                 client,
@@ -436,6 +437,12 @@ impl Crew {
     }
 }
 
+/// A task of this file, which joins it.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that spawns")]
+fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(task)
+}
+
 fn named(name: &str) -> thread::Builder {
     thread::Builder::new().name(format!("logherald-{name}"))
 }
@@ -457,9 +464,8 @@ fn start_line(watched: &Summary, rules: usize, clients: &BTreeMap<Arc<str>, Clie
     let files: usize = watched.sources.iter().map(|s| s.files).sum();
     let journal = if watched.sources.iter().any(|s| s.journal) { " and the journal" } else { "" };
     let plural = if files == 1 { "" } else { "s" };
-    let name = |(name, client): (&Arc<str>, &Client)| match client.is_console() {
-        true => "the terminal".to_owned(),
-        false => format!("`{name}`"),
+    let name = |(name, client): (&Arc<str>, &Client)| {
+        if client.is_console() { "the terminal".to_owned() } else { format!("`{name}`") }
     };
     let spaces: Vec<String> = clients.iter().map(name).collect();
     format!("watching {files} file{plural}{journal} with {rules} rules; alerts go to {}", spaces.join(", "))

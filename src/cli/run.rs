@@ -33,7 +33,7 @@ pub(super) struct Args {
     no_inotify: bool,
 }
 
-pub(super) fn run(args: Args) -> Done {
+pub(super) fn run(args: &Args) -> Done {
     let rules = paths::rules(args.rules.rules.as_deref())?;
     let state = paths::state(args.state.as_deref())?;
     let socket = paths::own_socket(args.state.is_some(), &state);
@@ -68,16 +68,13 @@ fn log_to_journal_or_stderr() {
     let filter = EnvFilter::try_from_env("LOGHERALD_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
     let registry = tracing_subscriber::registry().with(filter);
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-    let set = match journal {
-        Some(layer) => registry.with(layer.with_syslog_identifier("logherald".into())).try_init(),
-        None => {
-            let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-            let layer = tracing_subscriber::fmt::layer()
-                .with_writer(std::io::stderr)
-                .with_ansi(ansi)
-                .with_target(false);
-            registry.with(layer).try_init()
-        }
+    let set = if let Some(layer) = journal {
+        registry.with(layer.with_syslog_identifier("logherald".into())).try_init()
+    } else {
+        let ansi = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+        let layer =
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(ansi).with_target(false);
+        registry.with(layer).try_init()
     };
     // a second subscriber in one process (a test) changes nothing
     drop(set);

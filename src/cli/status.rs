@@ -113,7 +113,7 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
         }
     }
 
-    writeln!(out, "\n{:<26} {:>9} {:>8} {:>8}  {}", "space", "accepted", "outbox", "dead", "last accepted")?;
+    writeln!(out, "\n{:<26} {:>9} {:>8} {:>8}  last accepted", "space", "accepted", "outbox", "dead")?;
     for (name, s) in entries(&status["spaces"]) {
         let n = |term: &str| number(&s[term]);
         writeln!(
