@@ -224,7 +224,7 @@ mod tests {
         let text = "u = 'https://chat.example/v1/spaces/A/messages?key=K&token=Té'\nv = \"http://me:pw@h/x\"";
         assert_eq!(
             mask(text),
-            "u = 'https://chat.example/v1/spaces/A/messages?**************'\nv = \"http://*****@h/x\""
+            "u = 'https://chat.example/v1/spaces/A/messages?***************'\nv = \"http://*****@h/x\""
         );
         assert_eq!(mask(text).len(), text.len());
         let pem = "k = '''-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n'''";

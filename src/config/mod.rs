@@ -1,6 +1,6 @@
 //! From rules.toml to settings: every file, every fault, in one run.
 //!
-//! [`load`] reads the file and what it includes, walks the spanned trees ([`walk`]), and builds what each stage is
+//! [`load`] reads the file and what it includes, walks the spanned trees (`walk`), and builds what each stage is
 //! told ([`settings`]). No stage sees this module. Faults never stop the walk: an operator who made eight mistakes
 //! reads of eight.
 //!
@@ -192,7 +192,9 @@ fn load_texts(mut texts: Texts, env: &Env, files: &impl Files) -> Loaded {
     let partial = assemble::assemble(&tops, &paths, env, files);
     drop(tops);
     let (faults, secrets) = report.finish();
-    secrets.iter().for_each(|place| sources.hide(place));
+    for place in &secrets {
+        sources.hide(place);
+    }
     let partial = partial.filter(|_| !unreadable);
     let settings = partial.clone().filter(|_| faults.iter().all(|f| f.grade == Grade::Warning));
     Loaded { settings, faults, sources, files: paths, watch_dirs: watch_dirs.into_iter().collect(), partial }

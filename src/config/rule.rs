@@ -175,7 +175,7 @@ fn keys<'t>(table: &Table<'t>) -> Keys<'t> {
 /// Reads a `[[rule]]`, whose text ends at `end`; `None` where it has no usable name.
 pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> Option<Draft<'t>> {
     let name = table.get("name");
-    let named = name.as_ref().and_then(|v| v.as_text()).filter(|t| t.value.len() <= 64);
+    let named = name.as_ref().and_then(Value::as_text).filter(|t| t.value.len() <= 64);
     // from here on every fault names the rule
     let scope = table.scope.part(named.map(|t| shown(t.value).into()));
     let table = table.in_scope(&scope);
@@ -390,7 +390,7 @@ fn runbook(value: &Value<'_>) -> Option<String> {
 /// `captures` is `None` where the pattern is faulty, so that nothing can be said of names.
 fn tests(value: &Value<'_>, captures: Option<&Vec<String>>) -> Vec<Test> {
     let tables = value.array().unwrap_or_default();
-    tables.iter().filter_map(|v| v.table()).filter_map(|t| test(&t, captures)).collect()
+    tables.iter().filter_map(Value::table).filter_map(|t| test(&t, captures)).collect()
 }
 
 fn test(table: &Table<'_>, captures: Option<&Vec<String>>) -> Option<Test> {

@@ -30,6 +30,12 @@ pub(super) const MOST_SOURCES: usize = 500;
 /// and left its files behind. A machine that was off for a week-end must not be taken for one.
 const STALE: Duration = Duration::from_secs(7 * 86_400);
 
+/// `journal = true` or `journal = "UNIT"`.
+#[derive(Clone, Debug)]
+pub(super) struct Journal {
+    unit: Option<String>,
+}
+
 /// What a rule reads, as it is written.
 #[derive(Clone, Debug)]
 pub(super) enum Reads<'t> {
@@ -37,8 +43,8 @@ pub(super) enum Reads<'t> {
     Own {
         /// Absolute globs.
         files: Vec<String>,
-        /// The journal, of one unit or whole.
-        journal: Option<Option<String>>,
+        /// The journal.
+        journal: Option<Journal>,
     },
     /// `source = "NAME"`.
     Named(Text<'t>),
@@ -58,7 +64,7 @@ pub(super) fn reads<'t>(table: &Table<'t>) -> Option<Reads<'t>> {
         return None;
     }
     let files = files.and_then(|v| globs(&v, true)).unwrap_or_default();
-    Some(Reads::Own { files, journal: journal.and_then(|v| unit(&v)) })
+    Some(Reads::Own { files, journal: journal.and_then(|v| journal_of(&v)) })
 }
 
 /// An array of globs, which must be absolute where they say what to read.
@@ -90,9 +96,9 @@ fn globs(value: &Value<'_>, absolute: bool) -> Option<Vec<String>> {
 }
 
 /// `true` or a unit's name.
-fn unit(value: &Value<'_>) -> Option<Option<String>> {
+fn journal_of(value: &Value<'_>) -> Option<Journal> {
     if value.as_flag() == Some(true) {
-        return Some(None);
+        return Some(Journal { unit: None });
     }
     let Some(text) = value.as_text() else {
         return value.expected("`true` or the name of a unit");
@@ -104,7 +110,7 @@ fn unit(value: &Value<'_>) -> Option<Option<String>> {
         text.scope.error_hint(text.span, message, "write it like \"ssh.service\"");
         return None;
     }
-    Some(Some(name.to_owned()))
+    Some(Journal { unit: Some(name.to_owned()) })
 }
 
 /// A `[[source]]`.
@@ -152,7 +158,7 @@ pub(super) fn named<'t>(table: &Table<'t>, env: &Env) -> Option<Named<'t>> {
                 let message = "`exclude_files` belongs to a source with `files`";
                 scope.error_hint(exclude.span, message, "remove it");
             }
-            Input::Journal { unit: unit(&journal)? }
+            Input::Journal { unit: journal_of(&journal)?.unit }
         }
         (Some(_), Some(journal)) => {
             let message = "`journal` beside `files`: a source reads one or the other";
@@ -223,7 +229,7 @@ impl<'a> Needed<'a> {
                     sources.push(self.shared_files(files)?);
                     only.clone_from(files);
                 }
-                if let Some(unit) = journal
+                if let Some(Journal { unit }) = journal
                     && (files.is_empty() || !self.anyone_writes(files))
                 {
                     let name = unit.as_ref().map_or("journal".to_owned(), |u| format!("journal:{u}"));

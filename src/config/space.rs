@@ -108,7 +108,7 @@ impl Spaces {
     pub(super) fn find_or_admin(&self, text: &Text<'_>) -> Arc<str> {
         self.known(text.value).unwrap_or_else(|| {
             let (message, hint) = self.unknown(text);
-            text.scope.error_but_usable(text.span.clone(), message, Some(hint));
+            text.scope.error_but_usable(text.span.clone(), &message, Some(hint));
             self.admin.clone()
         })
     }
@@ -205,10 +205,8 @@ fn way(table: &Table<'_>, key: &Text<'_>, api_url: &str) -> Option<Way> {
     }
     match first.key.as_str() {
         "webhook" => secret(first, true).map(Way::Webhook),
-        "console" => match first.flag()? {
-            true => Some(Way::Console),
-            false => first.expected("`true`"),
-        },
+        "console" if first.as_flag() == Some(true) => Some(Way::Console),
+        "console" => first.expected("`true`"),
         _ => rest(table, first, api_url),
     }
 }

@@ -86,15 +86,15 @@ impl<'t> Scope<'t> {
     }
 
     pub(super) fn error(&self, span: Range<usize>, message: impl Into<String>) {
-        self.put(Grade::Error, span, message.into(), None, None);
+        self.put(Grade::Error, span, &message.into(), None, None);
     }
 
     pub(super) fn error_hint(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        self.put(Grade::Error, span, message.into(), Some(hint.into()), None);
+        self.put(Grade::Error, span, &message.into(), Some(hint.into()), None);
     }
 
     pub(super) fn warn(&self, span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
-        self.put(Grade::Warning, span, message.into(), Some(hint.into()), None);
+        self.put(Grade::Warning, span, &message.into(), Some(hint.into()), None);
     }
 
     /// An error about two places.
@@ -105,11 +105,11 @@ impl<'t> Scope<'t> {
         hint: impl Into<String>,
         also: (Place, &'static str),
     ) {
-        self.put(Grade::Error, span, message.into(), Some(hint.into()), Some(also));
+        self.put(Grade::Error, span, &message.into(), Some(hint.into()), Some(also));
     }
 
     /// An error that does not condemn the part it is in: a rule with an unknown space still watches.
-    pub(super) fn error_but_usable(&self, span: Range<usize>, message: String, hint: Option<String>) {
+    pub(super) fn error_but_usable(&self, span: Range<usize>, message: &str, hint: Option<String>) {
         let was = self.broken.get();
         self.put(Grade::Error, span, message, hint, None);
         self.broken.set(was);
@@ -119,7 +119,7 @@ impl<'t> Scope<'t> {
         &self,
         grade: Grade,
         span: Range<usize>,
-        message: String,
+        message: &str,
         hint: Option<String>,
         also: Option<(Place, &'static str)>,
     ) {
@@ -131,7 +131,7 @@ impl<'t> Scope<'t> {
         }
         let (place, rule) = (self.place(span), self.rule.clone());
         // what was found may be quoted, and may be a secret in the wrong place
-        let (message, hint) = (mask(&message), hint.map(|h| mask(&h)));
+        let (message, hint) = (mask(message), hint.map(|h| mask(&h)));
         self.report.push(Diagnostic { grade, place, rule, message, hint, also });
     }
 
@@ -217,7 +217,7 @@ pub(super) struct Value<'t> {
     pub(super) scope: Scope<'t>,
     pub(super) key: String,
     pub(super) span: Range<usize>,
-    value: &'t DeValue<'t>,
+    node: &'t DeValue<'t>,
 }
 
 /// A string of the tree.
@@ -232,7 +232,7 @@ pub(super) struct Text<'t> {
 
 impl<'t> Value<'t> {
     fn new(scope: Scope<'t>, key: String, value: &'t Spanned<DeValue<'t>>) -> Value<'t> {
-        Value { scope, key, span: value.span(), value: value.get_ref() }
+        Value { scope, key, span: value.span(), node: value.get_ref() }
     }
 
     /// The same value with another verdict.
@@ -242,22 +242,22 @@ impl<'t> Value<'t> {
 
     /// The string, if it is one; no fault if it is not.
     pub(super) fn as_text(&self) -> Option<Text<'t>> {
-        let value = self.value.as_str()?;
+        let value = self.node.as_str()?;
         Some(Text { scope: self.scope.clone(), key: self.key.clone(), value, span: self.span.clone() })
     }
 
     /// The boolean, if it is one; no fault if it is not.
     pub(super) fn as_flag(&self) -> Option<bool> {
-        self.value.as_bool()
+        self.node.as_bool()
     }
 
     pub(super) fn is_table(&self) -> bool {
-        self.value.is_table()
+        self.node.is_table()
     }
 
     /// Reports that something else was expected.
     pub(super) fn expected<T>(&self, what: &str) -> Option<T> {
-        let found = match self.value {
+        let found = match self.node {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "an integer",
             DeValue::Float(_) => "a float",
@@ -280,7 +280,7 @@ impl<'t> Value<'t> {
     }
 
     pub(super) fn table(&self) -> Option<Table<'t>> {
-        match self.value.as_table() {
+        match self.node.as_table() {
             Some(entries) => Some(Table::new(self.scope.clone(), self.span.clone(), entries)),
             None => self.expected("a table"),
         }
@@ -289,7 +289,7 @@ impl<'t> Value<'t> {
     /// An integer within bounds.
     pub(super) fn count(&self, bounds: &RangeInclusive<u32>) -> Option<u32> {
         let (low, high) = (bounds.start(), bounds.end());
-        let Some(integer) = self.value.as_integer() else {
+        let Some(integer) = self.node.as_integer() else {
             return self.expected(&format!("an integer from {low} to {high}"));
         };
         let digits = integer.as_str();
@@ -304,7 +304,7 @@ impl<'t> Value<'t> {
 
     /// A duration within bounds.
     pub(super) fn duration(&self, bounds: &RangeInclusive<Duration>) -> Option<Duration> {
-        let Some(text) = self.value.as_str() else {
+        let Some(text) = self.node.as_str() else {
             return self.expected("a duration such as `\"30s\"`");
         };
         let fault = match value::duration(text) {
@@ -322,7 +322,7 @@ impl<'t> Value<'t> {
 
     /// A size in bytes within bounds.
     pub(super) fn size(&self, bounds: &RangeInclusive<u64>) -> Option<u64> {
-        let Some(text) = self.value.as_str() else {
+        let Some(text) = self.node.as_str() else {
             return self.expected("a size such as `\"64KiB\"`");
         };
         let fault = match value::size(text) {
@@ -340,12 +340,12 @@ impl<'t> Value<'t> {
 
     /// The members of an array.
     pub(super) fn array(&self) -> Option<Vec<Value<'t>>> {
-        let Some(array) = self.value.as_array() else {
-            if self.value.is_str() {
+        let Some(array) = self.node.as_array() else {
+            if self.node.is_str() {
                 let quoted = self.scope.text.get(self.span.clone()).unwrap_or_default();
                 let hint = (quoted.len() < 80).then(|| format!("write {} = [{quoted}]", self.key));
                 let message = format!("`{}` is a string, expected an array of strings", self.key);
-                self.scope.put(Grade::Error, self.span.clone(), message, hint, None);
+                self.scope.put(Grade::Error, self.span.clone(), &message, hint, None);
                 return None;
             }
             return self.expected("an array");
@@ -372,7 +372,7 @@ impl<'t> Value<'t> {
         let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let found = shown(text.value);
         let message = format!("`{}` is `{found}`, expected one of {}", self.key, ticked(&names));
-        self.scope.put(Grade::Error, text.span, message, did_you_mean(&found, &names), None);
+        self.scope.put(Grade::Error, text.span, &message, did_you_mean(&found, &names), None);
         None
     }
 }
@@ -393,10 +393,11 @@ impl Text<'_> {
     }
 }
 
-/// `text` fit for a message: no control characters, no backticks, not long.
+/// `text` fit for a message: no secrets of URLs, no control characters, no backticks, not long.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
-    let mut out: String = text
+    let masked = mask(text);
+    let mut out: String = masked
         .chars()
         .take(MOST)
         .map(|c| match c {
