@@ -70,7 +70,8 @@ impl RuleSet {
             .map(|rule| {
                 let spec = &rule.spec;
                 let literals = rule.literals[0].as_ref().map(|l| &l.set);
-                let missing = |set: &Vec<Vec<u8>>| !set.iter().any(|l| memchr::memmem::find(&folded, l).is_some());
+                let missing =
+                    |set: &Vec<Vec<u8>>| !set.iter().any(|l| memchr::memmem::find(&folded, l).is_some());
                 let step = if source.is_some_and(|s| !spec.sources.contains(&s)) {
                     Step::OtherSource
                 } else if file.is_some_and(|f| !rule.reads(f)) {
@@ -123,6 +124,7 @@ impl RuleSet {
 /// A folded literal as it stands in the pattern, where it stands there; else as it is.
 fn readable(folded: &[u8], pattern: &str) -> String {
     debug_assert!(folded.len() >= SHORTEST, "shorter ones are not looked for");
-    let as_written = pattern.as_bytes().windows(folded.len()).find(|w| w.iter().zip(folded).all(|(a, b)| a | 0x20 == *b));
+    let as_written =
+        pattern.as_bytes().windows(folded.len()).find(|w| w.iter().zip(folded).all(|(a, b)| a | 0x20 == *b));
     String::from_utf8_lossy(as_written.unwrap_or(folded)).into_owned()
 }

@@ -164,11 +164,7 @@ impl Entry {
 const WALKS: [Walk; STRIDES] =
     [walk::<1>, walk::<2>, walk::<3>, walk::<4>, walk::<5>, walk::<6>, walk::<7>, walk::<8>, walk::<9>];
 
-fn walk<const STRIDE: usize>(
-    bitmap: &[u64; 1 << (BITS - 6)],
-    bytes: &[u8],
-    mut at: usize,
-) -> Option<usize> {
+fn walk<const STRIDE: usize>(bitmap: &[u64; 1 << (BITS - 6)], bytes: &[u8], mut at: usize) -> Option<usize> {
     let bit = |four: &[u8]| {
         let gram = u32::from_le_bytes([four[0], four[1], four[2], four[3]]) | FOLD4;
         let hash = hash(gram);

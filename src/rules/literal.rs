@@ -257,8 +257,10 @@ fn class_heads(class: &Class) -> Option<Vec<Head>> {
     let mut chars: Vec<Vec<u8>> = Vec::new();
     match class {
         Class::Unicode(c) => {
-            let count: u32 =
-                c.iter().map(|r| u32::from(r.end()) - u32::from(r.start()) + 1).try_fold(0u32, u32::checked_add)?;
+            let count: u32 = c
+                .iter()
+                .map(|r| u32::from(r.end()) - u32::from(r.start()) + 1)
+                .try_fold(0u32, u32::checked_add)?;
             if count > CLASS_CHARS {
                 return None;
             }
@@ -364,7 +366,9 @@ mod tests {
 
     #[test]
     fn a_branch_without_a_literal_leaves_none() {
-        assert!(!has(r"error|\d+", 1) && !has(".*", 1) && !has("abc", 1) && !has("", 1) && !has("(?:abcd)?", 1));
+        assert!(
+            !has(r"error|\d+", 1) && !has(".*", 1) && !has("abc", 1) && !has("", 1) && !has("(?:abcd)?", 1)
+        );
         assert!(has("error|(?:fatal)+", 1));
     }
 

@@ -162,7 +162,8 @@ impl Rest<'_> {
         if !bytes[..bytes.len().min(5)].contains(&b':') || self.before() == b':' {
             return None;
         }
-        let run = bytes.iter().take(46).take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')).count();
+        let run =
+            bytes.iter().take(46).take_while(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.')).count();
         let text = std::str::from_utf8(&bytes[..run]).ok()?.trim_end_matches('.');
         // `::1:` is an address and the colon of its sentence
         let text = if text.ends_with("::") { text } else { text.trim_end_matches(':') };
@@ -276,7 +277,10 @@ mod tests {
     #[test]
     fn what_varies_is_masked() {
         for (line, kind) in [
-            ("Nov 22 05:26:00 h sshd[7]: from 192.0.2.1 port 9", "<time> h sshd[<num>]: from <ip> port <num>"),
+            (
+                "Nov 22 05:26:00 h sshd[7]: from 192.0.2.1 port 9",
+                "<time> h sshd[<num>]: from <ip> port <num>",
+            ),
             ("took 12.5ms, 1,234 rows", "took <num>ms, <num> rows"),
             ("req 550e8400-e29b-41d4-a716-446655440000 done", "req <uuid> done"),
             ("eth0: link aa:bb:cc:dd:ee:ff", "eth<num>: link <mac>"),
@@ -299,7 +303,8 @@ mod tests {
 
     #[test]
     fn two_lines_of_one_sort_are_of_one_kind() {
-        let a = "2026-11-22 05:26:00,123 WARN [w-7] Lost task 8.0 in stage 3 (TID 99, 10.0.0.1): \"no space\"";
+        let a =
+            "2026-11-22 05:26:00,123 WARN [w-7] Lost task 8.0 in stage 3 (TID 99, 10.0.0.1): \"no space\"";
         let b = "2026-11-23 15:06:10,001 WARN [w-12] Lost task 1.1 in stage 12 (TID 7, 10.9.8.7): \"reset\"";
         assert_eq!(masked(a), masked(b));
     }

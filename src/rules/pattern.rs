@@ -197,7 +197,9 @@ fn escape_end(text: &str, at: usize) -> usize {
     let after = at + 1 + c.len_utf8();
     let takes_braces = match c {
         'x' | 'u' | 'U' | 'p' | 'P' => text[after..].starts_with('{'),
-        'b' => ["{start}", "{end}", "{start-half}", "{end-half}"].iter().any(|b| text[after..].starts_with(b)),
+        'b' => {
+            ["{start}", "{end}", "{start-half}", "{end-half}"].iter().any(|b| text[after..].starts_with(b))
+        }
         _ => false,
     };
     if takes_braces { text[after..].find('}').map_or(text.len(), |n| after + n + 1) } else { after }
@@ -462,7 +464,10 @@ mod tests {
         assert_eq!(what("a)"), "a `)` without its `(`");
         assert_eq!(what("[a"), "unclosed class: it is opened here");
         assert_eq!(what("*a"), "`*` repeats nothing");
-        assert_eq!(what(r"(a)\1"), r"the back-reference `\1` is not supported (every rule runs in linear time)");
+        assert_eq!(
+            what(r"(a)\1"),
+            r"the back-reference `\1` is not supported (every rule runs in linear time)"
+        );
         assert_eq!(what("a{3,2}"), "the repetition `{3,2}` has its bounds the wrong way round");
         assert_eq!(what("(?<a>x)(?<a>y)"), "the capture `a` is named twice");
         assert_eq!(what(r"\p{Klingon}"), r"unknown Unicode class `\p{Klingon}`");

@@ -82,7 +82,9 @@ mod tests {
             "1:2:3:4:5:6:192.0.2.1",
             "2001:DB8::AB",
         ] {
-            for line in [a.to_owned(), format!("from {a} port 22"), format!("[{a}]:22"), format!("rhost={a}, x")] {
+            for line in
+                [a.to_owned(), format!("from {a} port 22"), format!("[{a}]:22"), format!("rhost={a}, x")]
+            {
                 assert_eq!(ip(&line).as_deref(), Some(a), "{line}");
             }
         }
@@ -116,7 +118,10 @@ mod tests {
     #[test]
     fn the_other_pieces_take_what_they_say() {
         assert_eq!(takes("took {num}ms", "num", "it took 12.5ms").as_deref(), Some("12.5"));
-        assert_eq!(takes("on {host}:", "host", "on db-1.example.org: up").as_deref(), Some("db-1.example.org"));
+        assert_eq!(
+            takes("on {host}:", "host", "on db-1.example.org: up").as_deref(),
+            Some("db-1.example.org")
+        );
         assert_eq!(takes("open {path}", "path", "open /etc/x.conf: denied").as_deref(), Some("/etc/x.conf"));
         assert_eq!(takes("open {path}", "path", "open / now").as_deref(), Some("/"));
         assert_eq!(takes("for {user} from", "user", "for EX\\bob$ from").as_deref(), Some("EX\\bob$"));

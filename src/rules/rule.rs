@@ -84,14 +84,17 @@ impl Rule {
 
     /// It reads this file of its sources.
     pub(super) fn reads(&self, file: &str) -> bool {
-        self.only.as_ref().is_none_or(|o| o.globs.is_match(Path::new(file)) || o.plain.iter().any(|p| p == file))
+        self.only
+            .as_ref()
+            .is_none_or(|o| o.globs.is_match(Path::new(file)) || o.plain.iter().any(|p| p == file))
     }
 
     /// Judges a line without its line end; after [`Fate::Hit`], `locs` holds the groups, where any are asked for.
     #[inline]
     pub(super) fn fate(&self, line: &[u8], locs: &mut CaptureLocations) -> Fate {
         let regex = &self.spec.pattern.regex;
-        let matched = if self.plain { regex.is_match(line) } else { regex.captures_read(locs, line).is_some() };
+        let matched =
+            if self.plain { regex.is_match(line) } else { regex.captures_read(locs, line).is_some() };
         if !matched {
             return Fate::NoMatch;
         }
@@ -205,7 +208,6 @@ pub fn test_line(spec: &RuleSpec, line: &[u8]) -> LineVerdict {
         .collect();
     LineVerdict::Hit { captures }
 }
-
 
 #[cfg(test)]
 mod tests {

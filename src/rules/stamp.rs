@@ -77,8 +77,7 @@ impl Civil {
         // a leap second is the second before it
         let second = self.second.min(59);
         let nanos = i32::from(self.millis) * 1_000_000;
-        let civil =
-            DateTime::new(year, self.month, self.day, self.hour, self.minute, second, nanos).ok()?;
+        let civil = DateTime::new(year, self.month, self.day, self.hour, self.minute, second, nanos).ok()?;
         let at = |offset: Offset| offset.to_timestamp(civil).ok().map(|t| Wall(t.as_millisecond()));
         if let Some(seconds) = self.offset {
             return at(Offset::from_seconds(seconds).ok()?);
@@ -101,7 +100,8 @@ pub(super) fn locate(line: &[u8]) -> Option<(Range<usize>, When)> {
     let head = &line[..line.len().min(REACH)];
     let mut before = b' ';
     for (at, &b) in head.iter().enumerate() {
-        let opens = !before.is_ascii_alphanumeric() && !matches!(before, b'.' | b'-' | b'_' | b'/' | b':' | b'+');
+        let opens =
+            !before.is_ascii_alphanumeric() && !matches!(before, b'.' | b'-' | b'_' | b'/' | b':' | b'+');
         before = b;
         if !opens {
             continue;
@@ -241,9 +241,8 @@ impl Reader<'_> {
 
     /// `Jan` to `Dec`.
     fn month(&mut self) -> Option<i8> {
-        const NAMES: [&[u8; 3]; 12] = [
-            b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-        ];
+        const NAMES: [&[u8; 3]; 12] =
+            [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
         let name = self.bytes.get(self.at..self.at + 3)?;
         let month = NAMES.iter().position(|n| *n == name)?;
         self.at += 3;
@@ -298,7 +297,9 @@ fn month_first(r: &mut Reader<'_>) -> Option<When> {
     if year.is_none() {
         let before = r.at;
         let written = r.byte(b" ").and_then(|_| r.digits(4)).filter(|y| (1990..2100).contains(y));
-        match written.filter(|_| !r.peek(0).is_ascii_alphanumeric() && !matches!(r.peek(0), b':' | b'.' | b'-')) {
+        match written
+            .filter(|_| !r.peek(0).is_ascii_alphanumeric() && !matches!(r.peek(0), b':' | b'.' | b'-'))
+        {
             Some(y) => year = Some(y as i16),
             None => r.at = before,
         }

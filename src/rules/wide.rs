@@ -42,7 +42,9 @@ impl Wide {
             .hybrid_cache_capacity(CACHE);
         let search = meta::Builder::new().configure(config).build_many_from_hir(&hirs).ok();
         let set = (rules.len() >= SET_FROM)
-            .then(|| RegexSetBuilder::new(rules.iter().map(|r| r.2)).size_limit(SIZE).dfa_size_limit(CACHE).build())
+            .then(|| {
+                RegexSetBuilder::new(rules.iter().map(|r| r.2)).size_limit(SIZE).dfa_size_limit(CACHE).build()
+            })
             .and_then(Result::ok);
         Wide { search, set, rules: rules.iter().map(|r| r.0).collect() }
     }
