@@ -46,7 +46,7 @@ const SECRETS: &str = r#"(?x)
     # Authorization: Bearer xyz; also as a quoted header
   | (?P<k2>(?i:\bauthorization["']?\s{0,4}[:=]\s{0,4}["']?(?:(?:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256)\s{1,4})?))
         [^\s"']+
-  | (?P<k3>(?i:\bbearer\s{1,4}))[A-Za-z0-9._~+/=\[\]-]{8,}
+  | (?P<k3>(?i:\bbearer\s{1,4}))(?:\[redacted\]|[A-Za-z0-9._~+/=-]{8,})
     # scheme://user:password@host
   | (?P<k4>\b[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s/?\#:@"']{0,255}:)[^\s/@"']{1,512}(?P<k4e>@)
     # --password xyz, -password=xyz
@@ -55,7 +55,7 @@ const SECRETS: &str = r#"(?x)
     # name=value, name: value, "name": "value"
   | (?P<k6>(?i:(?:password|passwd|passphrase|pwd|passcode|secret|token|api[_.-]?key|access[_.-]?key|secret[_.-]?key|private[_.-]?key|auth[_.-]?key|credentials?)
         \\?["']?\s{0,4}(?:=>|:=|=|:)\s{0,4}))
-        (?:(?P<k6q>\\?")(?:[^"\\]|\\[^"])*(?P<k6e>\\?"|\z)|(?P<k6s>\\?')[^']*(?P<k6t>'|\z)|[^\s"',;&)}]+)
+        (?:(?P<k6q>")(?:[^"\\]|\\(?s:.))*(?P<k6e>"|\\?\z)|(?P<k6b>\\")(?:[^"\\]|\\[^"])*(?P<k6c>\\?"|\\?\z)|(?P<k6s>\\?')[^']*(?P<k6t>'|\z)|[^\s"',;&)}]+)
     # key=… of a URL: webhooks of Google Chat, Maps and others
   | (?P<k7>[?&](?i:key|sig|signature|auth|code)=)[^\s&"'\#]+
     # an AWS access key id; a JSON web token
@@ -108,9 +108,9 @@ impl Redactor {
                     out.push_str(caps.name(name).map_or("", |m| m.as_str()));
                 }
             };
-            kept(&["k1", "k2", "k3", "k4", "k5", "k6", "k6q", "k6s", "k7"], &mut out);
+            kept(&["k1", "k2", "k3", "k4", "k5", "k6", "k6q", "k6b", "k6s", "k7"], &mut out);
             out.push_str(REDACTED);
-            kept(&["k1e", "k4e", "k6e", "k6t"], &mut out);
+            kept(&["k1e", "k4e", "k6e", "k6c", "k6t"], &mut out);
             out
         })
     }
@@ -139,6 +139,7 @@ mod tests {
             ("pwd = 'two words' x", "pwd = '[redacted]' x"),
             ("{\"password\": \"a b\", \"n\": 1}", "{\"password\": \"[redacted]\", \"n\": 1}"),
             ("{\\\"token\\\":\\\"abc\\\"}", "{\\\"token\\\":\\\"[redacted]\\\"}"),
+            ("\"secret\": \"a\\\"b c\" x", "\"secret\": \"[redacted]\" x"),
             ("client_secret=abc&x=1", "client_secret=[redacted]&x=1"),
             ("api_key: 12345", "api_key: [redacted]"),
             ("x-api-key=12345", "x-api-key=[redacted]"),

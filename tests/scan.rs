@@ -244,7 +244,7 @@ proptest! {
 
     #[test]
     fn so_it_does_on_one_line_without_its_newline(specs in some_rules(), line in some_line(), cut in any::<bool>()) {
-        prop_assume!(!line.is_empty());
+        let line = if line.is_empty() { b"x".to_vec() } else { line };
         assert_plain(&specs, &line, if cut { BlockEnd::Cut } else { BlockEnd::Idle });
     }
 

@@ -18,7 +18,7 @@ fn a_storm_costs_a_handful_of_messages_that_state_the_exact_number() {
     let place = Place::new().env("HOOK", &chat.webhook_url("OPS"));
     place.rules(
         "[space.ops]\nwebhook = { env = 'HOOK' }\n[[rule]]\nname = 'storm'\nfiles = ['DIR/app.log']\n\
-         match = 'storm from {ip}'\nby = ['ip']\nquiet = '3s'\nremind = '2s'\n",
+         match = 'storm from {ip}'\nby = ['ip']\nquiet = '3s'\nremind = '2s'\nmax_per_hour = 360\n",
     );
     place.append("app.log", "a quiet start\n");
     let agent = place.start();
