@@ -175,8 +175,7 @@ impl Judge {
                 }
             }
         }
-        self.clock.odd = self.head.clock_odd;
-        self.saved_head = self.head;
+        (self.clock.odd, self.saved_head) = (self.head.clock_odd, self.head);
         let flying = self.flights.keys().next_back().map_or(0, |n| n.0 + 1);
         self.head.next_message = self.head.next_message.max(flying);
         let waiting = self.spaces.values().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
