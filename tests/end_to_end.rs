@@ -36,7 +36,7 @@ fn rotated_and_killed(chat: &FakeChat, space: &str, rotation: &str) {
     let key = chat.key_file(&place.path(""));
     place.rules(&format!(
         "{}\n[chat]\napi_url = '{}'\n[[rule]]\nname = 'trouble'\nfiles = ['DIR/app.log']\n\
-         match = 'trouble (?<part>\\w+) seq=\\d+'\nby = ['part']\nquiet = '2s'\nremind = '1s'\n",
+         match = 'trouble (?<part>\\w+) seq=\\d+'\nby = ['part']\nquiet = '2s'\nremind = '1s'\nmax_per_hour = 3600\n",
         space.replace("KEY", &key.display().to_string()),
         chat.base_url(),
     ));

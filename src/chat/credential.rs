@@ -338,5 +338,4 @@ impl ServiceKey {
 }
 
 #[cfg(test)]
-#[path = "credential_tests.rs"]
 mod tests;

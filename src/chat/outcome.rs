@@ -326,5 +326,4 @@ fn http_date(value: &str) -> Option<Wall> {
 }
 
 #[cfg(test)]
-#[path = "outcome_tests.rs"]
 mod tests;

@@ -202,5 +202,4 @@ async fn until(due: Tick, now: &impl Fn() -> Now) {
 }
 
 #[cfg(test)]
-#[path = "worker_tests.rs"]
 mod tests;
