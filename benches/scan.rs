@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use logherald::hit::{Hit, RuleNo};
+use logherald::hit::RuleNo;
 use logherald::line::{Block, BlockEnd, SourceNo};
 use logherald::rules::{Pattern, RuleSet, RuleSpec, SourceClock};
 use logherald::time::{Now, Tick, Wall};
@@ -183,9 +183,11 @@ fn best(rounds: usize, mut run: impl FnMut() -> usize) -> (usize, Duration) {
 
 fn rule_sets(shared: Option<&PathBuf>) -> Vec<(&'static str, Vec<Pattern>)> {
     let ten: Vec<Pattern> = TEN.iter().map(|p| Pattern::new(p).unwrap()).collect();
-    let hundred = match shared {
-        Some(dir) => std::fs::read_to_string(dir.join("data/rules/r100.txt")).unwrap(),
-        None => (0..100).map(|i| format!("{}|unseen{i:03} by anyone\n", TEN[i % 10])).collect(),
+    let hundred = if let Some(dir) = shared {
+        std::fs::read_to_string(dir.join("data/rules/r100.txt")).unwrap()
+    } else {
+        let all: Vec<String> = (0..100).map(|i| format!("{}|unseen{i:03} by anyone", TEN[i % 10])).collect();
+        all.join("\n")
     };
     let hundred = hundred.lines().map(|p| Pattern::new(p).unwrap()).collect();
     vec![("1", ten[..1].to_vec()), ("10", ten), ("100", hundred)]

@@ -215,7 +215,7 @@ fn some_rules() -> impl Strategy<Value = Vec<RuleSpec>> {
     proptest::collection::vec(one, 1..9).prop_map(|picked| {
         let specs = picked.into_iter().enumerate().map(|(no, (p, exclude))| {
             let mut spec = rule(no as u32, PATTERNS[p]);
-            spec.exclude.extend(exclude.map(|e| Pattern::new(PATTERNS[e]).unwrap()));
+            spec.exclude.extend(exclude.map(|e| rule(0, PATTERNS[e]).pattern));
             spec
         });
         specs.collect()

@@ -59,7 +59,10 @@ struct Entry {
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Filter").field("stride", &self.stride).field("entries", &self.entries.len()).finish()
+        f.debug_struct("Filter")
+            .field("stride", &self.stride)
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -147,14 +150,14 @@ fn entry(owner: u32, literal: &[u8], at: usize, gram: u32) -> Entry {
 impl Entry {
     fn stands_at(&self, bytes: &[u8], place: usize) -> bool {
         let Some(from) = place.checked_sub(usize::from(self.before)) else { return false };
-        let eight = match bytes[from..].first_chunk::<8>() {
-            Some(eight) => u64::from_le_bytes(*eight),
-            None => {
-                let Some(part) = bytes.get(from..from + usize::from(self.len)) else { return false };
-                let mut eight = [0u8; 8];
-                eight[..part.len()].copy_from_slice(part);
-                u64::from_le_bytes(eight)
-            }
+        let eight = if let Some(eight) = bytes[from..].first_chunk::<8>() {
+            u64::from_le_bytes(*eight)
+        } else {
+            // the literal ends the block
+            let Some(part) = bytes.get(from..from + usize::from(self.len)) else { return false };
+            let mut eight = [0u8; 8];
+            eight[..part.len()].copy_from_slice(part);
+            u64::from_le_bytes(eight)
         };
         (eight | FOLD8) & self.mask == self.value
     }

@@ -241,12 +241,11 @@ fn unknown_piece(name: &str, span: Range<usize>) -> PatternFault {
         .map(|p| (strsim::damerau_levenshtein(p, &name.to_ascii_lowercase()), p))
         .filter(|(d, p)| *d <= 2 && *d < p.len())
         .min();
-    let hint = match near {
-        Some((_, p)) => format!("did you mean `{{{p}}}`?"),
-        None => {
-            let all: Vec<String> = PIECES.iter().map(|p| format!("`{{{p}}}`")).collect();
-            format!("the pieces are {}; a brace itself is written `\\{{`", all.join(", "))
-        }
+    let hint = if let Some((_, p)) = near {
+        format!("did you mean `{{{p}}}`?")
+    } else {
+        let all: Vec<String> = PIECES.iter().map(|p| format!("`{{{p}}}`")).collect();
+        format!("the pieces are {}; a brace itself is written `\\{{`", all.join(", "))
     };
     fault(format!("unknown piece `{{{name}}}`"), span, Some(hint))
 }

@@ -111,7 +111,9 @@ static CHANCE: std::sync::LazyLock<Chance> = std::sync::LazyLock::new(|| {
     let single = joint.map(|row| row.iter().sum());
     let mut pair = joint;
     for (row, sum) in pair.iter_mut().zip(single) {
-        row.iter_mut().for_each(|p| *p /= sum);
+        for p in row {
+            *p /= sum;
+        }
     }
     Chance { single, pair }
 });

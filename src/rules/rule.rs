@@ -1,7 +1,7 @@
 //! One rule, ready to judge a line and to make a hit of it.
 //!
 //! What a rule does not ask for is not made: captures only by the names that its key or its message uses, the kind
-//! only where it is in the key. A storm is a million calls of [`Rule::hit`].
+//! only where it is in the key. A storm is a million calls of [`Rule::fate`].
 
 use std::path::Path;
 

@@ -146,7 +146,7 @@ impl RuleSet {
             block,
             line: (0, 0),
             begun: false,
-            stamp: None,
+            stamp: Stamp::Unknown,
             counted: (0, 0),
             out,
         };
@@ -205,6 +205,13 @@ impl RuleSet {
     }
 }
 
+/// The time of a line, which several rules may ask for.
+#[derive(Clone, Copy)]
+enum Stamp {
+    Unknown,
+    Known(Option<Wall>),
+}
+
 /// One pass over one block.
 struct Pass<'a> {
     rules: &'a [Rule],
@@ -221,8 +228,8 @@ struct Pass<'a> {
     line: (usize, usize),
     /// There is a current line.
     begun: bool,
-    /// The stamp of the current line, once it is known.
-    stamp: Option<Option<Wall>>,
+    /// The stamp of the current line, once it has been looked for.
+    stamp: Stamp,
     /// How many lines lie before which offset: for sources whose records bring their own time.
     counted: (usize, usize),
     out: &'a mut Vec<Hit>,
@@ -250,7 +257,7 @@ impl<'a> Pass<'a> {
         let end = memchr::memchr(b'\n', &self.text[place..]).map_or(self.text.len(), |n| place + n);
         self.line = (start, end);
         self.begun = true;
-        self.stamp = None;
+        self.stamp = Stamp::Unknown;
         self.scratch.serial += 1;
     }
 
@@ -342,7 +349,7 @@ impl<'a> Pass<'a> {
 
     /// The current line's time: the record's own where it brings one.
     fn stamp(&mut self, line: &[u8]) -> Option<Wall> {
-        if let Some(known) = self.stamp {
+        if let Stamp::Known(known) = self.stamp {
             return known;
         }
         let stamp = if self.block.stamps.is_empty() {
@@ -353,7 +360,7 @@ impl<'a> Pass<'a> {
             self.counted = (lines, self.line.0);
             self.block.stamps.get(lines).copied()
         };
-        self.stamp = Some(stamp);
+        self.stamp = Stamp::Known(stamp);
         stamp
     }
 }
