@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn the_stamp_counts_but_never_runs_ahead_of_arrival_nor_backwards() {
-        let given = [(Some(100), 110, false), (Some(90), 120, false), (Some(500), 130, false), (None, 140, false)];
+        let given =
+            [(Some(100), 110, false), (Some(90), 120, false), (Some(500), 130, false), (None, 140, false)];
         assert_eq!(times(&given), (vec![100, 100, 130, 140], 0));
     }
 
@@ -145,8 +146,11 @@ mod tests {
     #[test]
     fn stamps_from_yesterday_or_from_the_future_are_odd() {
         let day = 24 * 60 * MINUTE;
-        let given =
-            [(Some(2 * day), 2 * day, false), (Some(10), 2 * day + 5, false), (Some(9 * day), 2 * day + 6, false)];
+        let given = [
+            (Some(2 * day), 2 * day, false),
+            (Some(10), 2 * day + 5, false),
+            (Some(9 * day), 2 * day + 6, false),
+        ];
         assert_eq!(times(&given), (vec![2 * day, 2 * day + 5, 2 * day + 6], 2));
     }
 

@@ -232,7 +232,7 @@ impl Judge {
         }
         let to = self.spaces_of(rid).into_iter().map(|s| (s, None)).collect();
         let alert = self.fold_alert(rid, What::Fold, now);
-        self.enqueue(alert, to, Lane::Batch, None, Term::Told, now);
+        self.enqueue(&alert, to, Lane::Batch, None, Term::Told, now);
         self.rest_fold(rid, now);
     }
 
@@ -243,7 +243,10 @@ impl Judge {
         let fold = &mut rule.fold;
         let text = fold.text();
         fold.told += fold.hits;
-        let held = [(fold.openings, "openings over the rule's limit"), (fold.reminders, "reminders over the rule's limit")];
+        let held = [
+            (fold.openings, "openings over the rule's limit"),
+            (fold.reminders, "reminders over the rule's limit"),
+        ];
         let held = held.iter().filter(|h| h.0 > 0).map(|h| Held { count: h.0, reason: h.1.into() });
         let alert = Alert {
             no,

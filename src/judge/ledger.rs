@@ -158,7 +158,8 @@ impl Judge {
 
     /// Claims that only one space can settle, added up by rule and term: what is merged is settled together.
     pub(super) fn join_claims(&mut self, claims: &mut Vec<AlertNo>) {
-        let mut kept: std::collections::BTreeMap<(Arc<str>, Term), AlertNo> = std::collections::BTreeMap::new();
+        let mut kept: std::collections::BTreeMap<(Arc<str>, Term), AlertNo> =
+            std::collections::BTreeMap::new();
         claims.retain(|no| {
             let Some(claim) = self.claims.get(no) else { return false };
             if claim.copies != 1 {

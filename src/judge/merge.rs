@@ -40,7 +40,8 @@ impl Judge {
         worst_first(&mut entries);
         let alerts = || entries.iter().map(|e| &e.alert);
         let hits: u64 = alerts().map(|a| a.hits).sum();
-        let stands_for: u64 = alerts().map(|a| if a.what == What::Opening { 1 } else { a.incidents.max(1) }).sum();
+        let stands_for: u64 =
+            alerts().map(|a| if a.what == What::Opening { 1 } else { a.incidents.max(1) }).sum();
         let one_rule = alerts().map(|a| &a.rule).all(|r| entries.first().is_some_and(|e| e.alert.rule == *r));
         let rule = match what {
             _ if one_rule => entries.first().map(|e| e.alert.rule.clone()).unwrap_or_default(),
@@ -50,7 +51,11 @@ impl Judge {
         };
         let mut text = match what {
             What::WhileAway => {
-                format!("{} opened while nobody was reading, {}", count(stands_for, "incident"), count(hits, "hit"))
+                format!(
+                    "{} opened while nobody was reading, {}",
+                    count(stands_for, "incident"),
+                    count(hits, "hit")
+                )
             }
             _ => format!("{}, {}", count(entries.len() as u64, "alert"), count(hits, "hit")),
         };
@@ -62,8 +67,7 @@ impl Judge {
             let more: u64 = alerts().skip(LISTED).map(|a| a.hits).sum();
             _ = write!(text, "\nand {} more ({})", entries.len() - LISTED, count(more, "hit"));
         }
-        let samples: Vec<Sample> =
-            alerts().filter_map(|a| a.samples.last()).take(SAMPLES).cloned().collect();
+        let samples: Vec<Sample> = alerts().filter_map(|a| a.samples.last()).take(SAMPLES).cloned().collect();
         let mut held = held_together(alerts());
         if what == What::Digest {
             held.push(Held { count: entries.len() as u64, reason: "alerts over the space's budget".into() });

@@ -33,17 +33,24 @@ impl Judge {
                 None => _ = self.spaces.insert(Arc::clone(&space.name), Space::new(space)),
             }
         }
-        let gone: Vec<Space> = self.spaces.extract_if(.., |name, _| !kept.contains(name)).map(|(_, s)| s).collect();
+        let gone: Vec<Space> =
+            self.spaces.extract_if(.., |name, _| !kept.contains(name)).map(|(_, s)| s).collect();
         let mut live = BTreeSet::new();
         self.by_no.clear();
         for rule in rules {
+            let fresh = !self.names.contains_key(&rule.name);
             let rid = self.ensure_rule(&rule.name);
+            if fresh {
+                self.mark_rule(rid);
+            }
             live.insert(rid);
             self.by_no.push(rid);
             self.set_rule(rid, rule, now);
         }
         let left: Vec<Rid> = self.names.values().copied().filter(|rid| !live.contains(rid)).collect();
-        left.iter().for_each(|rid| self.retire_rule(*rid, now));
+        for rid in &left {
+            self.retire_rule(*rid, now);
+        }
         self.forget_rules(left);
         self.forget_standings();
         for space in gone {
@@ -77,9 +84,11 @@ impl Judge {
         rule.policy = Some(policy);
         if changed {
             self.drop_windows(rid);
-            for slot in self.rules[rid.0].keys.values_mut() {
+            for (hash, slot) in &mut self.rules[rid.0].keys {
                 if let KeyState::Open(incident) = &mut slot.state {
                     incident.newest.forget_captures();
+                    slot.dirty = true;
+                    self.dirty.insert(RowKey::Key(rid, *hash));
                 }
             }
             self.mark_rule(rid);
@@ -88,7 +97,8 @@ impl Judge {
 
     /// What was counted under another meaning of the rule will never fire.
     fn drop_windows(&mut self, rid: Rid) {
-        let counting = self.rules[rid.0].keys.iter().filter(|(_, s)| matches!(s.state, KeyState::Counting(_)));
+        let counting =
+            self.rules[rid.0].keys.iter().filter(|(_, s)| matches!(s.state, KeyState::Counting(_)));
         let counting: Vec<u64> = counting.map(|(hash, _)| *hash).collect();
         for hash in counting {
             if let Some(KeyState::Counting(window)) = self.remove_slot(rid, hash).map(|s| s.state) {
@@ -111,7 +121,7 @@ impl Judge {
             let mut alert = self.fold_alert(rid, What::End, now);
             alert.text = format!("the rule is no longer loaded; until then: {}", alert.text);
             let to = self.admin().map(|s| (s, None)).into_iter().collect();
-            self.enqueue(alert, to, Lane::Batch, None, Term::Told, now);
+            self.enqueue(&alert, to, Lane::Batch, None, Term::Told, now);
         }
         self.folding.remove(&rid);
         let rule = &mut self.rules[rid.0];
@@ -186,7 +196,8 @@ impl Judge {
 
     /// An alert need not go to this space: all it carries was told elsewhere, waits here already, or is on its way.
     fn knows(&self, space: &Arc<str>, claims: &[AlertNo], no: AlertNo) -> bool {
-        let queues = || self.spaces.get(space).into_iter().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
+        let queues =
+            || self.spaces.get(space).into_iter().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
         if claims.is_empty() {
             return queues().any(|q| q.entries.contains_key(&no));
         }
