@@ -98,15 +98,17 @@ pub struct Alert {
     pub no: AlertNo,
     /// Which moment.
     pub what: What,
-    /// The rule's name; for a notice, a short name of what it is about.
+    /// The rule's name; for a notice, a short name of what it is about; for alerts of several rules told as one,
+    /// `digest`, `while away` or `more alerts`.
     pub rule: Arc<str>,
     /// How bad.
     pub severity: Severity,
     /// Names and redacted values of the incident's key, in the order of `by`; empty without one.
     pub key: Vec<(String, String)>,
-    /// The rule's `message`, filled in; for a notice its text, which may have several lines.
+    /// The rule's `message`, filled in, at most 1,000 characters. Of a fold, a digest and `while away`: a line that sums
+    /// up, then one a key or alert, some 20 lines of 200 bytes. For a notice its text, which may have several lines.
     pub text: String,
-    /// The hits that this alert accounts for.
+    /// The hits that this alert accounts for; 0 for a notice.
     pub hits: u64,
     /// Hits of the incident (or fold) so far.
     pub total: u64,

@@ -179,10 +179,10 @@ impl Judge {
     /// its hits are lost.
     pub(super) fn enqueue(
         &mut self,
-        alert: Alert,
+        alert: &Alert,
         to: Vec<(Arc<str>, Option<String>)>,
         lane: Lane,
-        incident: Option<IncidentRef>,
+        incident: Option<&IncidentRef>,
         term: Term,
         now: Now,
     ) {
@@ -200,7 +200,7 @@ impl Judge {
         }
         for (space, thread) in to {
             let claims = if hits > 0 { vec![no] } else { Vec::new() };
-            let incidents = incident.iter().cloned().collect();
+            let incidents = incident.into_iter().cloned().collect();
             let entry = Entry { lane, alert: alert.clone(), claims, incidents, thread, at: now.tick };
             self.push(&space, entry);
         }
@@ -219,7 +219,9 @@ impl Judge {
         let mut entries = queue.take();
         worst_first(&mut entries);
         let mild = entries.split_off(QUEUE / 2);
-        mild.iter().for_each(|e| _ = self.dirty.insert(RowKey::Wait(Arc::clone(name), e.alert.no)));
+        for entry in &mild {
+            self.dirty.insert(RowKey::Wait(Arc::clone(name), entry.alert.no));
+        }
         let mut merged = self.merge(mild, if lane == Lane::Away { What::WhileAway } else { What::Fold });
         self.join_claims(&mut merged.claims);
         merged.lane = lane;
@@ -227,7 +229,9 @@ impl Judge {
         entries.push(merged);
         if let Some(space) = self.spaces.get_mut(name) {
             let queue = space.queue_mut(lane);
-            entries.into_iter().for_each(|e| queue.push(e));
+            for entry in entries {
+                queue.push(entry);
+            }
         }
     }
 

@@ -232,7 +232,7 @@ impl Judge {
         }
         let to = self.spaces_of(rid).into_iter().map(|s| (s, None)).collect();
         let alert = self.fold_alert(rid, What::Fold, now);
-        self.enqueue(alert, to, Lane::Batch, None, Term::Told, now);
+        self.enqueue(&alert, to, Lane::Batch, None, Term::Told, now);
         self.rest_fold(rid, now);
     }
 

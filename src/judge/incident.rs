@@ -132,7 +132,9 @@ impl Judge {
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Counting(window) = &mut slot.state else { return };
         let mut evidence = std::mem::take(&mut window.samples);
-        evidence.iter_mut().for_each(|e| e.tidy(&self.policy.redactor));
+        for line in &mut evidence {
+            line.tidy(&self.policy.redactor);
+        }
         let samples: Vec<Sample> = evidence.iter().map(Evidence::sample).collect();
         let mut incident = Incident {
             no,
@@ -168,7 +170,7 @@ impl Judge {
         slot.state = KeyState::Open(Box::new(incident));
         let incident = IncidentRef { rule: Arc::clone(&policy.name), hash, no };
         let to = spaces.into_iter().map(|s| (s, None)).collect();
-        self.enqueue(alert, to, lane, Some(incident), Term::Shown, now);
+        self.enqueue(&alert, to, lane, Some(&incident), Term::Shown, now);
     }
 
     /// Its deadline has come: it is quiet, or there is news to remind of.
@@ -210,7 +212,7 @@ impl Judge {
         let hits = incident.since_last;
         let alert = say(policy, &self.policy.host, What::Reminder, no, &slot.key, incident, hits);
         incident.take_news();
-        self.enqueue(alert, threads(to), Lane::Batch, None, Term::Told, now);
+        self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
     }
 
     /// The incident is over and out of the map.
@@ -226,7 +228,7 @@ impl Judge {
         incident.newest.tidy(&self.policy.redactor);
         let hits = incident.since_last;
         let alert = say(policy, &self.policy.host, What::End, no, &key, &incident, hits);
-        self.enqueue(alert, threads(to), Lane::Batch, None, Term::Told, now);
+        self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
     }
 
     /// Learns what became of an incident's opening in one space.

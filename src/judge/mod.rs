@@ -4,11 +4,11 @@
 //! input comes with its `now`, so a backtest and a test run the very engine that runs live. Its neighbours are
 //! `rules`, which finds the hits, and `chat`, which draws the messages; it knows neither.
 //!
-//! The way of a hit: [`clock`] says when it happened; its key's [`window`] counts it; the window fires and an
-//! [`incident`] opens; the rule's limit ([`limit`]) lets the opening pass into a space's [`batch`] or into the rule's
-//! [`fold`]; the space's budget lets the batch go or keeps it for a digest ([`merge`]); and the message's fate, told by
-//! `deliver`, moves the hits in the [`ledger`]. Everything survives a restart as [`rows`], and a restart is
-//! a [`reload`] from nothing.
+//! The way of a hit: `clock` says when it happened; its key's `window` counts it; the window fires and an
+//! `incident` opens; the rule's limit (`limit`) lets the opening pass into a space's `batch` or into the rule's
+//! `fold`; the space's budget lets the batch go or keeps it for a digest (`merge`); and the message's fate, told by
+//! `deliver`, moves the hits in the `ledger`. Everything survives a restart as `rows`, and a restart is
+//! a `reload` from nothing.
 //!
 //! The surprise: an alert's hits do not count as told when it is sent, nor when it is due, but when the first space has
 //! accepted it. So an incident waits for news of its own opening before it says another word.

@@ -110,6 +110,6 @@ impl Judge {
         };
         let asked = notice.space.iter().find(|s| self.spaces.contains_key(*s)).cloned();
         let to = asked.or_else(|| self.admin()).map(|s| (s, None)).into_iter().collect();
-        self.enqueue(alert, to, Lane::Batch, None, Term::Told, now);
+        self.enqueue(&alert, to, Lane::Batch, None, Term::Told, now);
     }
 }

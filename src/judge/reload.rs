@@ -38,13 +38,19 @@ impl Judge {
         let mut live = BTreeSet::new();
         self.by_no.clear();
         for rule in rules {
+            let fresh = !self.names.contains_key(&rule.name);
             let rid = self.ensure_rule(&rule.name);
+            if fresh {
+                self.mark_rule(rid);
+            }
             live.insert(rid);
             self.by_no.push(rid);
             self.set_rule(rid, rule, now);
         }
         let left: Vec<Rid> = self.names.values().copied().filter(|rid| !live.contains(rid)).collect();
-        left.iter().for_each(|rid| self.retire_rule(*rid, now));
+        for rid in &left {
+            self.retire_rule(*rid, now);
+        }
         self.forget_rules(left);
         self.forget_standings();
         for space in gone {
@@ -78,9 +84,11 @@ impl Judge {
         rule.policy = Some(policy);
         if changed {
             self.drop_windows(rid);
-            for slot in self.rules[rid.0].keys.values_mut() {
+            for (hash, slot) in &mut self.rules[rid.0].keys {
                 if let KeyState::Open(incident) = &mut slot.state {
                     incident.newest.forget_captures();
+                    slot.dirty = true;
+                    self.dirty.insert(RowKey::Key(rid, *hash));
                 }
             }
             self.mark_rule(rid);
@@ -113,7 +121,7 @@ impl Judge {
             let mut alert = self.fold_alert(rid, What::End, now);
             alert.text = format!("the rule is no longer loaded; until then: {}", alert.text);
             let to = self.admin().map(|s| (s, None)).into_iter().collect();
-            self.enqueue(alert, to, Lane::Batch, None, Term::Told, now);
+            self.enqueue(&alert, to, Lane::Batch, None, Term::Told, now);
         }
         self.folding.remove(&rid);
         let rule = &mut self.rules[rid.0];

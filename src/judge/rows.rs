@@ -40,6 +40,8 @@ pub(super) enum RowKey {
 #[derive(Serialize, Deserialize)]
 struct RuleRow<F> {
     name: Arc<str>,
+    /// Its place among the rules: what is due at the same instant is done in this order, before and after a restart.
+    place: usize,
     fingerprint: u64,
     ledger: Ledger,
     held: HeldCounts,
@@ -47,6 +49,13 @@ struct RuleRow<F> {
     limit: u64,
     last_hit: Option<Wall>,
     last_message: Option<Wall>,
+}
+
+/// As much of a [`RuleRow`] as puts the rules in order.
+#[derive(Deserialize)]
+struct Place {
+    name: Arc<str>,
+    place: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,6 +132,7 @@ impl Judge {
         }
         Some(json(&RuleRow {
             name: Arc::clone(&rule.name),
+            place: rid.0,
             fingerprint: rule.fingerprint,
             ledger: rule.ledger,
             held: rule.held,
@@ -167,12 +177,17 @@ impl Judge {
     /// Puts saved rows back. The policy comes after.
     pub(super) fn restore(&mut self, saved: Vec<StateRow>, now: Now) {
         let rows: BTreeMap<String, Option<String>> = saved.into_iter().map(|r| (r.name, r.value)).collect();
+        let texts = rows.iter().filter(|(name, _)| name.starts_with("judge/rule/")).map(|(_, value)| value);
+        let mut places: Vec<Place> = texts.flatten().filter_map(|text| parse(text)).collect();
+        places.sort_by_key(|p| p.place);
+        for place in places {
+            self.ensure_rule(&place.name);
+        }
         for (name, value) in rows {
             let Some(value) = value else { continue };
-            if name.starts_with("judge/") && self.restore_row(&name, &value).is_none() {
-                if self.left_out.len() < LEFT_OUT {
-                    self.left_out.push(name);
-                }
+            let understood = !name.starts_with("judge/") || self.restore_row(&name, &value).is_some();
+            if !understood && self.left_out.len() < LEFT_OUT {
+                self.left_out.push(name);
             }
         }
         (self.clock.odd, self.saved_head) = (self.head.clock_odd, self.head);

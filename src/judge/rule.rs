@@ -107,7 +107,9 @@ impl Rule {
 
     fn hash(&self, key: &[Box<str>]) -> u64 {
         let mut hasher = self.hasher;
-        key.iter().for_each(|part| write_part(&mut hasher, part));
+        for part in key {
+            write_part(&mut hasher, part);
+        }
         hasher.finish()
     }
 
