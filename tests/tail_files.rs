@@ -148,7 +148,7 @@ impl Rig {
     fn pass(&mut self, time: Duration) {
         let mut left = time;
         while left > Duration::ZERO {
-            let wait = self.step().wait.clamp(Duration::from_millis(10), left);
+            let wait = self.step().wait.max(Duration::from_millis(10)).min(left);
             self.now = self.now.plus(wait);
             left -= wait;
             self.drain();
@@ -914,7 +914,7 @@ stories! {
         let mut steps = 0;
         while !rig.got.contains(&quiet) {
             if !rig.step().more && rig.options.inotify {
-                rig.bell.wait(Duration::from_secs(10));
+                rig.bell.wait(Duration::from_secs(1));
             } else if !rig.options.inotify {
                 rig.now = rig.now.plus(Duration::from_millis(100));
             }

@@ -305,7 +305,9 @@ impl Tailer {
         } else {
             None
         };
-        if let Some(at) = [poll, file.idle_at].into_iter().flatten().min() {
+        // A line that is idle by now waits for its turn to be read, not for a timer.
+        let idle = file.idle_at.filter(|&at| at > now.tick);
+        if let Some(at) = [poll, idle].into_iter().flatten().min() {
             self.ring_at(no, at);
         }
     }
