@@ -30,9 +30,11 @@ pub(super) struct Tailed {
     pub(super) open: Option<File>,
     /// The next byte to read.
     pub(super) offset: u64,
-    /// Size and modification time when last looked at.
+    /// Size when last read, modification time when last looked at.
     pub(super) size: u64,
     pub(super) mtime: i64,
+    /// The size as its name showed it last, proved or not.
+    pub(super) listed: u64,
     /// The bytes just before `offset`, at most [`PROOF`].
     before: Vec<u8>,
     /// What a saved position says of them, until it has been compared.
@@ -54,6 +56,10 @@ pub(super) struct Tailed {
     pub(super) from_store: bool,
     /// It may be a copy of that file in the making: not read until that is known.
     pub(super) copy_of: Option<u64>,
+    /// The size at which it was found to equal that file's part that was read.
+    pub(super) equalled: Option<u64>,
+    /// It is one that was read from where the log was cut: nobody writes to it any more.
+    pub(super) copy: bool,
     /// When bytes were last found.
     pub(super) active: Tick,
     /// When its name was last seen to mean this file.
@@ -103,6 +109,7 @@ impl Tailed {
             offset: 0,
             size: look.size,
             mtime: look.mtime,
+            listed: look.size,
             before: vec![],
             unproved: None,
             head: no_proof(),
@@ -116,6 +123,8 @@ impl Tailed {
             backlog_to: 0,
             from_store: false,
             copy_of: None,
+            equalled: None,
+            copy: false,
             active: tick,
             seen: wall,
             look_at: None,

@@ -36,6 +36,9 @@ const HELD: Duration = Duration::from_secs(600);
 /// A deleted file is held so long after its last byte: holding it keeps the disk from being freed.
 const HELD_DELETED: Duration = Duration::from_secs(10);
 
+/// By how much a filesystem's clock may lag behind the agent's.
+pub(super) const COARSE: Duration = Duration::from_millis(20);
+
 /// The handle of a file with a name is closed when it was quiet for so long.
 const IDLE_HANDLE: Duration = Duration::from_secs(600);
 
@@ -167,11 +170,11 @@ impl Tailer {
     fn seen(&mut self, no: u64, look: &Look, now: Now) {
         let Some(file) = self.files.get_mut(&no) else { return };
         file.seen = now.wall;
+        // The size is left to the read, which alone can tell old bytes from those of a rewritten file.
         let changed = (look.size, look.mtime) != (file.size, file.mtime);
         file.mtime = look.mtime;
+        file.listed = look.size;
         if changed || (file.open.is_none() && self.troubled.contains_key(&(file.source, file.path.clone()))) {
-            // The largest size seen since the last read: if the file is cut before it, so much was lost.
-            file.size = file.size.max(look.size);
             self.enqueue(no);
         }
     }
@@ -251,7 +254,8 @@ impl Tailer {
     /// saved position says that it is the next generation of something that was read.
     fn begins_at_end(&self, source: usize, path: &Path, look: &Look) -> bool {
         let source = &self.sources[source];
-        let ms = |ns: i64| ns.div_euclid(1_000_000);
+        // Birth times come from a clock that lags by up to a tick of the kernel.
+        let ms = |ns: i64| (ns + COARSE.as_nanos() as i64).div_euclid(1_000_000);
         let new = source.known_paths.contains(path)
             || source.known_to.zip(look.id.born).is_some_and(|(known, born)| ms(born) >= known.0);
         source.spec.from == From::End && !new
@@ -276,7 +280,11 @@ impl Tailer {
             let look = file.open.as_ref().and_then(|f| identity::look_at(f).ok());
             let changed = look.is_some_and(|l| (l.size, l.mtime) != (file.size, file.mtime));
             file.mtime = look.map_or(file.mtime, |l| l.mtime);
-            let held = if look.is_none_or(|l| l.links == 0) { HELD_DELETED } else { HELD };
+            let held = match look {
+                _ if file.copy => Duration::ZERO,
+                Some(look) if look.links > 0 => HELD,
+                _ => HELD_DELETED,
+            };
             if changed {
                 self.enqueue(no);
             } else if file.queued.is_none() && quiet >= held {
@@ -305,7 +313,9 @@ impl Tailer {
         } else {
             None
         };
-        if let Some(at) = [poll, file.idle_at].into_iter().flatten().min() {
+        // A line that is idle by now waits for its turn to be read, not for a timer.
+        let idle = file.idle_at.filter(|&at| at > now.tick);
+        if let Some(at) = [poll, idle].into_iter().flatten().min() {
             self.ring_at(no, at);
         }
     }

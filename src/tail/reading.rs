@@ -105,6 +105,9 @@ impl Tailer {
 
         let end = base + data.len() as u64;
         file.size = if full { file.size.max(end) } else { end };
+        if !full {
+            file.listed = end;
+        }
         file.skipping = split.skipping;
         if split.consumed > 0 {
             file.advance(base, &data[..split.consumed]);

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::discover::is_generation;
 use super::file::{Standing, Tailed};
 use super::identity::{self, FileId, HEAD, Look, PROOF};
+use super::looking::COARSE;
 use super::reading::open;
 use super::tailer::Tailer;
 use crate::line::{FilePlace, Gap, Place, Position};
@@ -49,7 +50,7 @@ impl Tailer {
     pub(super) fn unname(&mut self, no: u64, now: Now) {
         let Some(file) = self.files.get(&no) else { return };
         let (source, path, id, opened) = (file.source, file.path.clone(), file.id, file.open.is_some());
-        let born_after = id.born.map(|b| b.max(ns(file.seen)));
+        let born_after = id.born.map(|b| b.max(coarse(file.seen)));
         self.index.unname(no, &path);
         self.recovered(source, &path);
         if !opened {
@@ -122,7 +123,7 @@ impl Tailer {
         if let Some((path, look, file)) = self.find(&place.path, id).and_then(|p| self.open_as(p)) {
             self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
             if let Some(born) = look.id.born {
-                self.take_generations(source, &place.path, born.max(ns(at)), now);
+                self.take_generations(source, &place.path, born.max(coarse(at)), now);
             }
             return true;
         }
@@ -170,6 +171,13 @@ impl Tailer {
         file.active = now.tick;
         file.moved = now.wall;
         file.backlog_to = if stored { look.size } else { 0 };
+        if file.is_old() {
+            // Somebody copied over a rotated file: what stands in it now may be what the live one gave already.
+            let live = self.live_at(source, &path);
+            if let Some(file) = self.files.get_mut(&no) {
+                file.copy_of = live;
+            }
+        }
         self.changed.insert(no);
         self.enqueue(no);
         self.schedule(no, now);
@@ -199,7 +207,11 @@ impl Tailer {
                     self.enqueue(no);
                 }
             } else {
-                self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
+                let no =
+                    self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
+                if let Some(copy) = self.files.get_mut(&no) {
+                    copy.copy = true;
+                }
             }
             if let Some(born) = look.id.born.filter(|_| away) {
                 self.take_generations(source, &place.path, born, now);
@@ -236,7 +248,7 @@ impl Tailer {
         place: Option<(FilePlace, Wall)>,
         name: &Path,
         now: Now,
-    ) {
+    ) -> u64 {
         let mut old = Tailed::new(source, self.last_no + 1, name.to_path_buf(), look, now.tick, now.wall);
         if let Some((place, moved)) = place {
             old.take_up(place, moved);
@@ -252,6 +264,7 @@ impl Tailer {
         self.changed.insert(no);
         self.enqueue(no);
         self.schedule(no, now);
+        no
     }
 
     /// The log of which a new file at `path` may be a copy: one in the same directory whose name, with a
@@ -287,7 +300,11 @@ impl Tailer {
         let cut = |f: &mut Tailed| matches!(f.fill(&mut probe, 0), Ok(super::file::Fill::Lost));
         if self.files.get_mut(&of).is_some_and(cut) {
             self.lost_place(of, now);
-            return Copy::No;
+            // Not claimed, and unchanged since it equalled the log: all of it was read there.
+            let Some(copy) = self.files.get(&no) else { return Copy::No };
+            let size = copy.open.as_ref().and_then(|f| identity::look_at(f).ok()).map(|l| l.size);
+            let known = copy.copy_of.is_some() && copy.equalled.is_some() && copy.equalled == size;
+            return if known { Copy::Yes } else { Copy::No };
         }
         let (Some(copy), Some(log)) = (self.files.get(&no), self.files.get(&of)) else { return Copy::No };
         let (Some(a), Some(b)) = (&copy.open, &log.open) else { return Copy::No };
@@ -300,10 +317,14 @@ impl Tailer {
             return Copy::No;
         }
         let quiet = now.tick.since(copy.active);
+        let read_there = size <= log.offset;
         let grew = size != copy.size;
-        if let Some(copy) = self.files.get_mut(&no).filter(|_| grew) {
-            copy.size = size;
-            copy.active = now.tick;
+        if let Some(copy) = self.files.get_mut(&no) {
+            copy.equalled = read_there.then_some(size);
+            if grew {
+                copy.size = size;
+                copy.active = now.tick;
+            }
         }
         if !grew && size > 0 && quiet >= COPIED { Copy::Yes } else { Copy::Unsure }
     }
@@ -354,6 +375,11 @@ impl Tailer {
             why: why.into(),
         });
     }
+}
+
+/// The instant as a filesystem may have noted it.
+fn coarse(at: Wall) -> i64 {
+    ns(at) - COARSE.as_nanos() as i64
 }
 
 fn ns(at: Wall) -> i64 {

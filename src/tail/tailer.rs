@@ -396,9 +396,9 @@ impl Tailer {
             FileStatus {
                 source: Arc::clone(source),
                 path: f.path.clone(),
-                size: f.size,
+                size: f.size.max(f.listed),
                 offset: f.offset,
-                lag: f.size.saturating_sub(f.offset),
+                lag: f.size.max(f.listed).saturating_sub(f.offset),
                 state,
             }
         };
