@@ -3,7 +3,7 @@
 //! `cargo bench --bench latency [-- --quick]`. Every sample is the first alert of a space that was silent, so no
 //! batch and no pace is in the way: what is measured is notify, scan, judge, commit with its sync, and HTTP. Beside it,
 //! in the same run and on the same disk, stands what cannot be saved: a synced write and a loopback round trip.
-#![allow(missing_docs, reason = "a program, not an interface")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program, not an interface")]
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};

@@ -1,1 +1,123 @@
+//! `check` and `explain`: what they find, what they print, and their JSON.
 
+use serde_json::{Value, json};
+
+use crate::harness::program::Place;
+
+const RULES: &str = r#"
+[[rule]]
+name = "sshd"
+files = ["DIR/auth.log"]
+match = 'Failed \S+ for (?<user>\S+) from (?<from>[0-9.]+) port \d+$'
+exclude = ['from 10\.0\.0\.\d+ ']
+by = ["from"]
+threshold = 5
+within = "2m"
+tests = [
+  { line = "Failed password for root from 192.0.2.1 port 22", gives = { user = "root" } },
+  { line = "Failed password for root from 10.0.0.7 port 22", gives = "excluded" },
+  { line = "all is well", gives = "nothing" },
+]
+"#;
+
+const HIT: &str = "2026-11-22T05:26:00Z h sshd[7]: Failed password for root from 192.0.2.1 port 22";
+const EXCLUDED: &str = "2026-11-22T05:26:00Z h sshd[7]: Failed password for root from 10.0.0.7 port 22";
+
+#[test]
+fn a_sound_file_passes_with_its_counts() {
+    let place = Place::new();
+    place.rules(RULES);
+    place.append("auth.log", "");
+    assert_eq!(place.says(&["check", "rules.toml"]), "rules.toml: 1 rule, 3 tests, 1 space; no fault\n");
+}
+
+#[test]
+fn the_shipped_rules_pass_with_all_their_tests() {
+    let place = Place::new();
+    let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/rules.toml");
+    let said = place.says(&["check", shipped]);
+    assert!(said.ends_with("; no fault\n") && !said.contains("warning"), "{said}");
+}
+
+#[test]
+fn a_failed_test_is_a_fault_with_its_place() {
+    let place = Place::new();
+    place.rules(&RULES.replace("user = \"root\"", "user = \"alice\""));
+    place.append("auth.log", "");
+    let out = place.command(&["check", "rules.toml"]);
+    assert_eq!(out.status.code(), Some(78));
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert!(
+        said.starts_with(
+            "error: rule \"sshd\": test 1 failed: expected user=`alice`, but the line is a hit with user=`root`, \
+             from=`192.0.2.1`\n  --> rules.toml:11:"
+        ) || said.contains("test 1 failed: expected user=`alice`, but the line is a hit with user=`root`, from=`192.0.2.1`"),
+        "{said}"
+    );
+    assert!(said.ends_with("rules.toml: 1 rule, 3 tests, 1 space; 1 error\n"), "{said}");
+}
+
+#[test]
+fn json_has_every_fault_with_its_place() {
+    let place = Place::new();
+    place.rules(&RULES.replace("threshold", "treshold"));
+    let out = place.command(&["check", "--json", "rules.toml"]);
+    assert_eq!(out.status.code(), Some(78));
+    let doc: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(doc["errors"], 1);
+    let fault = &doc["faults"][0];
+    assert_eq!((fault["line"].as_u64(), fault["rule"].as_str()), (Some(8), Some("sshd")), "{doc:#}");
+}
+
+#[test]
+fn explain_says_how_far_each_rule_got() {
+    let place = Place::new();
+    place.rules(RULES);
+    let said = place.says(&["explain", "--rules", "rules.toml", HIT, EXCLUDED, "all is well"]);
+    assert_eq!(
+        said,
+        format!(
+            "{HIT}\n  HIT       sshd\n            user = root\n            from = 192.0.2.1\n            \
+             key: from=192.0.2.1\n            event time: 2026-11-22T05:26:00.000Z\n            \
+             counts towards 5 within 2m, which then open an incident: warning to `console`\n\n\
+             {EXCLUDED}\n  excluded  sshd: by `exclude` number 1: from 10\\.0\\.0\\.\\d+ \n\n\
+             all is well\n  -         sshd: the line lacks `failed `\n\n"
+        )
+    );
+}
+
+#[test]
+fn explain_gives_one_json_object_a_line_of_input() {
+    let place = Place::new();
+    place.rules(RULES);
+    let said = place.says(&["explain", "--rules", "rules.toml", "--json", HIT, EXCLUDED]);
+    let docs: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(
+        docs,
+        [
+            json!({
+                "line": HIT,
+                "hits": [{
+                    "rule": "sshd",
+                    "captures": { "user": "root", "from": "192.0.2.1" },
+                    "key": { "from": "192.0.2.1" },
+                    "event_time": "2026-11-22T05:26:00.000Z",
+                }],
+                "excluded": [],
+            }),
+            json!({
+                "line": EXCLUDED,
+                "hits": [],
+                "excluded": [{ "rule": "sshd", "exclude": 1, "pattern": "from 10\\.0\\.0\\.\\d+ " }],
+            }),
+        ]
+    );
+}
+
+#[test]
+fn explain_asks_only_the_rules_of_a_file_that_is_named() {
+    let place = Place::new();
+    place.rules(RULES);
+    let other = place.says(&["explain", "--rules", "rules.toml", "--file", "/var/log/other.log", HIT]);
+    assert!(other.contains("  -         sshd: reads other files\n"), "{other}");
+}

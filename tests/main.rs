@@ -11,6 +11,7 @@ mod delivery;
 mod end_to_end;
 mod judge_ledger;
 mod judge_story;
+mod loghub;
 mod packaging;
 mod restart;
 mod scan;

@@ -43,7 +43,16 @@ pub(super) enum Ask {
     /// Say this to the admin space.
     Notice(Notice),
     /// Spaces came or went with a reload: these are the workers now.
-    Workers(BTreeMap<Arc<str>, Worker>),
+    Workers(Workers),
+}
+
+/// The workers of a set of rules.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    /// Of each space that can be reached.
+    pub at_work: BTreeMap<Arc<str>, Worker>,
+    /// Every space that the rules name: what waits for one that cannot be reached goes on waiting.
+    pub named: BTreeSet<Arc<str>>,
 }
 
 /// The desk's end of a space's worker.
@@ -71,7 +80,7 @@ pub(super) struct Desk {
     pub judge: Judge,
     pub store: store::Handle,
     pub clock: Clock,
-    pub workers: BTreeMap<Arc<str>, Worker>,
+    pub workers: Workers,
     /// The row each busy worker has in hand.
     in_hand: BTreeMap<Arc<str>, OutboxRow>,
     /// What is not committed yet.
@@ -102,12 +111,7 @@ impl Owed {
 }
 
 impl Desk {
-    pub(super) fn new(
-        judge: Judge,
-        store: store::Handle,
-        clock: Clock,
-        workers: BTreeMap<Arc<str>, Worker>,
-    ) -> Desk {
+    pub(super) fn new(judge: Judge, store: store::Handle, clock: Clock, workers: Workers) -> Desk {
         Desk {
             judge,
             store,
@@ -124,8 +128,9 @@ impl Desk {
     /// Runs until stopped and drained. `first` is what the judge had to say right after a restart.
     pub(super) async fn run(mut self, mut inlets: Inlets, first: Vec<Message>) -> Result<(), StoreError> {
         self.say(first);
+        self.give_up_orphans().await?;
         self.commit().await?;
-        let names: Vec<Arc<str>> = self.workers.keys().cloned().collect();
+        let names: Vec<Arc<str>> = self.workers.at_work.keys().cloned().collect();
         for space in &names {
             self.hand_out(space).await?;
         }
@@ -144,6 +149,7 @@ impl Desk {
                         let now = self.clock.now();
                         let said = self.judge.apply(Input::Policy(policy), now);
                         self.say(said);
+                        self.give_up_orphans().await?;
                     }
                     // the reader has ended: no more lines
                     None => reading = false,
@@ -240,7 +246,7 @@ impl Desk {
     }
 
     fn row(&self, draft: Arc<Message>, surface: Surface, now: Now) -> OutboxRow {
-        let console = self.workers.get(&draft.space).is_some_and(|w| w.console);
+        let console = self.workers.at_work.get(&draft.space).is_some_and(|w| w.console);
         let body = if console { chat::draw(&draft, false) } else { chat::render(&draft, surface) };
         OutboxRow {
             id: RowId::from_random(random_id()),
@@ -302,10 +308,33 @@ impl Desk {
         if self.in_hand.contains_key(space) {
             return Ok(());
         }
-        let Some(worker) = self.workers.get(space) else { return Ok(()) };
+        let Some(worker) = self.workers.at_work.get(space) else { return Ok(()) };
         let Some(row) = self.store.next(space.clone()).await? else { return Ok(()) };
         if worker.rows.send(row.clone()).await.is_ok() {
             self.in_hand.insert(space.clone(), row);
+        }
+        Ok(())
+    }
+
+    /// What waits for a space that is in the rules no more becomes a dead letter, and is told.
+    async fn give_up_orphans(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let mut lost_spaces = BTreeMap::new();
+        for row in self.store.outbox().await? {
+            if self.workers.named.contains(&row.space) || self.workers.at_work.contains_key(&row.space) {
+                continue;
+            }
+            self.owed.bury.push((row.id, "its space is in the rules no more".to_owned()));
+            *lost_spaces.entry(row.space).or_insert(0) += 1;
+            let said = self.judge.apply(Input::Fate { message: row.message, fate: Fate::DeadLettered }, now);
+            self.say(said);
+        }
+        for (space, count) in lost_spaces {
+            warn!(%space, count, "messages of a space that is in the rules no more are dead letters now");
+            let text =
+                format!("{count} messages waited for the space `{space}`, which is in the rules no more");
+            let said = self.judge.apply(Input::Notice(notice(format!("orphans/{space}"), text, None)), now);
+            self.say(said);
         }
         Ok(())
     }
@@ -315,8 +344,7 @@ impl Desk {
         self.touch(now);
         let Report { space, row, message, next_write, event } = report;
         self.owed.state.insert(format!("pace/{space}"), Some(next_write.0.to_string()));
-        let state = self.spaces.entry(space.clone()).or_default();
-        state.take(&event, now);
+        let changed = self.spaces.entry(space.clone()).or_default().take(&event, now);
         let (fate, said) = match event {
             Event::Delivered => (Some(Fate::Delivered), None),
             Event::Retrying { tries, due, why } => {
@@ -328,7 +356,8 @@ impl Desk {
                 error!(%space, hint = %hint, "the space is paused, its messages are kept: {why}");
                 self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why.clone()) });
                 let text = format!("the space `{space}` is paused and its messages wait: {why}");
-                (None, Some(notice(format!("space/{space}"), text, Some(hint))))
+                // once a change, not once a try
+                (None, changed.then(|| notice(format!("space/{space}"), text, Some(hint))))
             }
             Event::Resumed => {
                 info!(%space, "the space accepts messages again");
@@ -404,7 +433,7 @@ impl Desk {
             Ask::Workers(workers) => {
                 self.in_hand.clear();
                 self.workers = workers;
-                let names: Vec<Arc<str>> = self.workers.keys().cloned().collect();
+                let names: Vec<Arc<str>> = self.workers.at_work.keys().cloned().collect();
                 for space in &names {
                     self.hand_out(space).await?;
                 }

@@ -5,7 +5,7 @@
 //! any fault keeps everything that runs. In both, a space whose secret is not to be had gives its rules to `admin`,
 //! and `admin` to the terminal: a rule never falls silent because a key is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,16 +39,23 @@ pub(super) struct Set {
     pub policy: Policy,
     /// A client for each space that can be reached.
     pub clients: BTreeMap<Arc<str>, Client>,
+    /// Every space that the rules name.
+    pub named: BTreeSet<Arc<str>>,
     /// What the admin space should hear of this set.
     pub notices: Vec<Notice>,
     /// The files and folders it came from, for the look-out for changes.
     pub files: Vec<PathBuf>,
 }
 
-/// Why a set cannot be used: every fault, drawn.
+/// Why a set cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LoadError(pub String);
+#[error("{faults}")]
+pub struct LoadError {
+    /// Every fault, drawn.
+    pub faults: String,
+    /// Where they are, for the log.
+    pub places: String,
+}
 
 /// Where rules come from, and what they are read against.
 #[derive(Debug)]
@@ -99,8 +106,13 @@ impl Loader {
             self.keep(&loaded);
             return Ok((self.build(settings.clone(), &loaded, Vec::new()), about));
         }
-        let faults = refused(&loaded).0;
-        error!("the rules have faults:\n{faults}");
+        let refused = refused(&loaded);
+        let faults = refused.faults.clone();
+        error!(
+            "the rules have faults at {}; `logherald check {}` shows them",
+            refused.places,
+            self.path.display()
+        );
         if let Some(settings) = loaded.without_faulty_rules() {
             let left_out = left_out(&loaded, &settings);
             let text = match left_out.as_slice() {
@@ -110,9 +122,9 @@ impl Loader {
             let set = self.build(settings, &loaded, vec![self.notice(text)]);
             return Ok((set, RulesFile { left_out, refused: Some(faults), ..about }));
         }
-        let Some(kept) = self.kept() else { return Err(LoadError(faults)) };
+        let Some(kept) = self.kept() else { return Err(refused) };
         let old = config::load_from(&kept.main, &env(now), &kept);
-        let Some(settings) = old.settings.clone() else { return Err(LoadError(faults)) };
+        let Some(settings) = old.settings.clone() else { return Err(refused) };
         error!("the last set of rules that loaded is used instead");
         let text = format!("the rules cannot be used, the last set that loaded is used instead:\n{faults}");
         let mut set = self.build(settings, &old, vec![self.notice(text)]);
@@ -131,7 +143,9 @@ impl Loader {
 
     fn build(&self, settings: Settings, loaded: &Loaded, mut notices: Vec<Notice>) -> Set {
         for fault in loaded.faults.iter().filter(|f| f.grade == config::Grade::Warning) {
-            warn!("{}", loaded.sources.render(fault, Look::Plain));
+            let (line, column) = loaded.sources.line_column(&fault.place);
+            let path = loaded.sources.path(fault.place.file).display();
+            warn!("{path}:{line}:{column} deserves a look; `logherald check` says why");
         }
         let Settings { mut sources, clocks, rules, mut policy, targets, .. } = settings;
         if self.from_start {
@@ -167,7 +181,8 @@ impl Loader {
             }
         }
         let rules = RuleSet::new(rules, clocks, policy.host.clone());
-        Set { sources, rules, policy, clients, notices, files: looked_at(loaded) }
+        let named = targets.iter().map(|t| t.name.clone()).collect();
+        Set { sources, rules, policy, clients, named, notices, files: looked_at(loaded) }
     }
 
     fn client(&self, target: &Target) -> Result<Client, crate::chat::ClientError> {
@@ -215,8 +230,22 @@ impl Files for Kept {
     }
 }
 
+/// Where the errors are. The agent's own log says no more: a pattern or a test's line in it could come back through
+/// a watched syslog, and hit.
+fn places(loaded: &Loaded) -> String {
+    let errors = loaded.faults.iter().filter(|f| f.grade == config::Grade::Error);
+    let place = |f: &config::Diagnostic| {
+        let (line, column) = loaded.sources.line_column(&f.place);
+        format!("{}:{line}:{column}", loaded.sources.path(f.place.file).display())
+    };
+    errors.map(place).collect::<Vec<_>>().join(", ")
+}
+
 fn refused(loaded: &Loaded) -> LoadError {
-    LoadError(format!("{}\n\n{}", loaded.render(Look::Plain), loaded.verdict()))
+    LoadError {
+        faults: format!("{}\n\n{}", loaded.render(Look::Plain), loaded.verdict()),
+        places: places(loaded),
+    }
 }
 
 /// Names of the rules that hold an error and are not in `settings`.

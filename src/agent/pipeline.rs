@@ -6,7 +6,7 @@
 //! they have in hand, the desk takes their last reports and makes the last commit. What is still to be said stays in
 //! the store and goes out after the next start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -28,7 +28,7 @@ use crate::tail::{Bell, Summary, TailOptions, Tailer};
 use crate::time::{Clock, Tick, Wall};
 
 use super::control::{self, Request};
-use super::desk::{Ask, Desk, Inlets, Worker};
+use super::desk::{Ask, Desk, Inlets, Worker, Workers};
 use super::load::{LoadError, Loader, Set};
 use super::reader::{Load, Order, Reader};
 use super::service;
@@ -142,13 +142,21 @@ impl Agent {
         };
         let (set, rules_file) = loader.boot()?;
         let host = set.policy.host.clone();
+        let mut notices = set.notices;
         if let Some(aside) = &opened.set_aside {
             warn!("{aside}");
+            notices.push(about_the_state(aside.to_string()));
         }
 
         // the stages
         let paces = paces(&opened.state);
         let (judge, first) = Judge::new(set.policy, opened.state, opened.install, now);
+        if !judge.left_out().is_empty() {
+            let rows = judge.left_out().join(", ");
+            warn!(rows, "parts of the saved state could not be understood and are left out");
+            notices
+                .push(about_the_state(format!("parts of the saved state could not be understood: {rows}")));
+        }
         let bell = Bell::new();
         let tail_options = TailOptions { inotify: !options.no_inotify, ..TailOptions::default() };
         let tailer = Tailer::new(set.sources, opened.positions, bell.clone(), tail_options, now);
@@ -179,7 +187,7 @@ impl Agent {
         let reader_thread = named("reader").spawn(move || reader.run()).map_err(system("a thread"))?;
 
         // tasks
-        let (crew, workers) = Crew::hire(set.clients, &reports, &clock, &paces);
+        let (crew, workers) = Crew::hire(set.clients, set.named, &reports, &clock, &paces);
         let desk = Desk::new(judge, handle, clock.clone(), workers);
         let inlets =
             Inlets { reader: from_reader, reports: report_box, asks: ask_box, pulse: pulses[1].clone() };
@@ -212,7 +220,7 @@ impl Agent {
             clock,
             options,
         };
-        for notice in set.notices {
+        for notice in notices {
             agent.tell(notice).await;
         }
         info!("{}", agent.summary);
@@ -309,7 +317,10 @@ impl Agent {
             Err(refused) => {
                 let text = refused.to_string();
                 if self.rules_file.refused.as_ref() != Some(&text) {
-                    error!("the changed rules are refused, the running ones stay:\n{text}");
+                    error!(
+                        "the changed rules are refused, the running ones stay; there are faults at {}",
+                        refused.places
+                    );
                     self.tell(Notice {
                         about: "reload".into(),
                         severity: Severity::Error,
@@ -332,11 +343,11 @@ impl Agent {
     }
 
     async fn swap(&mut self, set: Set) {
-        let Set { sources, rules, policy, clients, notices, files } = set;
+        let Set { sources, rules, policy, clients, named, notices, files } = set;
         self.watched.change_to(files);
         // the old workers finish what they have in hand; their rows are in the store and go on with the new ones
         std::mem::replace(&mut self.crew, Crew::none()).leave().await;
-        let (crew, workers) = Crew::hire(clients, &self.reports, &self.clock, &BTreeMap::new());
+        let (crew, workers) = Crew::hire(clients, named, &self.reports, &self.clock, &BTreeMap::new());
         self.crew = crew;
         self.ask(Ask::Workers(workers)).await;
         self.order(Order::Load(Box::new(Load { sources, rules, policy })));
@@ -396,12 +407,13 @@ impl Crew {
     /// One worker for each space.
     fn hire(
         clients: BTreeMap<Arc<str>, Client>,
+        named: BTreeSet<Arc<str>>,
         reports: &mpsc::Sender<Report>,
         clock: &Clock,
         paces: &BTreeMap<String, Tick>,
-    ) -> (Crew, BTreeMap<Arc<str>, Worker>) {
+    ) -> (Crew, Workers) {
         let mut crew = Crew::none();
-        let mut workers = BTreeMap::new();
+        let mut workers = Workers { named, ..Workers::default() };
         for (space, client) in clients {
             let (rows, row_box) = mpsc::channel(1);
             let clock = clock.clone();
@@ -421,7 +433,7 @@ impl Crew {
                 super::desk::random_u64,
             );
             crew.tasks.spawn(work);
-            workers.insert(space, Worker { rows, console });
+            workers.at_work.insert(space, Worker { rows, console });
         }
         (crew, workers)
     }
@@ -449,6 +461,10 @@ fn named(name: &str) -> thread::Builder {
 
 fn pulse(clock: &Clock) -> Arc<AtomicU64> {
     Arc::new(AtomicU64::new(clock.now().tick.0))
+}
+
+fn about_the_state(text: String) -> Notice {
+    Notice { about: "state".into(), severity: Severity::Error, text, hint: None, space: None }
 }
 
 /// When each space may next be written to, as the last run left it.

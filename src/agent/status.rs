@@ -125,23 +125,31 @@ pub struct RulesFile {
 /// What a space's worker last reported.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SpaceState {
-    /// What is wrong now, and since when.
+    /// What is wrong now.
     pub trouble: Option<String>,
+    /// Since when.
+    pub since: Option<String>,
     /// The remedy.
     pub hint: Option<String>,
 }
 
 impl SpaceState {
-    /// Takes in what a worker reports.
-    pub(super) fn take(&mut self, event: &Event, now: Now) {
-        (self.trouble, self.hint) = match event {
-            Event::Delivered | Event::Resumed => (None, None),
-            Event::Retrying { why, .. } => (Some(format!("retrying since {}: {why}", now.wall)), None),
-            Event::Paused { why, hint, .. } => {
-                (Some(format!("paused since {}: {why}", now.wall)), Some(hint.clone()))
+    /// Takes in what a worker reports. `true`: it tells of another trouble than the last did.
+    pub(super) fn take(&mut self, event: &Event, now: Now) -> bool {
+        let (words, hint) = match event {
+            Event::Delivered | Event::Resumed => {
+                *self = SpaceState::default();
+                return false;
             }
-            Event::Refused { why, .. } | Event::Expired { why } => (Some(why.clone()), None),
+            Event::Retrying { why, .. } => (format!("retrying: {why}"), None),
+            Event::Paused { why, hint, .. } => (format!("paused: {why}"), Some(hint.clone())),
+            Event::Refused { why, .. } | Event::Expired { why } => (why.clone(), None),
         };
+        if self.trouble.as_ref() == Some(&words) {
+            return false;
+        }
+        *self = SpaceState { trouble: Some(words), since: Some(now.wall.to_string()), hint };
+        true
     }
 }
 

@@ -162,6 +162,7 @@ fn as_text(
     for e in silent {
         let why = match &e.step {
             Step::OtherSource => "reads another source".to_owned(),
+            Step::Own => "the agent wrote the line itself".to_owned(),
             Step::OtherFile => "reads other files".to_owned(),
             Step::NoLiteral(any) => match any.as_slice() {
                 [one] => format!("the line lacks `{}`", printable(one)),

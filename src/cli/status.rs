@@ -77,7 +77,7 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     for (name, space) in entries(&status["spaces"]) {
         if let Some(trouble) = space["trouble"].as_str() {
             let hint = space["hint"].as_str().map(|h| format!("\n    hint: {h}")).unwrap_or_default();
-            wrong.push(format!("the space `{name}`: {trouble}{hint}"));
+            wrong.push(format!("the space `{name}` since {}: {trouble}{hint}", second(&space["since"])));
         }
     }
     for line in wrong {
@@ -210,7 +210,7 @@ mod tests {
             "read": { "lines": 7, "bytes": 4096, "lost_bytes": 512, "last_gap": "2026-11-22T05:26:00.123Z /var/log/a: truncated" },
             "rules_file": { "path": "/etc/logherald/rules.toml", "loaded": "2026-11-22T05:26:00.123Z", "refused": null },
             "rules": { "sshd-brute-force": { "hits": 7, "shown": 5, "told": 1, "pending": 1, "open": 1, "lost": 2 } },
-            "spaces": { "ops": { "accepted": 3, "outbox": 1, "trouble": "paused", "hint": "mend it" } },
+            "spaces": { "ops": { "accepted": 3, "outbox": 1, "trouble": "paused", "since": "2026-11-22T05:26:00.123Z", "hint": "mend it" } },
             "files": [{ "path": format!("/var/log/{}/a.log", "x".repeat(60)), "size": 4096, "lag": 0 }],
         });
         let mut out = Vec::new();
@@ -218,7 +218,10 @@ mod tests {
         let out = String::from_utf8(out).unwrap();
         let wrong = out.find("WRONG: the state cannot").unwrap();
         assert!(wrong < out.find("sshd-brute-force").unwrap());
-        assert!(out.contains("WRONG: the space `ops`: paused\n    hint: mend it\n"), "{out}");
+        assert!(
+            out.contains("WRONG: the space `ops` since 2026-11-22 05:26:00Z: paused\n    hint: mend it\n"),
+            "{out}"
+        );
         assert!(out.contains("\n  lost 2\n"), "{out}");
         assert!(out.lines().all(|l| l.chars().count() <= 80), "{out}");
     }

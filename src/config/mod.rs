@@ -119,7 +119,7 @@ pub fn load_from(path: &Path, env: &Env, files: &impl Files) -> Loaded {
             let hint = if fault.kind() == std::io::ErrorKind::PermissionDenied {
                 "rules hold no secret: chmod 0644, and 0755 for the folders above"
             } else {
-                "give the path of a rules file; `logherald init` writes one"
+                "give the path of a rules file; the packaged one is `/etc/logherald/rules.toml`"
             };
             let place = Place { file: FileNo(0), span: 0..0 };
             let hint = Some(hint.to_owned());

@@ -34,6 +34,8 @@ pub enum Step {
     NoLiteral(Vec<String>),
     /// Its `match` does not match.
     NoMatch,
+    /// Its `match` matches, but the line is the agent's own.
+    Own,
     /// Its `exclude` of this index, from 0, matches.
     Excluded {
         /// From 0.
@@ -98,6 +100,7 @@ impl RuleSet {
         let mut locs = regex.capture_locations();
         match rule.fate(line, &mut locs) {
             Fate::NoMatch => Step::NoMatch,
+            Fate::Own => Step::Own,
             Fate::Excluded(index) => {
                 Step::Excluded { index, pattern: Arc::clone(&rule.spec.exclude[index].text) }
             }

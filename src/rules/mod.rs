@@ -10,6 +10,7 @@ mod explain;
 mod filter;
 mod literal;
 pub mod mask;
+mod own;
 pub mod pattern;
 pub mod piece;
 mod rarity;

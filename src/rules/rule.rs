@@ -10,6 +10,7 @@ use regex::bytes::CaptureLocations;
 
 use super::literal::{self, ByStride};
 use super::mask;
+use super::own::is_own;
 use super::spec::{By, RuleSpec};
 use crate::hit::{CAPTURE_BYTES, LINE_BYTES};
 
@@ -50,6 +51,8 @@ struct Only {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     NoMatch,
+    /// It matches, but the agent wrote the line itself.
+    Own,
     /// By the exclude of this index.
     Excluded(usize),
     Hit,
@@ -97,6 +100,9 @@ impl Rule {
             if self.plain { regex.is_match(line) } else { regex.captures_read(locs, line).is_some() };
         if !matched {
             return Fate::NoMatch;
+        }
+        if is_own(line) {
+            return Fate::Own;
         }
         match self.spec.exclude.iter().position(|e| e.regex.is_match(line)) {
             Some(n) => Fate::Excluded(n),
