@@ -180,7 +180,7 @@ impl Tailer {
     }
 
     /// A known file is found under another name: its own has moved, or it has two.
-    fn renamed(&mut self, no: u64, path: &Path, look: &Look, now: Now) {
+    pub(super) fn renamed(&mut self, no: u64, path: &Path, look: &Look, now: Now) {
         let Some(file) = self.files.get(&no) else { return };
         let own = file.path.clone();
         let two_names = !file.is_old() && own != path && self.see(&own).is_ok_and(|l| l.id == look.id);

@@ -43,6 +43,8 @@ pub(super) enum Copy {
     Unsure,
     /// It is.
     Yes,
+    /// It is, and its position has been set already.
+    Settled,
 }
 
 impl Tailer {
@@ -162,6 +164,7 @@ impl Tailer {
             };
             self.gap(source, &path, (unread > 0).then_some(unread), why);
         }
+        self.settle_copies(no, now);
         let Some(file) = self.files.get_mut(&no) else { return };
         let (offset, skipping) = resume.unwrap_or((0, false));
         if let Err(e) = file.restart(offset, skipping) {
@@ -209,7 +212,9 @@ impl Tailer {
             } else {
                 let no =
                     self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
-                if let Some(copy) = self.files.get_mut(&no) {
+                if self.sources[source].globs.as_ref().is_some_and(|g| g.matches(&path)) {
+                    self.renamed(no, &path, &look, now);
+                } else if let Some(copy) = self.files.get_mut(&no) {
                     copy.copy = true;
                 }
             }
@@ -219,6 +224,20 @@ impl Tailer {
             return true;
         }
         false
+    }
+
+    /// The log is about to be read anew: what was a copy of it so far stays one, and the rest is news.
+    fn settle_copies(&mut self, log: u64, now: Now) {
+        let of = |f: &&Tailed| f.copy_of == Some(log);
+        let copies: Vec<u64> = self.files.values().filter(of).map(|f| f.no).collect();
+        for no in copies {
+            let Some(copy) = self.files.get_mut(&no) else { continue };
+            copy.copy_of = None;
+            let size = copy.open.as_ref().and_then(|f| identity::look_at(f).ok()).map(|l| l.size);
+            if copy.equalled.is_some() && copy.equalled == size {
+                self.skip_copy(no, now);
+            }
+        }
     }
 
     /// Takes up every generation that was born after `born`: those came and went between two looks.
@@ -300,11 +319,8 @@ impl Tailer {
         let cut = |f: &mut Tailed| matches!(f.fill(&mut probe, 0), Ok(super::file::Fill::Lost));
         if self.files.get_mut(&of).is_some_and(cut) {
             self.lost_place(of, now);
-            // Not claimed, and unchanged since it equalled the log: all of it was read there.
-            let Some(copy) = self.files.get(&no) else { return Copy::No };
-            let size = copy.open.as_ref().and_then(|f| identity::look_at(f).ok()).map(|l| l.size);
-            let known = copy.copy_of.is_some() && copy.equalled.is_some() && copy.equalled == size;
-            return if known { Copy::Yes } else { Copy::No };
+            let settled = self.files.get(&no).is_none_or(|f| f.offset > 0);
+            return if settled { Copy::Settled } else { Copy::No };
         }
         let (Some(copy), Some(log)) = (self.files.get(&no), self.files.get(&of)) else { return Copy::No };
         let (Some(a), Some(b)) = (&copy.open, &log.open) else { return Copy::No };
