@@ -1140,8 +1140,9 @@ proptest::proptest! {
         let mut half = String::new();
         // Lines that were written since the last look, and those that a deed may have destroyed.
         let (mut unseen, mut doomed): (Vec<String>, Vec<String>) = (vec![], vec![]);
-        let mut copies = 0;
+        let (mut copies, mut met) = (0, false);
         for deed in deeds {
+            met &= rig.path("a.log").exists();
             match deed {
                 Deed::Write(n) => {
                     let first = rig.expected.len();
@@ -1164,17 +1165,22 @@ proptest::proptest! {
                     rig.pass(Duration::from_millis(u64::from(ms)));
                     if ms > 1100 {
                         unseen.clear();
+                        met = rig.path("a.log").exists();
                     }
                 }
                 Deed::Restart => {
                     rig.stop();
                     rig.start();
                     unseen.clear();
+                    met = true;
                 }
                 _ if !rig.path("a.log").exists() => {}
                 Deed::Rename => {
                     copies += 1;
                     half.clear();
+                    if !met {
+                        doomed.append(&mut unseen); // nobody knows that it ever was a log
+                    }
                     rig.rename("a.log", &format!("a.log-{copies}"));
                 }
                 Deed::CopyAndCut => {

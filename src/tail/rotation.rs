@@ -52,6 +52,7 @@ impl Tailer {
     pub(super) fn unname(&mut self, no: u64, now: Now) {
         let Some(file) = self.files.get(&no) else { return };
         let (source, path, id, opened) = (file.source, file.path.clone(), file.id, file.open.is_some());
+        let place = file.place();
         let born_after = id.born.map(|b| b.max(coarse(file.seen)));
         self.index.unname(no, &path);
         self.recovered(source, &path);
@@ -86,7 +87,7 @@ impl Tailer {
         self.enqueue(no);
         self.schedule(no, now);
         if let Some(born) = born_after {
-            self.take_generations(source, &path, born, now);
+            self.take_generations(source, &path, born, Some(&place), now);
         }
     }
 
@@ -125,7 +126,7 @@ impl Tailer {
         if let Some((path, look, file)) = self.find(&place.path, id).and_then(|p| self.open_as(p)) {
             self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
             if let Some(born) = look.id.born {
-                self.take_generations(source, &place.path, born.max(coarse(at)), now);
+                self.take_generations(source, &place.path, born.max(coarse(at)), Some(place), now);
             }
             return true;
         }
@@ -204,7 +205,9 @@ impl Tailer {
                 }
                 let Some(copy) = self.files.get_mut(&no) else { continue };
                 copy.copy_of = None;
-                if copy.offset < place.offset && copy.restart(place.offset, place.skipping).is_ok() {
+                // Behind us, or copied over itself: either way the bytes before our place were read here.
+                let elsewhere = copy.offset < place.offset || copy.lost();
+                if elsewhere && copy.restart(place.offset, place.skipping).is_ok() {
                     copy.hit_early.clone_from(&place.hit_early);
                     self.changed.insert(no);
                     self.enqueue(no);
@@ -214,12 +217,10 @@ impl Tailer {
                     self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
                 if self.sources[source].globs.as_ref().is_some_and(|g| g.matches(&path)) {
                     self.renamed(no, &path, &look, now);
-                } else if let Some(copy) = self.files.get_mut(&no) {
-                    copy.copy = true;
                 }
             }
             if let Some(born) = look.id.born.filter(|_| away) {
-                self.take_generations(source, &place.path, born, now);
+                self.take_generations(source, &place.path, born, Some(place), now);
             }
             return true;
         }
@@ -240,8 +241,16 @@ impl Tailer {
         }
     }
 
-    /// Takes up every generation that was born after `born`: those came and went between two looks.
-    fn take_generations(&mut self, source: usize, path: &Path, born: i64, now: Now) {
+    /// Takes up every generation that was born after `born`: those came and went between two looks. One that
+    /// has the bytes of `before` is a copy of it, and begun where that was read to.
+    pub(super) fn take_generations(
+        &mut self,
+        source: usize,
+        path: &Path,
+        born: i64,
+        before: Option<&FilePlace>,
+        now: Now,
+    ) {
         let mut later = self.generations(path);
         later.retain(|(_, l)| {
             l.id.born.is_some_and(|b| b > born)
@@ -251,7 +260,9 @@ impl Tailer {
         later.sort_by_key(|(_, l)| l.id.born);
         for (at, _) in later {
             if let Some((at, look, file)) = self.open_as(at) {
-                self.take_old(source, &at, &look, file, None, path, now);
+                let copied = before.filter(|b| identity::holds(&file, b.offset, b.proof));
+                let place = copied.map(|b| (b.clone(), now.wall));
+                self.take_old(source, &at, &look, file, place, path, now);
             }
         }
     }
@@ -315,9 +326,7 @@ impl Tailer {
             return Copy::No;
         }
         // Cut already? Then it looks for its copy itself, and may have claimed this one.
-        let mut probe = vec![];
-        let cut = |f: &mut Tailed| matches!(f.fill(&mut probe, 0), Ok(super::file::Fill::Lost));
-        if self.files.get_mut(&of).is_some_and(cut) {
+        if self.files.get_mut(&of).is_some_and(Tailed::lost) {
             self.lost_place(of, now);
             let settled = self.files.get(&no).is_none_or(|f| f.offset > 0);
             return if settled { Copy::Settled } else { Copy::No };
@@ -394,7 +403,7 @@ impl Tailer {
 }
 
 /// The instant as a filesystem may have noted it.
-fn coarse(at: Wall) -> i64 {
+pub(super) fn coarse(at: Wall) -> i64 {
     ns(at) - COARSE.as_nanos() as i64
 }
 
