@@ -126,7 +126,9 @@ impl Tailer {
         if let Some((path, look, file)) = self.find(&place.path, id).and_then(|p| self.open_as(p)) {
             self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
             if let Some(born) = look.id.born {
-                self.take_generations(source, &place.path, born.max(coarse(at)), Some(place), now);
+                // While the agent ran it saw every rotation, and it ran until its newest position moved.
+                let ran = self.sources[source].known_to.map_or(at, |known| known.max(at));
+                self.take_generations(source, &place.path, born.max(coarse(ran)), Some(place), now);
             }
             return true;
         }
@@ -258,8 +260,12 @@ impl Tailer {
                 && !self.saved.contains_key(&self.key(source, l.id))
         });
         later.sort_by_key(|(_, l)| l.id.born);
+        let live = self.live_at(source, path).and_then(|no| self.files.get(&no)).map(Tailed::place);
         for (at, _) in later {
             if let Some((at, look, file)) = self.open_as(at) {
+                if live.as_ref().is_some_and(|l| identity::holds(&file, l.offset, l.proof)) {
+                    continue; // a copy of the live one, which claims it when it finds itself cut
+                }
                 let copied = before.filter(|b| identity::holds(&file, b.offset, b.proof));
                 let place = copied.map(|b| (b.clone(), now.wall));
                 self.take_old(source, &at, &look, file, place, path, now);
