@@ -249,7 +249,10 @@ impl Tailer {
         // A log that was made and rotated between two looks has generations that were never met.
         let unmet = if first { !self.sources[source].known_paths.contains(path) } else { blind };
         let since = if first { self.sources[source].known_to } else { Some(self.passed) };
+        // Where a file lost this name just now, its own successors have been looked for already.
+        let first_of_name = !self.files.values().any(|f| f.is_old() && f.source == source && f.path == *path);
         if unmet
+            && first_of_name
             && !file.from_store
             && !at_end
             && file.copy_of.is_none()

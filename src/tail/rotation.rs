@@ -255,7 +255,7 @@ impl Tailer {
     ) {
         let mut later = self.generations(path);
         later.retain(|(_, l)| {
-            l.id.born.is_some_and(|b| b > born)
+            l.id.born.is_some_and(|b| b >= born) // one tick of the clock may see both born
                 && self.index.file(source, l.id).is_none()
                 && !self.saved.contains_key(&self.key(source, l.id))
         });
