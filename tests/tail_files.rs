@@ -3,6 +3,8 @@
 //! Each story runs twice: with inotify, where time stands still and only events tell of changes, and without,
 //! where only looking does. The oracle counts every line: once, in the order written, none glued or split.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -969,4 +971,251 @@ fn the_summary_says_what_is_watched() {
     assert_eq!(summary.directories, 1);
     assert_eq!((&*summary.sources[0].name, summary.sources[0].files), ("app", 2));
     assert_eq!(summary.sources[0].empty_globs, [format!("{}/none/*.log", rig.dir.path().display())]);
+}
+
+/// A `journalctl` that reads entries from a file: arguments as the real one takes them, one entry a line.
+fn fake_journalctl(rig: &mut Rig) {
+    use std::os::unix::fs::PermissionsExt;
+    let script = r#"#!/bin/bash
+# Entries are lines "N TEXT" of the file beside this script; the cursor of one is "N".
+store="$(dirname "$0")/entries"
+after=0; follow=; lines=
+for arg in "$@"; do
+  case "$arg" in
+    --after-cursor=*) after="${arg#*=}" ;;
+    --follow) follow=1 ;;
+    --lines=1) lines=1 ;;
+  esac
+done
+[ -e "$(dirname "$0")/broken" ] && { echo "Bad message" >&2; exit 1; }
+show() { while read -r n text; do
+  [ -n "$n" ] && [ "$n" -gt "$after" ] || continue
+  after="$n"
+  printf '{"__CURSOR":"%s","__REALTIME_TIMESTAMP":"%s000000","_HOSTNAME":"h","SYSLOG_IDENTIFIER":"app","MESSAGE":"%s"}\n' "$n" "$n" "$text"
+done; }
+if [ -n "$lines" ]; then tail -n 1 "$store" | show; exit 0; fi
+show < "$store"
+[ -z "$follow" ] && exit 0
+echo $$ > "$(dirname "$0")/pid"
+while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 < <(:) || :; [ -e "$(dirname "$0")/broken" ] && exit 1; done
+"#;
+    let path = rig.path("journalctl");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    rig.options.journalctl = path;
+    rig.options.inotify = false;
+    rig.specs = vec![SourceSpec {
+        no: SourceNo(0),
+        name: Arc::from("journal"),
+        input: Input::Journal { unit: None },
+        from: From::End,
+        max_line: 256 * 1024,
+    }];
+    rig.put("entries", b"");
+}
+
+impl Rig {
+    fn entries(&mut self, n: usize) {
+        for _ in 0..n {
+            self.written += 1;
+            self.put("entries", format!("{0} entry {0}\n", self.written).as_bytes());
+            self.expected.push(format!("h app: entry {}\n", self.written));
+        }
+    }
+
+    /// Until every entry came, its head (the time) left out.
+    #[expect(clippy::disallowed_methods, reason = "a stopwatch: how long a child may take at most")]
+    fn heard(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let look = |rig: &mut Rig| {
+            rig.now = rig.now.plus(Duration::from_millis(100));
+            rig.step();
+            // The child needs real time.
+            assert_eq!(rig.bell.wait(Duration::from_millis(10)), Rung::Timeout);
+        };
+        while self.got.len() < self.expected.len() && Instant::now() < deadline {
+            look(self);
+        }
+        for _ in 0..20 {
+            look(self);
+        }
+        let got: Vec<&str> = self.got.iter().map(|l| &l[16..]).collect();
+        assert_eq!(got, self.expected);
+    }
+}
+
+#[test]
+fn the_journal_gives_every_entry_once_whatever_becomes_of_the_child() {
+    let mut rig = Rig::new(false);
+    fake_journalctl(&mut rig);
+    rig.entries(3);
+    rig.expected.clear();
+    rig.start();
+    rig.heard();
+    assert_eq!(rig.saved.len(), 1, "the end is kept from the first moment");
+    rig.entries(5);
+    rig.heard();
+    // The child is killed.
+    let pid: i32 = fs::read_to_string(rig.path("pid")).unwrap().trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rig.entries(5);
+    rig.heard();
+    // The agent is stopped and started.
+    rig.stop();
+    rig.entries(5);
+    rig.start();
+    rig.heard();
+    rig.entries(5);
+    rig.heard();
+    assert!(rig.troubles.is_empty() && rig.gaps.is_empty(), "{:?} {:?}", rig.troubles, rig.gaps);
+    // journalctl fails for a while: that is told, and told to be over.
+    fs::write(rig.path("broken"), "").unwrap();
+    rig.entries(5);
+    for _ in 0..100 {
+        rig.now = rig.now.plus(Duration::from_millis(100));
+        rig.step();
+        assert_eq!(rig.bell.wait(Duration::from_millis(10)), Rung::Timeout);
+    }
+    fs::remove_file(rig.path("broken")).unwrap();
+    rig.now = rig.now.plus(Duration::from_secs(60));
+    rig.heard();
+    rig.now = rig.now.plus(Duration::from_secs(10));
+    rig.heard();
+    let told: Vec<(&str, bool)> = rig.troubles.iter().map(|t| (t.what.as_str(), t.over)).collect();
+    assert_eq!(told, [("ended: Bad message", false), ("ended: Bad message", true)]);
+}
+
+#[test]
+fn a_missing_journalctl_is_a_trouble_with_a_remedy() {
+    let mut rig = Rig::new(false);
+    fake_journalctl(&mut rig);
+    rig.options.journalctl = rig.path("none");
+    rig.start();
+    rig.pass(Duration::from_secs(100));
+    assert_eq!(rig.troubles.len(), 1);
+    assert_eq!(rig.troubles[0].what, "cannot be run: no such file");
+    assert_eq!(
+        rig.troubles[0].hint.as_deref(),
+        Some("install systemd's `journalctl`, or watch files with `files` instead of `journal`")
+    );
+}
+
+/// What may happen to a log, in any order.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Write(u8),
+    Half,
+    Rotate,
+    Cut,
+    Unlink,
+    Restart,
+    Look(u16),
+}
+
+fn deeds() -> impl proptest::strategy::Strategy<Value = Vec<Deed>> {
+    use proptest::prelude::*;
+    let deed = prop_oneof![
+        6 => (1u8..120).prop_map(Deed::Write),
+        2 => Just(Deed::Half),
+        3 => Just(Deed::Rotate),
+        1 => Just(Deed::Cut),
+        1 => Just(Deed::Unlink),
+        2 => Just(Deed::Restart),
+        6 => (1u16..3000).prop_map(Deed::Look),
+    ];
+    proptest::collection::vec(deed, 1..40)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 200, max_shrink_iters: 200, ..Default::default() })]
+
+    /// Every line once, except where a deed destroyed bytes before a look: those lines may be missing, no
+    /// other, and none comes twice. A log is rotated in one way, by renaming or by copying, as it is configured.
+    #[test]
+    fn any_history_of_a_log_gives_each_line_once(deeds in deeds(), by_copy in proptest::bool::ANY) {
+        let mut rig = Rig::new(false);
+        rig.specs[0].from = From::Start;
+        rig.start();
+        let mut half = String::new();
+        // Lines that were written since the last look, and those that a deed may have destroyed.
+        let (mut unseen, mut doomed): (Vec<String>, Vec<String>) = (vec![], vec![]);
+        let (mut copies, mut met) = (0, false);
+        for deed in deeds {
+            met &= rig.path("a.log").exists();
+            match deed {
+                Deed::Write(n) => {
+                    let first = rig.expected.len();
+                    let mut text = rig.lines(usize::from(n));
+                    if !half.is_empty() {
+                        let line = format!("{half}{}", rig.expected[first]);
+                        rig.expected[first].clone_from(&line);
+                        half.clear();
+                    }
+                    unseen.extend(rig.expected[first..].iter().cloned());
+                    rig.put("a.log", std::mem::take(&mut text).as_bytes());
+                }
+                Deed::Half if half.is_empty() => {
+                    rig.written += 1;
+                    half = format!("half {:06} ", rig.written);
+                    rig.put("a.log", half.as_bytes());
+                }
+                Deed::Half => {}
+                Deed::Look(ms) => {
+                    rig.pass(Duration::from_millis(u64::from(ms)));
+                    if ms > 1100 {
+                        unseen.clear();
+                        met = rig.path("a.log").exists();
+                    }
+                }
+                Deed::Restart => {
+                    rig.stop();
+                    rig.start();
+                    unseen.clear();
+                    met = true;
+                }
+                _ if !rig.path("a.log").exists() => {}
+                Deed::Rotate if !by_copy => {
+                    copies += 1;
+                    half.clear();
+                    if !met {
+                        doomed.append(&mut unseen); // nobody knows that it ever was a log
+                    }
+                    rig.rename("a.log", &format!("a.log-{copies}"));
+                }
+                Deed::Rotate => {
+                    copies += 1;
+                    half.clear();
+                    fs::copy(rig.path("a.log"), rig.path(&format!("a.log-{copies}"))).unwrap();
+                    rig.truncate("a.log", 0);
+                    doomed.append(&mut unseen);
+                }
+                Deed::Cut => {
+                    half.clear();
+                    rig.truncate("a.log", 0);
+                    doomed.append(&mut unseen);
+                }
+                Deed::Unlink => {
+                    half.clear();
+                    fs::remove_file(rig.path("a.log")).unwrap();
+                    doomed.append(&mut unseen);
+                }
+            }
+        }
+        rig.pass(Duration::from_secs(15));
+        let mut got = rig.got.clone();
+        got.sort();
+        let all = got.len();
+        got.dedup();
+        proptest::prop_assert_eq!(all, got.len(), "a line came twice");
+        for line in &rig.expected {
+            proptest::prop_assert!(
+                got.binary_search(line).is_ok() || doomed.contains(line),
+                "lost {:?}; {}", line, rig.missing()
+            );
+        }
+        for line in &got {
+            proptest::prop_assert!(rig.expected.contains(line), "glued or split: {:?}", line);
+        }
+    }
 }

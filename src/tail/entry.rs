@@ -209,7 +209,9 @@ fn text(value: &Value) -> Cow<'_, [u8]> {
 mod tests {
     use super::*;
 
-    fn parse(json: &str, max: usize) -> (Vec<(String, Vec<i64>, BlockEnd)>, Option<String>) {
+    type Piece = (String, Vec<i64>, BlockEnd);
+
+    fn parse(json: &str, max: usize) -> (Vec<Piece>, Option<String>) {
         let mut entries = Entries { zone: Some(TimeZone::UTC), ..Entries::default() };
         let (mut got, mut cursor) = (vec![], None);
         for chunk in json.as_bytes().chunks(17) {

@@ -58,8 +58,6 @@ pub(super) struct Tailed {
     pub(super) copy_of: Option<u64>,
     /// The size at which it was found to equal that file's part that was read.
     pub(super) equalled: Option<u64>,
-    /// It is one that was read from where the log was cut: nobody writes to it any more.
-    pub(super) copy: bool,
     /// When bytes were last found.
     pub(super) active: Tick,
     /// When its name was last seen to mean this file.
@@ -124,7 +122,6 @@ impl Tailed {
             from_store: false,
             copy_of: None,
             equalled: None,
-            copy: false,
             active: tick,
             seen: wall,
             look_at: None,
@@ -258,6 +255,11 @@ impl Tailed {
             return self.fill_beyond_nuls(buf, window);
         }
         Ok(Fill::Bytes { base: self.offset, start: proof, end: n, full })
+    }
+
+    /// Whether the bytes before the position have changed.
+    pub(super) fn lost(&mut self) -> bool {
+        matches!(self.fill(&mut vec![], 0), Ok(Fill::Lost))
     }
 
     /// Reads on behind the NULs that are known already.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::file::{Standing, Tailed};
 use super::identity::{self, Look};
+use super::rotation::coarse;
 use super::tailer::Tailer;
 use super::{From, Trouble};
 use crate::line::Place;
@@ -64,6 +65,7 @@ impl Tailer {
             self.sources[n].first = false;
         }
         self.glob_at = now.tick + self.glob_period();
+        self.passed = now.wall;
     }
 
     /// Looks at every name that is known.
@@ -180,7 +182,7 @@ impl Tailer {
     }
 
     /// A known file is found under another name: its own has moved, or it has two.
-    fn renamed(&mut self, no: u64, path: &Path, look: &Look, now: Now) {
+    pub(super) fn renamed(&mut self, no: u64, path: &Path, look: &Look, now: Now) {
         let Some(file) = self.files.get(&no) else { return };
         let own = file.path.clone();
         let two_names = !file.is_old() && own != path && self.see(&own).is_ok_and(|l| l.id == look.id);
@@ -244,6 +246,21 @@ impl Tailer {
         }
         self.changed.insert(no);
         let Some(file) = self.files.get(&no) else { return };
+        // A log that was made and rotated between two looks has generations that were never met.
+        let unmet = if first { !self.sources[source].known_paths.contains(path) } else { blind };
+        let since = if first { self.sources[source].known_to } else { Some(self.passed) };
+        // Where a file lost this name just now, its own successors have been looked for already.
+        let first_of_name = !self.files.values().any(|f| f.is_old() && f.source == source && f.path == *path);
+        if unmet
+            && first_of_name
+            && !file.from_store
+            && !at_end
+            && file.copy_of.is_none()
+            && let Some(since) = since.filter(|_| look.id.born.is_some())
+        {
+            self.take_generations(source, path, coarse(since), None, now);
+        }
+        let Some(file) = self.files.get(&no) else { return };
         if file.from_store || look.size > file.offset {
             self.enqueue(no);
         }
@@ -281,7 +298,6 @@ impl Tailer {
             let changed = look.is_some_and(|l| (l.size, l.mtime) != (file.size, file.mtime));
             file.mtime = look.map_or(file.mtime, |l| l.mtime);
             let held = match look {
-                _ if file.copy => Duration::ZERO,
                 Some(look) if look.links > 0 => HELD,
                 _ => HELD_DELETED,
             };

@@ -42,7 +42,7 @@ impl Tailer {
     pub(super) fn read(&mut self, no: u64, now: Now, take: Take<'_>) {
         match self.copy_verdict(no, now) {
             Copy::No => {}
-            Copy::Unsure => return self.schedule(no, now),
+            Copy::Unsure | Copy::Settled => return self.schedule(no, now),
             Copy::Yes => {
                 self.skip_copy(no, now);
                 return self.schedule(no, now);

@@ -43,6 +43,8 @@ pub(super) enum Copy {
     Unsure,
     /// It is.
     Yes,
+    /// It is, and its position has been set already.
+    Settled,
 }
 
 impl Tailer {
@@ -50,6 +52,7 @@ impl Tailer {
     pub(super) fn unname(&mut self, no: u64, now: Now) {
         let Some(file) = self.files.get(&no) else { return };
         let (source, path, id, opened) = (file.source, file.path.clone(), file.id, file.open.is_some());
+        let place = file.place();
         let born_after = id.born.map(|b| b.max(coarse(file.seen)));
         self.index.unname(no, &path);
         self.recovered(source, &path);
@@ -84,7 +87,7 @@ impl Tailer {
         self.enqueue(no);
         self.schedule(no, now);
         if let Some(born) = born_after {
-            self.take_generations(source, &path, born, now);
+            self.take_generations(source, &path, born, Some(&place), now);
         }
     }
 
@@ -123,7 +126,9 @@ impl Tailer {
         if let Some((path, look, file)) = self.find(&place.path, id).and_then(|p| self.open_as(p)) {
             self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
             if let Some(born) = look.id.born {
-                self.take_generations(source, &place.path, born.max(coarse(at)), now);
+                // While the agent ran it saw every rotation, and it ran until its newest position moved.
+                let ran = self.sources[source].known_to.map_or(at, |known| known.max(at));
+                self.take_generations(source, &place.path, born.max(coarse(ran)), Some(place), now);
             }
             return true;
         }
@@ -162,6 +167,7 @@ impl Tailer {
             };
             self.gap(source, &path, (unread > 0).then_some(unread), why);
         }
+        self.settle_copies(no, now);
         let Some(file) = self.files.get_mut(&no) else { return };
         let (offset, skipping) = resume.unwrap_or((0, false));
         if let Err(e) = file.restart(offset, skipping) {
@@ -201,7 +207,9 @@ impl Tailer {
                 }
                 let Some(copy) = self.files.get_mut(&no) else { continue };
                 copy.copy_of = None;
-                if copy.offset < place.offset && copy.restart(place.offset, place.skipping).is_ok() {
+                // Behind us, or copied over itself: either way the bytes before our place were read here.
+                let elsewhere = copy.offset < place.offset || copy.lost();
+                if elsewhere && copy.restart(place.offset, place.skipping).is_ok() {
                     copy.hit_early.clone_from(&place.hit_early);
                     self.changed.insert(no);
                     self.enqueue(no);
@@ -209,30 +217,58 @@ impl Tailer {
             } else {
                 let no =
                     self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
-                if let Some(copy) = self.files.get_mut(&no) {
-                    copy.copy = true;
+                if self.sources[source].globs.as_ref().is_some_and(|g| g.matches(&path)) {
+                    self.renamed(no, &path, &look, now);
                 }
             }
             if let Some(born) = look.id.born.filter(|_| away) {
-                self.take_generations(source, &place.path, born, now);
+                self.take_generations(source, &place.path, born, Some(place), now);
             }
             return true;
         }
         false
     }
 
-    /// Takes up every generation that was born after `born`: those came and went between two looks.
-    fn take_generations(&mut self, source: usize, path: &Path, born: i64, now: Now) {
+    /// The log is about to be read anew: what was a copy of it so far stays one, and the rest is news.
+    fn settle_copies(&mut self, log: u64, now: Now) {
+        let of = |f: &&Tailed| f.copy_of == Some(log);
+        let copies: Vec<u64> = self.files.values().filter(of).map(|f| f.no).collect();
+        for no in copies {
+            let Some(copy) = self.files.get_mut(&no) else { continue };
+            copy.copy_of = None;
+            let size = copy.open.as_ref().and_then(|f| identity::look_at(f).ok()).map(|l| l.size);
+            if copy.equalled.is_some() && copy.equalled == size {
+                self.skip_copy(no, now);
+            }
+        }
+    }
+
+    /// Takes up every generation that was born after `born`: those came and went between two looks. One that
+    /// has the bytes of `before` is a copy of it, and begun where that was read to.
+    pub(super) fn take_generations(
+        &mut self,
+        source: usize,
+        path: &Path,
+        born: i64,
+        before: Option<&FilePlace>,
+        now: Now,
+    ) {
         let mut later = self.generations(path);
         later.retain(|(_, l)| {
-            l.id.born.is_some_and(|b| b > born)
+            l.id.born.is_some_and(|b| b >= born) // one tick of the clock may see both born
                 && self.index.file(source, l.id).is_none()
                 && !self.saved.contains_key(&self.key(source, l.id))
         });
         later.sort_by_key(|(_, l)| l.id.born);
+        let live = self.live_at(source, path).and_then(|no| self.files.get(&no)).map(Tailed::place);
         for (at, _) in later {
             if let Some((at, look, file)) = self.open_as(at) {
-                self.take_old(source, &at, &look, file, None, path, now);
+                if live.as_ref().is_some_and(|l| identity::holds(&file, l.offset, l.proof)) {
+                    continue; // a copy of the live one, which claims it when it finds itself cut
+                }
+                let copied = before.filter(|b| identity::holds(&file, b.offset, b.proof));
+                let place = copied.map(|b| (b.clone(), now.wall));
+                self.take_old(source, &at, &look, file, place, path, now);
             }
         }
     }
@@ -296,15 +332,10 @@ impl Tailer {
             return Copy::No;
         }
         // Cut already? Then it looks for its copy itself, and may have claimed this one.
-        let mut probe = vec![];
-        let cut = |f: &mut Tailed| matches!(f.fill(&mut probe, 0), Ok(super::file::Fill::Lost));
-        if self.files.get_mut(&of).is_some_and(cut) {
+        if self.files.get_mut(&of).is_some_and(Tailed::lost) {
             self.lost_place(of, now);
-            // Not claimed, and unchanged since it equalled the log: all of it was read there.
-            let Some(copy) = self.files.get(&no) else { return Copy::No };
-            let size = copy.open.as_ref().and_then(|f| identity::look_at(f).ok()).map(|l| l.size);
-            let known = copy.copy_of.is_some() && copy.equalled.is_some() && copy.equalled == size;
-            return if known { Copy::Yes } else { Copy::No };
+            let settled = self.files.get(&no).is_none_or(|f| f.offset > 0);
+            return if settled { Copy::Settled } else { Copy::No };
         }
         let (Some(copy), Some(log)) = (self.files.get(&no), self.files.get(&of)) else { return Copy::No };
         let (Some(a), Some(b)) = (&copy.open, &log.open) else { return Copy::No };
@@ -378,7 +409,7 @@ impl Tailer {
 }
 
 /// The instant as a filesystem may have noted it.
-fn coarse(at: Wall) -> i64 {
+pub(super) fn coarse(at: Wall) -> i64 {
     ns(at) - COARSE.as_nanos() as i64
 }
 

@@ -88,6 +88,8 @@ pub struct Tailer {
     sweep_at: Tick,
     sweep_from: u64,
     pub(super) glob_at: Tick,
+    /// When the last pass over the globs was made.
+    pub(super) passed: Wall,
     /// Names that the last pass over the globs looked at.
     pub(super) names: usize,
     last: Tick,
@@ -127,6 +129,7 @@ impl Tailer {
             sweep_at: now.tick,
             sweep_from: 0,
             glob_at: now.tick,
+            passed: now.wall,
             names: 0,
             last: now.tick,
             promised: Duration::ZERO,
