@@ -81,7 +81,7 @@ fn explain_says_how_far_each_rule_got() {
              key: from=192.0.2.1\n            event time: 2026-11-22T05:26:00.000Z\n            \
              counts towards 5 within 2m, which then open an incident: warning to `console`\n\n\
              {EXCLUDED}\n  excluded  sshd: by `exclude` number 1: from 10\\.0\\.0\\.\\d+ \n\n\
-             all is well\n  -         sshd: the line lacks `failed `\n\n"
+             all is well\n  -         sshd: the line lacks `Failed `\n\n"
         )
     );
 }

@@ -1,5 +1,6 @@
 //! The real binary, real files, real logrotate, real HTTP: is every line counted, whatever happens?
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::process::Command;
@@ -50,9 +51,9 @@ fn rotated_and_killed(chat: &FakeChat, space: &str, rotation: &str) {
             seq += 1;
             if seq % 3 == 0 {
                 matching += 1;
-                text += &format!("2026-11-22T05:26:00Z host app: trouble p{} seq={seq}\n", seq % 4);
+                writeln!(text, "2026-11-22T05:26:00Z host app: trouble p{} seq={seq}", seq % 4).unwrap();
             } else {
-                text += &format!("2026-11-22T05:26:00Z host app: all is well seq={seq}\n");
+                writeln!(text, "2026-11-22T05:26:00Z host app: all is well seq={seq}").unwrap();
             }
         }
         // in two writes, so that a kill or a rotation may meet half a line's file

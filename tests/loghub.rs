@@ -57,6 +57,7 @@ fn the_shipped_rules_count_sixteen_real_logs_exactly() {
     let shipped = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/rules.toml")).unwrap();
     let own: String = shipped
         .lines()
+        .filter(|l| !l.starts_with("max_per_hour = ") && !l.starts_with("quiet = "))
         .map(|l| match l.strip_prefix("files = ") {
             Some(_) => "files = [\"DIR/log/*.log\"]\nquiet = \"2s\"\nmax_per_hour = 3600".to_owned(),
             None => l.strip_prefix("journal = ").map_or(l.to_owned(), |_| String::new()),
@@ -82,7 +83,8 @@ fn the_shipped_rules_count_sixteen_real_logs_exactly() {
     let status = agent.wait_for_status("every hit to be counted and settled", |s| {
         let sum = |t: &str| wanted.keys().map(|r| term(s, r, t)).sum::<u64>();
         // what is short of its threshold is held by its window for as long as the rule says
-        let counting: u64 = wanted.keys().map(|r| s["rules"][r]["pending_in"]["windows"].as_u64().unwrap()).sum();
+        let counting: u64 =
+            wanted.keys().map(|r| s["rules"][r]["pending_in"]["windows"].as_u64().unwrap()).sum();
         sum("hits") >= total && sum("pending") == counting
     });
     let messages = chat.messages("OPS");

@@ -38,7 +38,7 @@ fn a_storm_costs_a_handful_of_messages_that_state_the_exact_number() {
     });
     let messages = chat.messages("OPS");
     let rss_mib = agent.peak_rss_kib() / 1024;
-    println!("{total} lines, {} messages, peak RSS {rss_mib} MiB", messages.len());
+    println!("measured: storm: {total} lines, {} messages, peak RSS {rss_mib} MiB", messages.len());
     assert_eq!(hits_told(&messages), total, "{status:#}");
     assert!(messages.len() <= 20, "{} messages", messages.len());
     assert!(rss_mib < 64, "peak RSS {rss_mib} MiB");

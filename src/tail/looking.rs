@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::file::{Standing, Tailed};
 use super::identity::{self, Look};
-use super::rotation::coarse;
+use super::rotation::ns;
 use super::tailer::Tailer;
 use super::{From, Trouble};
 use crate::line::Place;
@@ -247,8 +247,8 @@ impl Tailer {
         self.changed.insert(no);
         let Some(file) = self.files.get(&no) else { return };
         // A log that was made and rotated between two looks has generations that were never met.
-        let unmet = if first { !self.sources[source].known_paths.contains(path) } else { blind };
-        let since = if first { self.sources[source].known_to } else { Some(self.passed) };
+        let unmet = if first { !self.sources[source].known_paths.contains_key(path) } else { blind };
+        let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
         // Where a file lost this name just now, its own successors have been looked for already.
         let first_of_name = !self.files.values().any(|f| f.is_old() && f.source == source && f.path == *path);
         if unmet
@@ -258,7 +258,7 @@ impl Tailer {
             && file.copy_of.is_none()
             && let Some(since) = since.filter(|_| look.id.born.is_some())
         {
-            self.take_generations(source, path, coarse(since), None, now);
+            self.take_generations(source, path, since - COARSE.as_nanos() as i64, None, now);
         }
         let Some(file) = self.files.get(&no) else { return };
         if file.from_store || look.size > file.offset {
@@ -272,9 +272,9 @@ impl Tailer {
     fn begins_at_end(&self, source: usize, path: &Path, look: &Look) -> bool {
         let source = &self.sources[source];
         // Birth times come from a clock that lags by up to a tick of the kernel.
-        let ms = |ns: i64| (ns + COARSE.as_nanos() as i64).div_euclid(1_000_000);
-        let new = source.known_paths.contains(path)
-            || source.known_to.zip(look.id.born).is_some_and(|(known, born)| ms(born) >= known.0);
+        let born = look.id.born.map(|ns| ns.saturating_add(COARSE.as_nanos() as i64));
+        let new = source.known_paths.contains_key(path)
+            || source.unmet_since().zip(born).is_some_and(|(since, born)| born >= since);
         source.spec.from == From::End && !new
     }
 

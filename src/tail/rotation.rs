@@ -127,8 +127,16 @@ impl Tailer {
             self.take_old(source, &path, &look, file, Some((place.clone(), at)), &place.path, now);
             if let Some(born) = look.id.born {
                 // While the agent ran it saw every rotation, and it ran until its newest position moved.
-                let ran = self.sources[source].known_to.map_or(at, |known| known.max(at));
-                self.take_generations(source, &place.path, born.max(coarse(ran)), Some(place), now);
+                let of = &self.sources[source];
+                let met = of.known_paths.get(&place.path).copied().unwrap_or(born).max(born);
+                let since = of.kept_to().unwrap_or_else(|| ns(at)).max(met);
+                self.take_generations(
+                    source,
+                    &place.path,
+                    since - COARSE.as_nanos() as i64,
+                    Some(place),
+                    now,
+                );
             }
             return true;
         }
@@ -409,10 +417,10 @@ impl Tailer {
 }
 
 /// The instant as a filesystem may have noted it.
-pub(super) fn coarse(at: Wall) -> i64 {
+fn coarse(at: Wall) -> i64 {
     ns(at) - COARSE.as_nanos() as i64
 }
 
-fn ns(at: Wall) -> i64 {
+pub(super) fn ns(at: Wall) -> i64 {
     at.0.saturating_mul(1_000_000)
 }

@@ -15,6 +15,7 @@ use super::file::{Standing, Tailed};
 use super::identity::FileId;
 use super::index::Index;
 use super::journal::Journal;
+use super::rotation::ns;
 use super::watch::Watch;
 use super::{FileState, FileStatus, Input, SourceSpec, SourceSummary, Step, Summary};
 use crate::line::{Block, Place, Position, PositionKey};
@@ -28,6 +29,11 @@ const SWEEP_FILES: usize = 256;
 
 /// What looking at one file costs.
 const LOOK: Duration = Duration::from_micros(3);
+
+/// An agent that is killed may have met a file so long ago and not have kept its position: a second until the next
+/// commit, and what a slow disk adds. Judging by the newest position alone would take such a file for one that was
+/// there long before, and begin at its end.
+const UNKEPT: Duration = Duration::from_secs(60);
 
 /// A full pass over the globs is made at least this seldom while nothing overflows.
 const GLOB_EVERY: Duration = Duration::from_secs(10);
@@ -59,9 +65,23 @@ pub(super) struct Source {
     pub(super) first: bool,
     /// When its newest saved position moved: a file born since is new.
     pub(super) known_to: Option<Wall>,
-    /// Paths that saved positions had: another file there is their next generation.
-    pub(super) known_paths: HashSet<PathBuf>,
+    /// Paths that saved positions had, with the newest birth there: another file there is their next generation.
+    pub(super) known_paths: HashMap<PathBuf, i64>,
     pub(super) empty_globs: Vec<String>,
+}
+
+impl Source {
+    /// Nanoseconds: a file born before this was met, and its position kept, before the agent last ended.
+    pub(super) fn kept_to(&self) -> Option<i64> {
+        self.known_to.map(|at| ns(Wall(at.0.saturating_sub(UNKEPT.as_millis() as i64))))
+    }
+
+    /// Nanoseconds: a file born since then may never have been met. Files are met in the order in which they are
+    /// born, so none that is older than one whose position was kept.
+    pub(super) fn unmet_since(&self) -> Option<i64> {
+        let newest = self.known_paths.values().copied().max().unwrap_or(i64::MIN);
+        self.kept_to().map(|at| at.max(newest))
+    }
 }
 
 /// Reads all sources; see the module's essay.
@@ -144,12 +164,13 @@ impl Tailer {
     fn source(&mut self, spec: SourceSpec, at_start: bool) -> Source {
         let mine = || self.saved.values().filter(|p| p.key.source == spec.name);
         let known_to = if at_start { mine().map(|p| p.at).max() } else { None };
-        let known_paths = mine()
-            .filter_map(|p| match &p.place {
-                Place::File(place) => Some(place.path.clone()),
-                Place::Journal { .. } => None,
-            })
-            .collect();
+        let mut known_paths = HashMap::new();
+        for position in mine() {
+            if let (Place::File(place), Some(id)) = (&position.place, position.key.file) {
+                let born = known_paths.entry(place.path.clone()).or_insert(i64::MIN);
+                *born = id.born.unwrap_or(i64::MIN).max(*born);
+            }
+        }
         let (globs, journal) = match &spec.input {
             Input::Files { globs, exclude } => (Some(Globs::new(globs, exclude)), None),
             Input::Journal { unit } => {
