@@ -130,6 +130,7 @@ struct Crew {
 
 impl Agent {
     async fn start_and_run(options: Options) -> Result<(), Fatal> {
+        service::raise_file_limit();
         let (store, opened) = Store::open(&options.state)?;
         let clock = Clock::continuing(opened.last);
         let now = clock.now();
