@@ -81,7 +81,7 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
         }
     }
     for line in wrong {
-        writeln!(out, "WRONG: {line}")?;
+        write!(out, "{}", wrapped(&format!("WRONG: {line}")))?;
     }
 
     let rules: Vec<_> = entries(&status["rules"]).collect();
@@ -185,6 +185,32 @@ fn cut_left(text: &str, max: usize) -> String {
     } else {
         ['…'].into_iter().chain(text.chars().skip(length - max + 1)).collect()
     }
+}
+
+/// Each line of `text` in 80 columns; what goes over begins four further in.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let lead = line.len() - line.trim_start().len();
+        let mut column = 0;
+        for word in line.split_whitespace() {
+            let width = word.chars().count();
+            if column == 0 {
+                out.push_str(&line[..lead]);
+                column = lead;
+            } else if column + 1 + width > 80 {
+                out.push_str("\n    ");
+                column = 4;
+            } else {
+                out.push(' ');
+                column += 1;
+            }
+            out.push_str(word);
+            column += width;
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn indent(text: &str) -> String {
