@@ -68,8 +68,11 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     for rule in file["left_out"].as_array().into_iter().flatten() {
         wrong.push(format!("the rule `{}` is faulty and left out", text(rule)));
     }
-    if let Some(faults) = file["refused"].as_str() {
-        wrong.push(format!("the last reload was refused; see `logherald check`:\n{}", indent(faults)));
+    if file["refused"].is_string() {
+        wrong.push(format!(
+            "the rules on disk are refused; `logherald check {}` says why",
+            text(&file["path"])
+        ));
     }
     if let Some(gap) = read["last_gap"].as_str() {
         wrong.push(format!("{} of logs were not read; the last: {gap}", bytes(number(&read["lost_bytes"]))));
@@ -211,10 +214,6 @@ fn wrapped(text: &str) -> String {
         out.push('\n');
     }
     out
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|l| format!("    {l}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
