@@ -201,7 +201,7 @@ impl Desk {
         }
         for gap in batch.gaps {
             let size = gap.bytes.map_or_else(|| "an unknown number of".to_owned(), |b| b.to_string());
-            warn!(file = %gap.file, bytes = gap.bytes, why = %gap.why, "bytes of a log could not be read");
+            warn!("{size} bytes of `{}` were not read: {}", gap.file, gap.why);
             let notice = Notice {
                 about: format!("gap/{}", gap.file),
                 severity: Severity::Error,
@@ -221,10 +221,12 @@ impl Desk {
         let Trouble { source, path, what, hint, over } = trouble;
         let path = path.to_string_lossy();
         if over {
-            info!(%path, "no longer: {what}");
+            info!("`{path}`: no longer: {what}");
             return Vec::new();
         }
-        warn!(%path, source = source.as_deref(), hint = hint.as_deref(), "{what}");
+        let of = source.map(|s| format!(" (source `{s}`)")).unwrap_or_default();
+        let remedy = hint.as_ref().map(|h| format!("; hint: {h}")).unwrap_or_default();
+        warn!("`{path}`{of}: {what}{remedy}");
         let notice = Notice {
             about: format!("read/{path}"),
             severity: Severity::Warning,
@@ -293,7 +295,7 @@ impl Desk {
         }
         self.durable = done.durable;
         for lost in done.lost {
-            error!(space = %lost.space, "a message is dropped: there is no room left for it");
+            error!("space `{}`: a message is dropped: there is no room left for it", lost.space);
             let said = self.judge.apply(Input::Fate { message: lost.message, fate: Fate::Dropped }, now);
             self.say(said);
         }
@@ -330,7 +332,7 @@ impl Desk {
             self.say(said);
         }
         for (space, count) in lost_spaces {
-            warn!(%space, count, "messages of a space that is in the rules no more are dead letters now");
+            warn!("space `{space}` is in the rules no more; {count} of its messages are dead letters now");
             let text =
                 format!("{count} messages waited for the space `{space}`, which is in the rules no more");
             let said = self.judge.apply(Input::Notice(notice(format!("orphans/{space}"), text, None)), now);
@@ -348,35 +350,37 @@ impl Desk {
         let (fate, said) = match event {
             Event::Delivered => (Some(Fate::Delivered), None),
             Event::Retrying { tries, due, why } => {
-                warn!(%space, tries, "not delivered yet: {why}");
+                warn!("space `{space}`: not delivered yet (failed tries: {tries}): {why}");
                 self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why) });
                 (None, None)
             }
             Event::Paused { tries, due, why, hint } => {
-                error!(%space, hint = %hint, "the space is paused, its messages are kept: {why}");
+                error!("space `{space}` is paused, its messages are kept: {why}; hint: {hint}");
                 self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why.clone()) });
                 let text = format!("the space `{space}` is paused and its messages wait: {why}");
                 // once a change, not once a try
                 (None, changed.then(|| notice(format!("space/{space}"), text, Some(hint))))
             }
             Event::Resumed => {
-                info!(%space, "the space accepts messages again");
+                info!("space `{space}` accepts messages again");
                 (None, None)
             }
             Event::Refused { why, resend_plain } => {
                 if resend_plain && let Some(plain) = self.plain_form(&space, now) {
-                    warn!(%space, "refused, a plain form is sent instead: {why}");
+                    warn!("space `{space}` refused a message, a plain form is sent instead: {why}");
                     self.owed.add.push(plain);
                     self.owed.remove.push(row.clone());
                     return self.finish(&space).await;
                 }
-                error!(%space, "refused for good, kept as a dead letter: {why}");
+                error!("space `{space}` refused a message for good, it is kept as a dead letter: {why}");
                 let text = format!("the space `{space}` refused a message for good: {why}");
                 self.owed.bury.push((row.clone(), why));
                 (Some(Fate::DeadLettered), Some(notice(format!("refused/{space}"), text, None)))
             }
             Event::Expired { why } => {
-                error!(%space, "not delivered in time, kept as a dead letter: {why}");
+                error!(
+                    "space `{space}`: a message was not delivered in time, it is kept as a dead letter: {why}"
+                );
                 let text = format!("a message for the space `{space}` was not delivered in time: {why}");
                 self.owed.bury.push((row.clone(), why));
                 (Some(Fate::DeadLettered), Some(notice(format!("expired/{space}"), text, None)))

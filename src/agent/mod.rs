@@ -11,6 +11,7 @@ mod load;
 mod pipeline;
 mod reader;
 mod service;
+mod start_line;
 pub mod status;
 mod watch;
 

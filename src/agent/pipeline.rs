@@ -24,7 +24,7 @@ use crate::deliver::{self, Pace, Report};
 use crate::judge::{Judge, Notice};
 use crate::state::StateRow;
 use crate::store::{self, Store, StoreError};
-use crate::tail::{Bell, Summary, TailOptions, Tailer};
+use crate::tail::{Bell, TailOptions, Tailer};
 use crate::time::{Clock, Tick, Wall};
 
 use super::control::{self, Request};
@@ -32,6 +32,7 @@ use super::desk::{Ask, Desk, Inlets, Worker, Workers};
 use super::load::{LoadError, Loader, Set};
 use super::reader::{Load, Order, Reader};
 use super::service;
+use super::start_line::Running;
 use super::status::{self, RulesFile, Status};
 use super::watch::FilesWatch;
 
@@ -114,6 +115,8 @@ struct Agent {
     loader: Loader,
     watched: FilesWatch,
     rules_file: RulesFile,
+    running: Running,
+    /// What systemd shows.
     summary: String,
     bell: Bell,
     orders: std::sync::mpsc::SyncSender<Order>,
@@ -141,8 +144,10 @@ impl Agent {
             clock: clock.clone(),
             screen: Arc::new(Screen::new(Box::new(std::io::stdout()), options.colour)),
         };
-        let (set, rules_file) = loader.boot()?;
+        let (set, mut rules_file) = loader.boot()?;
+        rules_file.unusable_spaces.clone_from(&set.unusable);
         let host = set.policy.host.clone();
+        let running = Running::new(&set);
         let mut notices = set.notices;
         if let Some(aside) = &opened.set_aside {
             warn!("{aside}");
@@ -154,14 +159,14 @@ impl Agent {
         let (judge, first) = Judge::new(set.policy, opened.state, opened.install, now);
         if !judge.left_out().is_empty() {
             let rows = judge.left_out().join(", ");
-            warn!(rows, "parts of the saved state could not be understood and are left out");
+            warn!("parts of the saved state could not be understood and are left out: {rows}");
             notices
                 .push(about_the_state(format!("parts of the saved state could not be understood: {rows}")));
         }
         let bell = Bell::new();
         let tail_options = TailOptions { inotify: !options.no_inotify, ..TailOptions::default() };
         let tailer = Tailer::new(set.sources, opened.positions, bell.clone(), tail_options, now);
-        let summary = start_line(&tailer.summary(), set.rules.len(), &set.clients);
+        let summary = running.start_line(&tailer.summary());
 
         // the channels between them
         let (handle, inbox) = store::channel();
@@ -212,6 +217,7 @@ impl Agent {
             loader,
             watched: FilesWatch::new(set.files),
             rules_file,
+            running,
             summary,
             bell,
             orders,
@@ -305,22 +311,26 @@ impl Agent {
         let verdict = match self.loader.load() {
             Ok(set) => {
                 let count = set.rules.len();
-                self.swap(set).await;
+                let plural = if count == 1 { "" } else { "s" };
                 self.rules_file = RulesFile {
                     path: self.options.rules.display().to_string(),
                     loaded: now.wall.to_string(),
+                    unusable_spaces: set.unusable.clone(),
                     ..RulesFile::default()
                 };
-                self.summary = format!("{count} rules, loaded {}", now.wall);
-                info!("rules are loaded anew: {count} rules");
-                Ok(format!("{count} rules are loaded\n"))
+                info!("rules are loaded anew: {count} rule{plural}");
+                self.swap(set).await;
+                info!("{}", self.summary);
+                Ok(self.running.answer(&self.rules_file.unusable_spaces))
             }
             Err(refused) => {
                 let text = refused.to_string();
                 if self.rules_file.refused.as_ref() != Some(&text) {
                     error!(
-                        "the changed rules are refused, the running ones stay; there are faults at {}",
-                        refused.places
+                        "the changed rules are refused, the running ones stay; there are faults at {}; \
+                         `logherald check {}` shows them",
+                        refused.places,
+                        self.options.rules.display()
                     );
                     self.tell(Notice {
                         about: "reload".into(),
@@ -344,14 +354,20 @@ impl Agent {
     }
 
     async fn swap(&mut self, set: Set) {
-        let Set { sources, rules, policy, clients, named, notices, files } = set;
+        self.running = Running::new(&set);
+        let Set { sources, rules, policy, clients, named, notices, files, unusable: _ } = set;
         self.watched.change_to(files);
         // the old workers finish what they have in hand; their rows are in the store and go on with the new ones
         std::mem::replace(&mut self.crew, Crew::none()).leave().await;
         let (crew, workers) = Crew::hire(clients, named, &self.reports, &self.clock, &BTreeMap::new());
         self.crew = crew;
         self.ask(Ask::Workers(workers)).await;
-        self.order(Order::Load(Box::new(Load { sources, rules, policy })));
+        let (loaded, watched) = oneshot::channel();
+        self.order(Order::Load(Box::new(Load { sources, rules, policy, loaded })));
+        // a reader that has ended answers nothing, and its end is told elsewhere
+        if let Ok(watched) = watched.await {
+            self.summary = self.running.start_line(&watched);
+        }
         for notice in notices {
             self.tell(notice).await;
         }
@@ -360,10 +376,16 @@ impl Agent {
     async fn status(&self) -> Option<Status> {
         let (tx, parts) = oneshot::channel();
         self.ask(Ask::Status(tx)).await;
-        let (tx, files) = oneshot::channel();
-        self.order(Order::Files(tx));
-        let (parts, files) = (parts.await.ok()?, files.await.ok()?);
-        Some(status::gather(parts, files, self.rules_file.clone(), self.host.clone(), self.started))
+        let (tx, view) = oneshot::channel();
+        self.order(Order::View(tx));
+        let (parts, view) = (parts.await.ok()?, view.await.ok()?);
+        let about = status::About {
+            host: self.host.clone(),
+            started: self.started,
+            watching: self.running.start_line(&view.summary),
+            rules_file: self.rules_file.clone(),
+        };
+        Some(status::gather(parts, view, about))
     }
 
     async fn tell(&self, notice: Notice) {
@@ -474,16 +496,4 @@ fn paces(state: &[StateRow]) -> BTreeMap<String, Tick> {
         Some((r.name.strip_prefix("pace/")?.to_owned(), Tick(r.value.as_ref()?.parse().ok()?)))
     };
     state.iter().filter_map(tick).collect()
-}
-
-/// What is watched, with how many rules, and where alerts go.
-fn start_line(watched: &Summary, rules: usize, clients: &BTreeMap<Arc<str>, Client>) -> String {
-    let files: usize = watched.sources.iter().map(|s| s.files).sum();
-    let journal = if watched.sources.iter().any(|s| s.journal) { " and the journal" } else { "" };
-    let plural = if files == 1 { "" } else { "s" };
-    let name = |(name, client): (&Arc<str>, &Client)| {
-        if client.is_console() { "the terminal".to_owned() } else { format!("`{name}`") }
-    };
-    let spaces: Vec<String> = clients.iter().map(name).collect();
-    format!("watching {files} file{plural}{journal} with {rules} rules; alerts go to {}", spaces.join(", "))
 }

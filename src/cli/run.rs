@@ -1,5 +1,6 @@
 //! `logherald run`: the agent in the foreground; systemd and a terminal start it alike.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
@@ -34,10 +35,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let rules = paths::rules(args.rules.rules.as_deref())?;
+    // messages that name the file are read elsewhere; where there is no working directory, it stays as it is
+    let rules = paths::rules(args.rules.rules.as_deref(), "logherald run path/to/rules.toml")?;
+    let rules = std::path::absolute(&rules).unwrap_or(rules);
     let state = paths::state(args.state.as_deref())?;
     let socket = paths::own_socket(args.state.is_some(), &state);
+    let kept = state.display().to_string();
     log_to_journal_or_stderr();
+    let path = rules.display().to_string();
     let options = Options {
         rules,
         state,
@@ -53,6 +58,15 @@ pub(super) fn run(args: &Args) -> Done {
             Fatal::Store(_) => exit::CONFIG,
             Fatal::System { .. } | Fatal::Died(_) => exit::SOFTWARE,
         };
+        if let Fatal::Rules(refused) = &fatal {
+            // standard error that takes nothing leaves nothing to say
+            _ = writeln!(anstream::stderr().lock(), "{refused}\n");
+            return Failure::new(
+                code,
+                format!("`{path}` cannot be used, and no older rules are kept in `{kept}`"),
+            )
+            .hint(format!("mend it until `logherald check {path}` finds no error"));
+        }
         let text = fatal.to_string();
         match text.split_once("\nhint: ") {
             Some((text, hint)) => Failure::new(code, text).hint(hint),
