@@ -318,8 +318,8 @@ impl Agent {
                     unusable_spaces: set.unusable.clone(),
                     ..RulesFile::default()
                 };
-                info!("rules are loaded anew: {count} rule{plural}");
                 self.swap(set).await;
+                info!("rules are loaded anew: {count} rule{plural}");
                 info!("{}", self.summary);
                 Ok(self.running.answer(&self.rules_file.unusable_spaces))
             }

@@ -249,7 +249,7 @@ fn counted(count: u64, what: &str) -> String {
 }
 
 /// Who speaks: a rule, or the agent of itself. What a notice is about is a name for machines; its text says it.
-fn who(alert: &Alert) -> &str {
+pub(super) fn who(alert: &Alert) -> &str {
     if alert.what == What::Notice { "logherald" } else { &alert.rule }
 }
 

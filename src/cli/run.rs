@@ -1,8 +1,11 @@
 //! `logherald run`: the agent in the foreground; systemd and a terminal start it alike.
 
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -11,8 +14,8 @@ use crate::agent::{self, Fatal, Options};
 
 use super::{Done, Failure, RulesArg, colour, exit, paths};
 
-/// What the log shows unless `LOGHERALD_LOG` says otherwise.
-const LOG: &str = "logherald=info,warn";
+/// How much of its own the log shows, unless `LOGHERALD_LOG` names another of these.
+const LEVELS: [&str; 5] = ["info", "error", "warn", "debug", "trace"];
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -79,9 +82,12 @@ pub(super) fn run(args: &Args) -> Done {
 ///
 /// It never carries a byte of a watched line, so that an agent that watches the journal cannot feed itself.
 fn log_to_journal_or_stderr() {
-    let filter = EnvFilter::try_from_env("LOGHERALD_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
+    // of other crates only warnings, whatever is asked for: an HTTP client that tells all tells secrets
+    let asked = std::env::var("LOGHERALD_LOG").unwrap_or_default();
+    let level = LEVELS.into_iter().find(|l| *l == asked.trim().to_ascii_lowercase());
+    let filter = EnvFilter::new(format!("logherald={},warn", level.unwrap_or(LEVELS[0])));
     let registry = tracing_subscriber::registry().with(filter);
-    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
     let set = if let Some(layer) = journal {
         registry.with(layer.with_syslog_identifier("logherald".into())).try_init()
     } else {
@@ -92,4 +98,15 @@ fn log_to_journal_or_stderr() {
     };
     // a second subscriber in one process (a test) changes nothing
     drop(set);
+    if level.is_none() && !asked.is_empty() {
+        warn!("`LOGHERALD_LOG` is none of `error` `warn` `info` `debug` `trace`, and `info` is taken");
+    }
+}
+
+/// Whether systemd connected standard error to the journal: `JOURNAL_STREAM` names its device and inode. That it is
+/// set says nothing by itself, for a shell inherits it from the service that started its terminal.
+fn stderr_is_the_journal() -> bool {
+    let Some(named) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned() else { return false };
+    std::fs::File::from(stderr).metadata().is_ok_and(|m| named == format!("{}:{}", m.dev(), m.ino()))
 }
