@@ -171,7 +171,7 @@ fn a_wrong_command_line_is_usage() {
     assert!(said.starts_with("error: unrecognized subcommand 'frobnicate'\n"), "{said}");
     let (code, said) = place.fails(&["check"]);
     assert_eq!(code, 78);
-    assert!(said.ends_with("hint: name one: logherald COMMAND path/to/rules.toml\n"), "{said}");
+    assert!(said.ends_with("hint: name one: logherald check path/to/rules.toml\n"), "{said}");
 }
 
 #[test]
