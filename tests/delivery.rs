@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use logherald::alert::{Alert, AlertNo, Severity, What};
@@ -13,6 +13,7 @@ use logherald::chat::{
 use logherald::deliver::{Event, Pace, Report, worker};
 use logherald::message::{Message, MessageNo, OutboxRow, RowId};
 use logherald::time::{Clock, Tick, Wall};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ fn watch() -> Watch {
 }
 
 fn no_screen() -> Arc<Screen> {
-    Arc::new(Screen::new(Box::new(std::io::sink()), false))
+    Arc::new(Screen::new(Box::new(tokio::io::sink()), false))
 }
 
 impl Bench {
@@ -407,29 +408,17 @@ async fn a_wrong_secret_names_the_space() {
     assert_eq!(error.hint, "put the secret there, or mend the path");
 }
 
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_terminal_shows_the_committed_card() {
-    let paper = Paper::default();
-    let screen = Arc::new(Screen::new(Box::new(paper.clone()), false));
+    let (paper, mut reader) = tokio::io::duplex(1 << 16);
+    let screen = Arc::new(Screen::new(Box::new(paper), false));
     let client = Client::new(&Target { name: "screen".into(), way: Way::Console }, watch(), &screen).unwrap();
     let mut row = row(3);
     row.body = draw(&row.draft, false).into();
     assert_eq!(said(client.post(&row).await), "delivered");
-    assert_eq!(String::from_utf8(paper.0.lock().unwrap().clone()).unwrap(), *row.body);
+    let mut shown = vec![0; row.body.len()];
+    reader.read_exact(&mut shown).await.unwrap();
+    assert_eq!(String::from_utf8(shown).unwrap(), *row.body);
 }
 
 #[tokio::test]
@@ -464,7 +453,7 @@ async fn through_every_fault_each_message_arrives_once_in_order_and_in_pace() {
         }
         ends
     };
-    let ((), ends) = tokio::time::timeout(DEADLINE, async { tokio::join!(work, heard) }).await.unwrap();
+    let (_, ends) = tokio::time::timeout(DEADLINE, async { tokio::join!(work, heard) }).await.unwrap();
     assert_eq!(ends, [1, 2, 3]);
     let messages = b.chat.messages("AAAA");
     assert_eq!(messages.iter().map(Received::hits).collect::<Vec<_>>(), [1, 2, 3]);

@@ -9,7 +9,7 @@ use crate::harness::fake_chat::{FakeChat, Received};
 use crate::harness::program::{Place, have, term};
 
 /// How often the agent is killed in each run; `.ci/long` asks for more.
-fn kills() -> u32 {
+pub(crate) fn kills() -> u32 {
     std::env::var("LOGHERALD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
 }
 

@@ -12,6 +12,7 @@ mod harness;
 mod chat_bodies;
 mod check;
 mod config_errors;
+mod crash;
 mod delivery;
 mod end_to_end;
 mod judge_ledger;

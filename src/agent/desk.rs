@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::alert::Severity;
 use crate::chat::{self, Surface};
-use crate::deliver::{Event, Report};
+use crate::deliver::Report;
 use crate::judge::{Input, Judge, Notice};
 use crate::line::{Position, PositionKey};
 use crate::message::{Fate, Message, OutboxRow, RowId};
@@ -82,24 +82,24 @@ pub(super) struct Desk {
     pub clock: Clock,
     pub workers: Workers,
     /// The row each busy worker has in hand.
-    in_hand: BTreeMap<Arc<str>, OutboxRow>,
+    pub(super) in_hand: BTreeMap<Arc<str>, OutboxRow>,
     /// What is not committed yet.
-    owed: Owed,
+    pub(super) owed: Owed,
     /// What is committed reaches the disk.
     durable: bool,
-    spaces: BTreeMap<Arc<str>, SpaceState>,
+    pub(super) spaces: BTreeMap<Arc<str>, SpaceState>,
     reading: Reading,
 }
 
 #[derive(Debug, Default)]
-struct Owed {
+pub(super) struct Owed {
     positions: BTreeMap<PositionKey, Position>,
     forget: Vec<PositionKey>,
-    state: BTreeMap<String, Option<String>>,
-    add: Vec<OutboxRow>,
-    tried: Vec<Tried>,
-    remove: Vec<RowId>,
-    bury: Vec<(RowId, String)>,
+    pub(super) state: BTreeMap<String, Option<String>>,
+    pub(super) add: Vec<OutboxRow>,
+    pub(super) tried: Vec<Tried>,
+    pub(super) remove: Vec<RowId>,
+    pub(super) bury: Vec<(RowId, String)>,
     /// Since when something waits.
     since: Option<Tick>,
 }
@@ -127,6 +127,7 @@ impl Desk {
 
     /// Runs until stopped and drained. `first` is what the judge had to say right after a restart.
     pub(super) async fn run(mut self, mut inlets: Inlets, first: Vec<Message>) -> Result<(), StoreError> {
+        self.settle_missing(&first).await?;
         self.say(first);
         self.give_up_orphans().await?;
         self.commit().await?;
@@ -142,9 +143,17 @@ impl Desk {
             tokio::select! {
                 biased;
                 Some(report) = inlets.reports.recv() => self.outcome(report).await?,
-                Some(ask) = inlets.asks.recv() => self.answer(ask).await?,
+                Some(ask) = inlets.asks.recv() => self.answer(ask, &mut inlets.reports).await?,
                 news = inlets.reader.recv() => match news {
-                    Some(FromReader::Batch(batch)) => self.lines(batch),
+                    Some(FromReader::Batch(mut batch)) => {
+                        let kept = batch.kept.take();
+                        self.lines(batch);
+                        if let Some(kept) = kept {
+                            self.commit().await?;
+                            // whoever waited has gone on without: nothing to do
+                            _ = kept.send(());
+                        }
+                    }
                     Some(FromReader::Policy(policy)) => {
                         let now = self.clock.now();
                         let said = self.judge.apply(Input::Policy(policy), now);
@@ -238,7 +247,7 @@ impl Desk {
     }
 
     /// What the judge wants said becomes rows that wait for their commit.
-    fn say(&mut self, messages: Vec<Message>) {
+    pub(super) fn say(&mut self, messages: Vec<Message>) {
         let now = self.clock.now();
         self.touch(now);
         for message in messages {
@@ -247,7 +256,7 @@ impl Desk {
         }
     }
 
-    fn row(&self, draft: Arc<Message>, surface: Surface, now: Now) -> OutboxRow {
+    pub(super) fn row(&self, draft: Arc<Message>, surface: Surface, now: Now) -> OutboxRow {
         let console = self.workers.at_work.get(&draft.space).is_some_and(|w| w.console);
         let body = if console { chat::draw(&draft, false) } else { chat::render(&draft, surface) };
         OutboxRow {
@@ -265,12 +274,12 @@ impl Desk {
         }
     }
 
-    fn touch(&mut self, now: Now) {
+    pub(super) fn touch(&mut self, now: Now) {
         self.owed.since.get_or_insert(now.tick);
     }
 
     /// One transaction of all that is owed; then the new rows go to their workers.
-    async fn commit(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
         self.owed.put_state(self.judge.changes());
         let owed = std::mem::take(&mut self.owed);
@@ -305,116 +314,7 @@ impl Desk {
         Ok(())
     }
 
-    /// Gives an idle worker its next row.
-    async fn hand_out(&mut self, space: &Arc<str>) -> Result<(), StoreError> {
-        if self.in_hand.contains_key(space) {
-            return Ok(());
-        }
-        let Some(worker) = self.workers.at_work.get(space) else { return Ok(()) };
-        let Some(row) = self.store.next(space.clone()).await? else { return Ok(()) };
-        if worker.rows.send(row.clone()).await.is_ok() {
-            self.in_hand.insert(space.clone(), row);
-        }
-        Ok(())
-    }
-
-    /// What waits for a space that is in the rules no more becomes a dead letter, and is told.
-    async fn give_up_orphans(&mut self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let mut lost_spaces = BTreeMap::new();
-        for row in self.store.outbox().await? {
-            if self.workers.named.contains(&row.space) || self.workers.at_work.contains_key(&row.space) {
-                continue;
-            }
-            self.owed.bury.push((row.id, "its space is in the rules no more".to_owned()));
-            *lost_spaces.entry(row.space).or_insert(0) += 1;
-            let said = self.judge.apply(Input::Fate { message: row.message, fate: Fate::DeadLettered }, now);
-            self.say(said);
-        }
-        for (space, count) in lost_spaces {
-            warn!("space `{space}` is in the rules no more; {count} of its messages are dead letters now");
-            let text =
-                format!("{count} messages waited for the space `{space}`, which is in the rules no more");
-            let said = self.judge.apply(Input::Notice(notice(format!("orphans/{space}"), text, None)), now);
-            self.say(said);
-        }
-        Ok(())
-    }
-
-    async fn outcome(&mut self, report: Report) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        self.touch(now);
-        let Report { space, row, message, next_write, event } = report;
-        self.owed.state.insert(format!("pace/{space}"), Some(next_write.0.to_string()));
-        let changed = self.spaces.entry(space.clone()).or_default().take(&event, now);
-        let (fate, said) = match event {
-            Event::Delivered => (Some(Fate::Delivered), None),
-            Event::Retrying { tries, due, why } => {
-                warn!("space `{space}`: not delivered yet (failed tries: {tries}): {why}");
-                self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why) });
-                (None, None)
-            }
-            Event::Paused { tries, due, why, hint } => {
-                error!("space `{space}` is paused, its messages are kept: {why}; hint: {hint}");
-                self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why.clone()) });
-                let text = format!("the space `{space}` is paused and its messages wait: {why}");
-                // once a change, not once a try
-                (None, changed.then(|| notice(format!("space/{space}"), text, Some(hint))))
-            }
-            Event::Resumed => {
-                info!("space `{space}` accepts messages again");
-                (None, None)
-            }
-            Event::Refused { why, resend_plain } => {
-                if resend_plain && let Some(plain) = self.plain_form(&space, now) {
-                    warn!("space `{space}` refused a message, a plain form is sent instead: {why}");
-                    self.owed.add.push(plain);
-                    self.owed.remove.push(row.clone());
-                    return self.finish(&space).await;
-                }
-                error!("space `{space}` refused a message for good, it is kept as a dead letter: {why}");
-                let text = format!("the space `{space}` refused a message for good: {why}");
-                self.owed.bury.push((row.clone(), why));
-                (Some(Fate::DeadLettered), Some(notice(format!("refused/{space}"), text, None)))
-            }
-            Event::Expired { why } => {
-                error!(
-                    "space `{space}`: a message was not delivered in time, it is kept as a dead letter: {why}"
-                );
-                let text = format!("a message for the space `{space}` was not delivered in time: {why}");
-                self.owed.bury.push((row.clone(), why));
-                (Some(Fate::DeadLettered), Some(notice(format!("expired/{space}"), text, None)))
-            }
-        };
-        if let Some(notice) = said {
-            let said = self.judge.apply(Input::Notice(notice), now);
-            self.say(said);
-        }
-        if let Some(fate) = fate {
-            if fate == Fate::Delivered {
-                self.owed.remove.push(row.clone());
-            }
-            let said = self.judge.apply(Input::Fate { message, fate }, now);
-            self.say(said);
-            self.finish(&space).await?;
-        }
-        Ok(())
-    }
-
-    /// The worker's hand is empty: commit what it did, give it the next.
-    async fn finish(&mut self, space: &Arc<str>) -> Result<(), StoreError> {
-        self.in_hand.remove(space);
-        self.commit().await?;
-        self.hand_out(space).await
-    }
-
-    /// The plain form of the row that a worker has in hand, unless it is one.
-    fn plain_form(&self, space: &Arc<str>, now: Now) -> Option<OutboxRow> {
-        let refused = self.in_hand.get(space)?;
-        (!refused.plain).then(|| self.row(refused.draft.clone(), Surface::Plain, now))
-    }
-
-    async fn answer(&mut self, ask: Ask) -> Result<(), StoreError> {
+    async fn answer(&mut self, ask: Ask, reports: &mut mpsc::Receiver<Report>) -> Result<(), StoreError> {
         let now = self.clock.now();
         match ask {
             Ask::Status(answer) => {
@@ -435,6 +335,11 @@ impl Desk {
                 self.say(said);
             }
             Ask::Workers(workers) => {
+                // the old ones have ended, and may have reported since reports were last looked at: what they have
+                // delivered must not be handed out again
+                while let Ok(report) = reports.try_recv() {
+                    self.outcome(report).await?;
+                }
                 self.in_hand.clear();
                 self.workers = workers;
                 let names: Vec<Arc<str>> = self.workers.at_work.keys().cloned().collect();
@@ -445,10 +350,6 @@ impl Desk {
         }
         Ok(())
     }
-}
-
-fn notice(about: String, text: String, hint: Option<String>) -> Notice {
-    Notice { about, severity: Severity::Error, text, hint, space: None }
 }
 
 /// 16 random bytes from the kernel.
@@ -462,4 +363,95 @@ fn random_id() -> [u8; 16] {
 pub(super) fn random_u64() -> u64 {
     let id = random_id();
     u64::from_le_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::Event;
+    use crate::judge::{Policy, SpacePolicy};
+    use crate::redact::Redactor;
+
+    fn policy() -> Policy {
+        let space = SpacePolicy {
+            name: "ops".into(),
+            wait: Duration::ZERO,
+            wait_at_most: Duration::ZERO,
+            max_per_hour: 3600,
+            digest_every: Duration::from_secs(600),
+        };
+        Policy {
+            rules: Vec::new(),
+            spaces: vec![space],
+            admin: "ops".into(),
+            host: "h".into(),
+            redactor: Redactor::default(),
+            late_after: Duration::from_secs(3600),
+        }
+    }
+
+    fn crew() -> (Workers, mpsc::Receiver<OutboxRow>) {
+        let (rows, hand) = mpsc::channel(1);
+        let at_work = BTreeMap::from([("ops".into(), Worker { rows, console: false })]);
+        (Workers { at_work, named: BTreeSet::from(["ops".into()]) }, hand)
+    }
+
+    fn delivered(row: &OutboxRow) -> Report {
+        let (space, message) = (row.space.clone(), row.message);
+        Report { space, row: row.id.clone(), message, next_write: Tick(0), event: Event::Delivered }
+    }
+
+    /// A desk whose old worker has the first of two rows in hand.
+    async fn desk(dir: &std::path::Path) -> (Desk, OutboxRow) {
+        let (store, opened) = store::Store::open(dir).unwrap();
+        let (handle, inbox) = store::channel();
+        #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
+        std::thread::spawn(move || store::run(store, inbox));
+        let clock = Clock::continuing(opened.last);
+        let (judge, _) = Judge::new(policy(), opened.state, opened.install, clock.now());
+        let (workers, mut hand) = crew();
+        let mut desk = Desk::new(judge, handle, clock, workers);
+        for text in ["first", "second"] {
+            let notice = Notice {
+                about: text.into(),
+                severity: Severity::Error,
+                text: text.into(),
+                hint: None,
+                space: None,
+            };
+            let said = desk.judge.apply(Input::Notice(notice), desk.clock.now());
+            desk.say(said);
+            desk.commit().await.unwrap();
+        }
+        let row = hand.recv().await.unwrap();
+        (desk, row)
+    }
+
+    #[tokio::test]
+    async fn a_report_that_is_on_its_way_when_new_workers_come_is_taken_before_they_are_given_a_row() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut desk, first) = desk(dir.path()).await;
+        let (tell, mut reports) = mpsc::channel(4);
+        tell.send(delivered(&first)).await.unwrap();
+        let (workers, mut hand) = crew();
+        desk.answer(Ask::Workers(workers), &mut reports).await.unwrap();
+        let second = hand.recv().await.unwrap();
+        assert_ne!(second.id, first.id, "what is delivered is not handed out again");
+        assert_eq!(desk.store.outbox().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_report_about_another_row_leaves_the_one_in_hand_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut desk, first) = desk(dir.path()).await;
+        let (workers, mut hand) = crew();
+        desk.answer(Ask::Workers(workers), &mut mpsc::channel(1).1).await.unwrap();
+        assert_eq!(hand.recv().await.unwrap().id, first.id);
+        desk.outcome(delivered(&first)).await.unwrap();
+        let second = hand.recv().await.unwrap();
+        // the same said twice: nothing is taken out of the worker's hand, nothing given twice
+        desk.outcome(delivered(&first)).await.unwrap();
+        assert!(hand.try_recv().is_err());
+        assert_eq!(desk.in_hand.get("ops").map(|r| r.id.clone()), Some(second.id));
+    }
 }

@@ -1,11 +1,14 @@
 //! The running agent: the stages wired together, and what the system says to them.
 //!
-//! `pipeline` makes and joins every thread and task; `reader` and `desk` are its two halves, one that reads and
-//! searches, one that judges and commits; `load` turns files into a set that can run and `watch` sees them change;
+//! `pipeline` makes and joins every thread and task, and `attend` hears what comes from outside while they run.
+//! `reader` and `desk` are its two halves, one that reads and searches, one that judges and commits; `delivery` is the
+//! desk's side towards the workers. `load` turns files into a set that can run and `watch` sees them change;
 //! `service` speaks with systemd and `control` with operators. What may surprise: nothing here decides what an alert
 //! says or when; the agent only carries.
 
+mod attend;
 pub mod control;
+mod delivery;
 mod desk;
 mod load;
 mod pipeline;

@@ -27,13 +27,14 @@ use crate::store::{self, Store, StoreError};
 use crate::tail::{Bell, TailOptions, Tailer};
 use crate::time::{Clock, Tick, Wall};
 
-use super::control::{self, Request};
+use super::attend::{Signals, kept};
+use super::control;
 use super::desk::{Ask, Desk, Inlets, Worker, Workers};
-use super::load::{LoadError, Loader, Set};
-use super::reader::{Load, Order, Reader};
+use super::load::{LoadError, Loader};
+use super::reader::{Order, Reader};
 use super::service;
 use super::start_line::Running;
-use super::status::{self, RulesFile, Status};
+use super::status::RulesFile;
 use super::watch::FilesWatch;
 
 /// Batches between reader and desk: each holds the hits of one quantum, so this bounds memory in a storm.
@@ -87,7 +88,7 @@ pub enum Fatal {
     Died(&'static str),
 }
 
-fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Fatal {
+pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Fatal {
     move |source| Fatal::System { what, source }
 }
 
@@ -105,35 +106,37 @@ pub fn run(options: Options) -> Result<(), Fatal> {
 }
 
 /// The desk, running.
-type DeskTask = JoinHandle<Result<(), StoreError>>;
+pub(super) type DeskTask = JoinHandle<Result<(), StoreError>>;
 
-struct Agent {
-    options: Options,
-    clock: Clock,
-    started: Wall,
-    host: Arc<str>,
-    loader: Loader,
-    watched: FilesWatch,
-    rules_file: RulesFile,
-    running: Running,
+/// What [`Agent::attend`] works with.
+pub(super) struct Agent {
+    pub(super) options: Options,
+    pub(super) clock: Clock,
+    pub(super) started: Wall,
+    pub(super) host: Arc<str>,
+    pub(super) loader: Loader,
+    pub(super) watched: FilesWatch,
+    pub(super) rules_file: RulesFile,
+    pub(super) running: Running,
     /// What systemd shows.
-    summary: String,
-    bell: Bell,
-    orders: std::sync::mpsc::SyncSender<Order>,
-    asks: mpsc::Sender<Ask>,
-    reports: mpsc::Sender<Report>,
-    crew: Crew,
+    pub(super) summary: String,
+    pub(super) bell: Bell,
+    pub(super) orders: std::sync::mpsc::SyncSender<Order>,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) crew: Crew,
 }
 
-/// The workers of one set of spaces.
-struct Crew {
-    tasks: JoinSet<()>,
+/// The workers of one set of spaces. Each gives, when it ends, the instant of its space's next write.
+pub(super) struct Crew {
+    pub(super) tasks: JoinSet<(Arc<str>, Tick)>,
     stop: CancellationToken,
 }
 
 impl Agent {
     async fn start_and_run(options: Options) -> Result<(), Fatal> {
         service::raise_file_limit();
+        let mut signals = Signals::listen()?;
         let (store, opened) = Store::open(&options.state)?;
         let clock = Clock::continuing(opened.last);
         let now = clock.now();
@@ -142,7 +145,7 @@ impl Agent {
             state: options.state.clone(),
             from_start: options.from_start,
             clock: clock.clone(),
-            screen: Arc::new(Screen::new(Box::new(std::io::stdout()), options.colour)),
+            screen: Arc::new(Screen::terminal(options.colour)),
         };
         let (set, mut rules_file) = loader.boot()?;
         rules_file.unusable_spaces.clone_from(&set.unusable);
@@ -176,6 +179,7 @@ impl Agent {
         let (asks, ask_box) = mpsc::channel(ASKS);
         let (requests, mut request_box) = mpsc::channel(ASKS);
         let stop = CancellationToken::new();
+        let (met, first_positions) = oneshot::channel();
         let pulses = [pulse(&clock), pulse(&clock)];
 
         // threads
@@ -189,6 +193,7 @@ impl Agent {
             orders: order_box,
             out: lines,
             pulse: pulses[0].clone(),
+            kept: Some(met),
         };
         let reader_thread = named("reader").spawn(move || reader.run()).map_err(system("a thread"))?;
 
@@ -230,13 +235,15 @@ impl Agent {
         for notice in notices {
             agent.tell(notice).await;
         }
+        kept(first_positions).await;
         info!("{}", agent.summary);
         service::ready(&agent.summary);
-        let ended = agent.attend(&mut request_box, &mut desk).await;
+        let ended = agent.attend(&mut signals, &mut request_box, &mut desk, &reader_thread).await;
         service::stopping();
 
-        // stopping, from the head
+        // stopping, from the head; who still asks is told so
         stop.cancel();
+        drop(request_box);
         let drained = tokio::time::timeout(STOP_WITHIN, agent.drain(desk)).await;
         if drained.is_err() {
             error!(
@@ -260,151 +267,6 @@ impl Agent {
         ended
     }
 
-    /// Signals, requests and changed rules, until it is time to stop.
-    async fn attend(
-        &mut self,
-        requests: &mut mpsc::Receiver<Request>,
-        desk: &mut DeskTask,
-    ) -> Result<(), Fatal> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(system("a signal handler"));
-        let mut term = listen(SignalKind::terminate())?;
-        let mut int = listen(SignalKind::interrupt())?;
-        let mut hup = listen(SignalKind::hangup())?;
-        let mut look = tokio::time::interval(FilesWatch::EVERY);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = term.recv() => return Ok(()),
-                _ = int.recv() => return Ok(()),
-                ended = &mut *desk => return Err(match ended {
-                    Ok(Err(e)) => Fatal::Store(e),
-                    _ => Fatal::Died("judge's task"),
-                }),
-                _ = hup.recv() => {
-                    // the verdict is told in the log, the status and the admin space
-                    drop(self.reload().await);
-                }
-                _ = look.tick() => if self.watched.changed_and_calm() {
-                    drop(self.reload().await);
-                },
-                Some(request) = requests.recv() => match request {
-                    Request::Status(answer) => if let Some(status) = self.status().await {
-                        // whoever asked has gone: nothing to do
-                        _ = answer.send(Box::new(status));
-                    },
-                    Request::Reload(answer) => {
-                        let verdict = self.reload().await;
-                        // whoever asked has gone: nothing to do
-                        _ = answer.send(verdict);
-                    }
-                },
-            }
-        }
-    }
-
-    /// All or nothing: loads the files on disk, or keeps everything and says why.
-    async fn reload(&mut self) -> Result<String, String> {
-        service::reloading();
-        let now = self.clock.now();
-        self.watched.judged();
-        let verdict = match self.loader.load() {
-            Ok(set) => {
-                let count = set.rules.len();
-                let plural = if count == 1 { "" } else { "s" };
-                self.rules_file = RulesFile {
-                    path: self.options.rules.display().to_string(),
-                    loaded: now.wall.to_string(),
-                    unusable_spaces: set.unusable.clone(),
-                    ..RulesFile::default()
-                };
-                self.swap(set).await;
-                info!("rules are loaded anew: {count} rule{plural}");
-                info!("{}", self.summary);
-                Ok(self.running.answer(&self.rules_file.unusable_spaces))
-            }
-            Err(refused) => {
-                let text = refused.to_string();
-                if self.rules_file.refused.as_ref() != Some(&text) {
-                    error!(
-                        "the changed rules are refused, the running ones stay; there are faults at {}; \
-                         `logherald check {}` shows them",
-                        refused.places,
-                        self.options.rules.display()
-                    );
-                    self.tell(Notice {
-                        about: "reload".into(),
-                        severity: Severity::Error,
-                        text: format!(
-                            "the changed rules are refused, the ones loaded {} stay:\n{text}",
-                            self.rules_file.loaded
-                        ),
-                        hint: Some(format!("logherald check {}", self.options.rules.display())),
-                        space: None,
-                    })
-                    .await;
-                }
-                self.rules_file.refused = Some(text.clone());
-                self.summary = format!("LAST RELOAD REFUSED {}; the older rules stay", now.wall);
-                Err(text)
-            }
-        };
-        service::ready(&self.summary);
-        verdict
-    }
-
-    async fn swap(&mut self, set: Set) {
-        self.running = Running::new(&set);
-        let Set { sources, rules, policy, clients, named, notices, files, unusable: _ } = set;
-        self.watched.change_to(files);
-        // the old workers finish what they have in hand; their rows are in the store and go on with the new ones
-        std::mem::replace(&mut self.crew, Crew::none()).leave().await;
-        let (crew, workers) = Crew::hire(clients, named, &self.reports, &self.clock, &BTreeMap::new());
-        self.crew = crew;
-        self.ask(Ask::Workers(workers)).await;
-        let (loaded, watched) = oneshot::channel();
-        self.order(Order::Load(Box::new(Load { sources, rules, policy, loaded })));
-        // a reader that has ended answers nothing, and its end is told elsewhere
-        if let Ok(watched) = watched.await {
-            self.summary = self.running.start_line(&watched);
-        }
-        for notice in notices {
-            self.tell(notice).await;
-        }
-    }
-
-    async fn status(&self) -> Option<Status> {
-        let (tx, parts) = oneshot::channel();
-        self.ask(Ask::Status(tx)).await;
-        let (tx, view) = oneshot::channel();
-        self.order(Order::View(tx));
-        let (parts, view) = (parts.await.ok()?, view.await.ok()?);
-        let about = status::About {
-            host: self.host.clone(),
-            started: self.started,
-            watching: self.running.start_line(&view.summary),
-            rules_file: self.rules_file.clone(),
-        };
-        Some(status::gather(parts, view, about))
-    }
-
-    async fn tell(&self, notice: Notice) {
-        self.ask(Ask::Notice(notice)).await;
-    }
-
-    async fn ask(&self, ask: Ask) {
-        if self.asks.send(ask).await.is_err() {
-            warn!("the judge's task has ended and takes no more questions");
-        }
-    }
-
-    fn order(&self, order: Order) {
-        if self.orders.try_send(order).is_err() {
-            warn!("the reader takes no more orders");
-        }
-        self.bell.ring();
-    }
-
     async fn drain(self, desk: DeskTask) {
         self.order(Order::Stop);
         let Agent { crew, reports, asks, orders, .. } = self;
@@ -423,17 +285,17 @@ impl Agent {
 }
 
 impl Crew {
-    fn none() -> Crew {
+    pub(super) fn none() -> Crew {
         Crew { tasks: JoinSet::new(), stop: CancellationToken::new() }
     }
 
     /// One worker for each space.
-    fn hire(
+    pub(super) fn hire(
         clients: BTreeMap<Arc<str>, Client>,
         named: BTreeSet<Arc<str>>,
         reports: &mpsc::Sender<Report>,
         clock: &Clock,
-        paces: &BTreeMap<String, Tick>,
+        paces: &BTreeMap<Arc<str>, Tick>,
     ) -> (Crew, Workers) {
         let mut crew = Crew::none();
         let mut workers = Workers { named, ..Workers::default() };
@@ -444,7 +306,7 @@ impl Crew {
             let pace = if console {
                 Pace::console()
             } else {
-                Pace::chat(paces.get(&*space).copied().unwrap_or_default())
+                Pace::chat(paces.get(&space).copied().unwrap_or_default())
             };
             let work = deliver::worker(
                 client,
@@ -455,20 +317,25 @@ impl Crew {
                 pace,
                 super::desk::random_u64,
             );
-            crew.tasks.spawn(work);
+            let name = space.clone();
+            crew.tasks.spawn(async move { (name, work.await) });
             workers.at_work.insert(space, Worker { rows, console });
         }
         (crew, workers)
     }
 
-    /// Tells all to stop and waits until they have.
-    async fn leave(mut self) {
+    /// Tells all to stop and waits until they have. Gives the instants of their spaces' next writes.
+    pub(super) async fn leave(mut self) -> BTreeMap<Arc<str>, Tick> {
         self.stop.cancel();
+        let mut paces = BTreeMap::new();
         while let Some(ended) = self.tasks.join_next().await {
-            if ended.is_err() {
+            if let Ok((space, next_write)) = ended {
+                paces.insert(space, next_write);
+            } else {
                 error!("a worker ended by a panic");
             }
         }
+        paces
     }
 }
 
@@ -491,9 +358,8 @@ fn about_the_state(text: String) -> Notice {
 }
 
 /// When each space may next be written to, as the last run left it.
-fn paces(state: &[StateRow]) -> BTreeMap<String, Tick> {
-    let tick = |r: &StateRow| {
-        Some((r.name.strip_prefix("pace/")?.to_owned(), Tick(r.value.as_ref()?.parse().ok()?)))
-    };
+fn paces(state: &[StateRow]) -> BTreeMap<Arc<str>, Tick> {
+    let tick =
+        |r: &StateRow| Some((r.name.strip_prefix("pace/")?.into(), Tick(r.value.as_ref()?.parse().ok()?)));
     state.iter().filter_map(tick).collect()
 }

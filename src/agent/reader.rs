@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -54,11 +55,14 @@ pub(super) struct Batch {
     pub lines: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// The first of a set: its positions are to be committed at once, and whoever waits for that told.
+    pub kept: Option<oneshot::Sender<()>>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.hits.is_empty()
+        self.kept.is_none()
+            && self.hits.is_empty()
             && self.positions.is_empty()
             && self.forgotten.is_empty()
             && self.gaps.is_empty()
@@ -70,6 +74,7 @@ impl Batch {
         !self.hits.is_empty()
             || !self.gaps.is_empty()
             || !self.troubles.is_empty()
+            || self.kept.is_some()
             || self.positions.len() >= POSITIONS_A_BATCH
     }
 }
@@ -99,6 +104,8 @@ pub(super) struct Load {
     pub sources: Vec<SourceSpec>,
     pub rules: RuleSet,
     pub policy: Policy,
+    /// Told when the positions at which its files are begun are committed.
+    pub kept: oneshot::Sender<()>,
     /// Told what is watched once it is.
     pub loaded: oneshot::Sender<Summary>,
 }
@@ -114,34 +121,39 @@ pub(super) struct Reader {
     pub out: mpsc::Sender<FromReader>,
     /// The tick of its last turn, for the watchdog.
     pub pulse: Arc<AtomicU64>,
+    /// Goes out with the first batch of a set. A file that is begun at its end is begun *somewhere*: until that is
+    /// on the disk, an agent that is killed would begin it at a later end, and miss what was written between.
+    pub kept: Option<oneshot::Sender<()>>,
 }
 
 impl Reader {
-    /// Reads until told to stop, or until the judge's task is gone.
+    /// Reads until told to stop, or until the agent or the judge's task is gone.
     pub(super) fn run(mut self) {
         let mut batch = Batch::default();
         let mut handed_on = Tick(0);
         loop {
             let now = self.clock.now();
             self.pulse.store(now.tick.0, Ordering::Relaxed);
-            while let Ok(order) = self.orders.try_recv() {
-                match order {
-                    Order::Stop => {
+            loop {
+                match self.orders.try_recv() {
+                    Err(TryRecvError::Empty) => break,
+                    Ok(Order::Stop) | Err(TryRecvError::Disconnected) => {
                         self.hand_on(&mut batch);
                         return;
                     }
-                    Order::View(answer) => {
+                    Ok(Order::View(answer)) => {
                         let (files, summary) = (self.tailer.status(), self.tailer.summary());
                         // nobody waits for it any more: nothing to do
                         _ = answer.send(View { files, summary, troubles: self.tailer.troubles() });
                     }
-                    Order::Load(load) => {
+                    Ok(Order::Load(load)) => {
                         if !self.hand_on(&mut batch) {
                             return;
                         }
-                        let Load { sources, rules, policy, loaded } = *load;
+                        let Load { sources, rules, policy, loaded, kept } = *load;
                         self.tailer.reload(sources, now);
                         self.rules = rules;
+                        self.kept = Some(kept);
                         // the same
                         _ = loaded.send(self.tailer.summary());
                         if self.out.blocking_send(FromReader::Policy(Box::new(policy))).is_err() {
@@ -166,6 +178,7 @@ impl Reader {
             batch.troubles.extend(step.troubles);
             batch.lines += step.lines;
             batch.bytes += step.bytes;
+            batch.kept = batch.kept.or(self.kept.take());
 
             if batch.is_urgent() || (!batch.is_empty() && now.tick.since(handed_on) >= HAND_ON_AFTER) {
                 handed_on = now.tick;

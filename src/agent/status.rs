@@ -255,6 +255,9 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
             state: states.get(name).cloned().unwrap_or_default(),
         }
     };
+    // a space that has left the rules is here for as long as there is something of it
+    let gone = outbox.iter().filter(|c| !judge.spaces.contains_key(&*c.space));
+    let gone: Vec<_> = gone.map(|c| (c.space.to_string(), judge::SpaceReport::default())).collect();
     Status {
         version: env!("CARGO_PKG_VERSION"),
         host,
@@ -263,7 +266,12 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
         watching,
         read: reading,
         rules: judge.rules.into_iter().map(|(name, r)| (name, rule(r))).collect(),
-        spaces: judge.spaces.into_iter().map(|(name, s)| (name.clone(), space(&name, s))).collect(),
+        spaces: judge
+            .spaces
+            .into_iter()
+            .chain(gone)
+            .map(|(name, s)| (name.clone(), space(&name, s)))
+            .collect(),
         files: view.files.into_iter().map(file).collect(),
         troubles: view.troubles.into_iter().map(trouble).collect(),
         rules_file,

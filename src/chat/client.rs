@@ -5,12 +5,15 @@
 //! harmless: the ids are the row's own, and a second create under them finds the first.
 
 use std::fmt;
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::fs::File;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
 use super::console;
 use super::credential::{Fault, ServiceKey, WebhookUrl, ids, is_loopback, resolve};
@@ -33,23 +36,38 @@ pub struct ClientError {
 }
 
 /// The terminal that console spaces write to; one for all of them, so that cards never mix.
+///
+/// Asynchronous, because a terminal can stand still for hours (Ctrl-S, a pager that waits): that holds up its cards
+/// and nothing else.
 pub struct Screen {
-    out: Mutex<Box<dyn Write + Send>>,
+    out: Mutex<Box<dyn AsyncWrite + Send + Unpin>>,
     colour: bool,
 }
 
 impl Screen {
     /// Cards go to `out`; with `colour` they carry escape sequences.
-    pub fn new(out: Box<dyn Write + Send>, colour: bool) -> Screen {
+    pub fn new(out: Box<dyn AsyncWrite + Send + Unpin>, colour: bool) -> Screen {
         Screen { out: Mutex::new(out), colour }
     }
 
-    fn show(&self, row: &OutboxRow) -> Outcome {
-        // a card in colour holds the very characters of the committed one
-        let drawn = self.colour.then(|| console::draw(&row.draft, true));
-        let text = drawn.as_deref().unwrap_or(&row.body);
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    /// Cards go to standard output.
+    pub fn terminal(colour: bool) -> Screen {
+        match std::io::stdout().as_fd().try_clone_to_owned() {
+            Ok(out) => Screen::new(Box::new(File::from_std(out.into())), colour),
+            // no descriptor is left for a second handle on it; there will not be one for a log either
+            Err(_) => Screen::new(Box::new(tokio::io::sink()), colour),
+        }
+    }
+
+    async fn show(&self, row: &OutboxRow) -> Outcome {
+        // not the row's body: its space may have been another sort of space when it was committed
+        let text = console::draw(&row.draft, self.colour);
+        let mut out = self.out.lock().await;
+        let written = async {
+            out.write_all(text.as_bytes()).await?;
+            out.flush().await
+        };
+        match written.await {
             Ok(()) => Outcome::Delivered { name: None, thread: None },
             Err(e) => Outcome::Retry { why: format!("the terminal cannot be written to: {e}"), after: None },
         }
@@ -126,7 +144,7 @@ impl Client {
     /// Sends `row` as it is, once.
     pub async fn post(&self, row: &OutboxRow) -> Outcome {
         match &self.way {
-            Open::Console(screen) => screen.show(row),
+            Open::Console(screen) => screen.show(row).await,
             Open::Webhook { http, url } => {
                 let request = create(http, url.create(&row.id).expose_secret(), row);
                 let outcome = match http::send(request, &url.host).await {

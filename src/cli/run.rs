@@ -58,6 +58,7 @@ pub(super) fn run(args: &Args) -> Done {
         let code = match &fatal {
             Fatal::Rules(_) => exit::CONFIG,
             Fatal::Store(e) if e.is_permission() => exit::PERMISSION,
+            Fatal::Store(e) if e.may_pass() => exit::SOFTWARE,
             Fatal::Store(_) => exit::CONFIG,
             Fatal::System { .. } | Fatal::Died(_) => exit::SOFTWARE,
         };

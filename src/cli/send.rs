@@ -52,7 +52,7 @@ pub(super) fn send(args: &Args) -> Done {
         return Err(Failure::new(exit::CONFIG, format!("no space is called `{}`", args.space))
             .hint(format!("`{}` has {}", path.display(), names.join(", "))));
     };
-    let screen = Arc::new(Screen::new(Box::new(std::io::stdout()), colour()));
+    let screen = Arc::new(Screen::terminal(colour()));
     let clock_of_client = clock.clone();
     let client = Client::new(target, Arc::new(move || clock_of_client.now()), &screen)
         .map_err(|e| Failure::new(exit::CONFIG, e.to_string()).hint(e.hint))?;

@@ -92,11 +92,10 @@ fn wrong(status: &Value) -> Vec<String> {
     for rule in file["left_out"].as_array().into_iter().flatten() {
         wrong.push(format!("the rule `{}` is faulty and left out", text(rule)));
     }
-    if let Some(faults) = file["refused"].as_str() {
-        wrong.push(format!(
-            "the rules on disk were refused; `logherald check` shows this:\n{}",
-            indent(faults)
-        ));
+    if file["refused"].is_string() {
+        let what =
+            format!("the rules on disk are refused; `logherald check {}` says why", text(&file["path"]));
+        wrong.push(wrap(&what, 7));
     }
     if let Some(gap) = read["last_gap"].as_str() {
         let lost = bytes(read["lost_bytes"].as_u64().unwrap_or(0));
@@ -264,10 +263,6 @@ fn cut_left(text: &str, max: usize) -> String {
     } else {
         ['…'].into_iter().chain(text.chars().skip(length - max + 1)).collect()
     }
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|l| format!("    {l}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

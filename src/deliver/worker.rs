@@ -103,7 +103,7 @@ pub enum Event {
 /// Works on `rows` until they end, `stop` is called, or nobody takes the `reports` any more.
 ///
 /// `rng` gives 64 random bits a call, for jitter. When `stop` is called a request in flight has 5 s to finish;
-/// the row in hand is reported only if it did.
+/// the row in hand is reported only if it did. Gives the instant before which the space is not to be written to again.
 pub async fn worker<T: Transport>(
     transport: T,
     now: impl Fn() -> Now,
@@ -112,15 +112,15 @@ pub async fn worker<T: Transport>(
     stop: CancellationToken,
     mut pace: Pace,
     mut rng: impl FnMut() -> u64,
-) {
+) -> Tick {
     let mut course = Course::default();
     loop {
         let row = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return pace.next_write(),
             row = rows.recv() => row,
         };
-        let Some(mut row) = row else { return };
+        let Some(mut row) = row else { return pace.next_write() };
         let report = |pace: &Pace, event: Event| {
             let (space, message) = (row.space.clone(), row.message);
             let report = Report { space, row: row.id.clone(), message, next_write: pace.next_write(), event };
@@ -135,13 +135,13 @@ pub async fn worker<T: Transport>(
             let begin = due.max(course.hold).max(pace.next_write());
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return pace.next_write(),
                 () = until(begin.min(expires), &now) => {}
             }
             let at = now().tick;
             if at >= expires {
                 if !report(&pace, Event::Expired { why }).await {
-                    return;
+                    return pace.next_write();
                 }
                 break;
             }
@@ -152,7 +152,7 @@ pub async fn worker<T: Transport>(
             let outcome = tokio::select! {
                 biased;
                 outcome = transport.post(&row) => outcome,
-                () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => return,
+                () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => return pace.next_write(),
             };
             let at = now().tick;
             match outcome {
@@ -164,7 +164,7 @@ pub async fn worker<T: Transport>(
             let was_paused = course.is_paused();
             let step = course.step(outcome, &mut tries, at, rng());
             if was_paused && !course.is_paused() && !report(&pace, Event::Resumed).await {
-                return;
+                return pace.next_write();
             }
             let (event, last) = match step {
                 Step::Delivered => (Event::Delivered, true),
@@ -181,7 +181,7 @@ pub async fn worker<T: Transport>(
                 }
             };
             if !report(&pace, event).await {
-                return;
+                return pace.next_write();
             }
             if last {
                 break;

@@ -92,6 +92,11 @@ pub(super) struct Flight {
 }
 
 impl Judge {
+    /// Messages that were handed out and are not settled: in flight, or dead letters.
+    pub fn unsettled(&self) -> impl Iterator<Item = MessageNo> {
+        self.flights.keys().copied()
+    }
+
     /// What became of a message. Said twice, or of a message nobody knows: nothing happens.
     pub(super) fn fate(&mut self, no: MessageNo, fate: Fate, now: Now) {
         let Some(mut flight) = self.flights.remove(&no) else { return };

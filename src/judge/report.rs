@@ -63,7 +63,7 @@ pub struct PendingIn {
 }
 
 /// One space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SpaceReport {
     /// Alerts that wait in a batch, in the digest, and in "while away".
     pub waiting: u64,

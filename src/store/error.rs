@@ -71,6 +71,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Starting again may help; the others need somebody who mends something first.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, StoreError::Changed { .. } | StoreError::Broken { .. } | StoreError::Closed)
+    }
+
     /// This user may not use the state directory.
     pub fn is_permission(&self) -> bool {
         matches!(self, StoreError::Dir { why, .. } if *why == std::io::ErrorKind::PermissionDenied.to_string())
@@ -96,5 +101,6 @@ mod tests {
             "the state file `/s/state.db` failed: disk I/O error\n\
              hint: see whether its disk is sound, and start again"
         );
+        assert!(broken.may_pass() && !full.may_pass());
     }
 }

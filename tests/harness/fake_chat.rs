@@ -264,6 +264,11 @@ impl FakeChat {
         self.shared.state().faults.push_back(fault);
     }
 
+    /// From now on every create request is served.
+    pub(crate) fn mend(&self) {
+        self.shared.state().faults.clear();
+    }
+
     /// The next create request is answered so.
     pub(crate) fn answer_next(&self, status: u16, headers: &[(&str, &str)], body: &str) {
         let headers = headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

@@ -96,19 +96,32 @@ impl Place {
 
     /// The same with more arguments.
     pub(crate) fn start_with(&self, more: &[&str]) -> Agent<'_> {
-        let args: Vec<&str> = ["run", "rules.toml", "--state", "state"].iter().chain(more).copied().collect();
-        let mut child = self
-            .prepare(&args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = lines_of(child.stdout.take().unwrap());
-        let err = lines_of(child.stderr.take().unwrap());
-        let mut agent = Agent { place: self, child, out, err, story: Vec::new() };
+        let mut agent = self.launch(more);
         agent.wait_for_log("watching ");
         agent
+    }
+
+    /// Starts the agent and waits for nothing.
+    pub(crate) fn launch(&self, more: &[&str]) -> Agent<'_> {
+        let mut child = self.spawn(more);
+        let out = lines_of(child.stdout.take().unwrap());
+        let err = lines_of(child.stderr.take().unwrap());
+        Agent { place: self, child, out, err, story: Vec::new() }
+    }
+
+    /// Starts the agent with a standard output that nobody reads.
+    pub(crate) fn start_unheard(&self) -> Agent<'_> {
+        let mut child = self.spawn(&[]);
+        let err = lines_of(child.stderr.take().unwrap());
+        let mut agent = Agent { place: self, child, out: mpsc::channel().1, err, story: Vec::new() };
+        agent.wait_for_log("watching ");
+        agent
+    }
+
+    fn spawn(&self, more: &[&str]) -> Child {
+        let args: Vec<&str> = ["run", "rules.toml", "--state", "state"].iter().chain(more).copied().collect();
+        let mut command = self.prepare(&args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 }
 
@@ -173,6 +186,14 @@ impl Agent<'_> {
                 return status;
             }
             assert!(begun.elapsed() < DEADLINE, "waited for {what}; the last status was {status:#}");
+        }
+    }
+
+    /// Lets it live for this long, and keeps what it logs meanwhile; less where it ends by itself.
+    pub(crate) fn live(&mut self, time: Duration) {
+        let begun = stopwatch();
+        while let Ok(line) = self.err.recv_timeout(time.saturating_sub(begun.elapsed())) {
+            self.story.push(line);
         }
     }
 

@@ -29,7 +29,7 @@ struct Bench {
     rows: mpsc::Sender<OutboxRow>,
     reports: mpsc::Receiver<Report>,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<Tick>,
 }
 
 /// A worker whose jitter is always at its longest below `bits`; must be called under a paused clock.

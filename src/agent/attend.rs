@@ -1,0 +1,219 @@
+//! What comes from outside while the agent runs: signals, requests over the socket, changed rules.
+//!
+//! One thing at a time, in the order in which it comes: a reload is over, its verdict told and its first positions
+//! on the disk, before anybody is asked anything else. It is also where the death of a stage is noticed. None may end
+//! by itself: an agent that only looks alive is worse than one that its supervisor starts again.
+
+use std::thread;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+use crate::alert::Severity;
+use crate::judge::Notice;
+
+use super::control::Request;
+use super::desk::Ask;
+use super::load::Set;
+use super::pipeline::{Agent, Crew, DeskTask, Fatal, system};
+use super::reader::{Load, Order};
+use super::service;
+use super::start_line::Running;
+use super::status::{self, RulesFile, Status};
+use super::watch::FilesWatch;
+
+/// What a set's files are begun at is committed within this, or the start goes on without: a log on a disk that
+/// hangs must not keep the others from being watched.
+const KEPT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The end of one stage ends others; so long the judge's task, which knows why, has to say so.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// The signals that the agent heeds. Made before anything else: what nobody heeds yet would kill the process.
+pub(super) struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Signals, Fatal> {
+        let listen = |kind| signal(kind).map_err(system("a signal handler"));
+        Ok(Signals {
+            term: listen(SignalKind::terminate())?,
+            int: listen(SignalKind::interrupt())?,
+            hup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Waits until the files of a set are met and where they are begun is committed: from then on no line of theirs is
+/// missed, whatever happens.
+pub(super) async fn kept(kept: oneshot::Receiver<()>) {
+    if tokio::time::timeout(KEPT_WITHIN, kept).await.is_err() {
+        warn!("where the logs are begun is not written down after {} s", KEPT_WITHIN.as_secs());
+    }
+}
+
+impl Agent {
+    /// Signals, requests and changed rules, until it is time to stop.
+    pub(super) async fn attend(
+        &mut self,
+        signals: &mut Signals,
+        requests: &mut mpsc::Receiver<Request>,
+        desk: &mut DeskTask,
+        reader: &thread::JoinHandle<()>,
+    ) -> Result<(), Fatal> {
+        let mut look = tokio::time::interval(FilesWatch::EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = signals.term.recv() => return Ok(()),
+                _ = signals.int.recv() => return Ok(()),
+                ended = &mut *desk => return Err(of_the_desk(ended)),
+                Some(_) = self.crew.tasks.join_next() => {
+                    // the desk's end ends the workers too, and is the better story
+                    let desk = tokio::time::timeout(LAST_WORD, &mut *desk).await;
+                    return Err(desk.map_or(Fatal::Died("worker of a space"), of_the_desk));
+                }
+                _ = signals.hup.recv() => {
+                    // the verdict is told in the log, the status and the admin space
+                    drop(self.reload().await);
+                }
+                _ = look.tick() => {
+                    if reader.is_finished() && !desk.is_finished() {
+                        return Err(Fatal::Died("reader"));
+                    }
+                    if self.watched.changed_and_calm() {
+                        drop(self.reload().await);
+                    }
+                },
+                Some(request) = requests.recv() => match request {
+                    Request::Status(answer) => if let Some(status) = self.status().await {
+                        // whoever asked has gone: nothing to do
+                        _ = answer.send(Box::new(status));
+                    },
+                    Request::Reload(answer) => {
+                        let verdict = self.reload().await;
+                        // whoever asked has gone: nothing to do
+                        _ = answer.send(verdict);
+                    }
+                },
+            }
+        }
+    }
+
+    /// All or nothing: loads the files on disk, or keeps everything and says why.
+    async fn reload(&mut self) -> Result<String, String> {
+        service::reloading();
+        let now = self.clock.now();
+        self.watched.judged();
+        let verdict = match self.loader.load() {
+            Ok(set) => {
+                let count = set.rules.len();
+                let plural = if count == 1 { "" } else { "s" };
+                self.rules_file = RulesFile {
+                    path: self.options.rules.display().to_string(),
+                    loaded: now.wall.to_string(),
+                    unusable_spaces: set.unusable.clone(),
+                    ..RulesFile::default()
+                };
+                self.swap(set).await;
+                info!("rules are loaded anew: {count} rule{plural}");
+                info!("{}", self.summary);
+                Ok(self.running.answer(&self.rules_file.unusable_spaces))
+            }
+            Err(refused) => {
+                let text = refused.to_string();
+                if self.rules_file.refused.as_ref() != Some(&text) {
+                    error!(
+                        "the changed rules are refused, the running ones stay; there are faults at {}; \
+                         `logherald check {}` shows them",
+                        refused.places,
+                        self.options.rules.display()
+                    );
+                    self.tell(Notice {
+                        about: "reload".into(),
+                        severity: Severity::Error,
+                        text: format!(
+                            "the changed rules are refused, the ones loaded {} stay:\n{text}",
+                            self.rules_file.loaded
+                        ),
+                        hint: Some(format!("logherald check {}", self.options.rules.display())),
+                        space: None,
+                    })
+                    .await;
+                }
+                self.rules_file.refused = Some(text.clone());
+                self.summary = format!("LAST RELOAD REFUSED {}; the older rules stay", now.wall);
+                Err(text)
+            }
+        };
+        service::ready(&self.summary);
+        verdict
+    }
+
+    async fn swap(&mut self, set: Set) {
+        self.running = Running::new(&set);
+        let Set { sources, rules, policy, clients, named, notices, files, unusable: _ } = set;
+        self.watched.change_to(files);
+        // the old workers finish what they have in hand; their rows are in the store and go on with the new ones,
+        // in the old ones' pace
+        let paces = std::mem::replace(&mut self.crew, Crew::none()).leave().await;
+        let (crew, workers) = Crew::hire(clients, named, &self.reports, &self.clock, &paces);
+        self.crew = crew;
+        self.ask(Ask::Workers(workers)).await;
+        let (tx, first) = oneshot::channel();
+        let (loaded, watched) = oneshot::channel();
+        self.order(Order::Load(Box::new(Load { sources, rules, policy, loaded, kept: tx })));
+        // a reader that has ended answers nothing, and its end is told elsewhere
+        if let Ok(watched) = watched.await {
+            self.summary = self.running.start_line(&watched);
+        }
+        kept(first).await;
+        for notice in notices {
+            self.tell(notice).await;
+        }
+    }
+
+    async fn status(&self) -> Option<Status> {
+        let (tx, parts) = oneshot::channel();
+        self.ask(Ask::Status(tx)).await;
+        let (tx, view) = oneshot::channel();
+        self.order(Order::View(tx));
+        let (parts, view) = (parts.await.ok()?, view.await.ok()?);
+        let about = status::About {
+            host: self.host.clone(),
+            started: self.started,
+            watching: self.running.start_line(&view.summary),
+            rules_file: self.rules_file.clone(),
+        };
+        Some(status::gather(parts, view, about))
+    }
+
+    pub(super) async fn tell(&self, notice: Notice) {
+        self.ask(Ask::Notice(notice)).await;
+    }
+
+    async fn ask(&self, ask: Ask) {
+        if self.asks.send(ask).await.is_err() {
+            warn!("the judge's task has ended and takes no more questions");
+        }
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        if self.orders.try_send(order).is_err() {
+            warn!("the reader takes no more orders");
+        }
+        self.bell.ring();
+    }
+}
+
+fn of_the_desk(ended: Result<Result<(), crate::store::StoreError>, tokio::task::JoinError>) -> Fatal {
+    match ended {
+        Ok(Err(e)) => Fatal::Store(e),
+        _ => Fatal::Died("judge's task"),
+    }
+}
