@@ -18,7 +18,7 @@ fn blocks(language: &str) -> Vec<String> {
         match (&mut block, line.strip_prefix("```")) {
             (None, Some(fence)) if fence == language => block = Some(String::new()),
             (Some(_), Some(_)) => found.extend(block.take()),
-            (Some(block), None) => *block += &format!("{line}\n"),
+            (Some(block), None) => block.extend([line, "\n"]),
             _ => {}
         }
     }
@@ -161,7 +161,7 @@ fn no_text_for_operators_speaks_of_a_command_that_does_not_exist() {
     for (path, text) in texts {
         for at in text.match_indices("`logherald ").map(|(at, quoted)| at + quoted.len()) {
             let rest = &text[at..];
-            let command: String = rest.chars().take_while(|c| c.is_ascii_lowercase()).collect();
+            let command: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
             assert!(
                 command.is_empty() || overview.contains(&format!("\n  {command} ")),
                 "{}: there is no `logherald {command}`",

@@ -3,6 +3,7 @@
 //! It names what is missing too: an operator who mistyped a path sees it here first.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::tail::Summary;
@@ -40,7 +41,8 @@ impl Running {
         let are = if self.rules == 1 { "is" } else { "are" };
         let mut said = format!("{} {are} loaded\n", count(self.rules, "rule"));
         for Unusable { why, hint } in unusable.values() {
-            said += &format!("warning: {why}; its alerts go to `{}`\nhint: {hint}\n", self.admin);
+            // writing to a `String` cannot fail
+            _ = write!(said, "warning: {why}; its alerts go to `{}`\nhint: {hint}\n", self.admin);
         }
         said
     }
@@ -58,14 +60,15 @@ fn start_line(watched: &Summary, rules: usize, spaces: &[String]) -> String {
         format!("watching {what} with {}; alerts go to {}", count(rules, "rule"), spaces.join(", "));
     let unreadable: usize = watched.sources.iter().map(|s| s.unreadable.len()).sum();
     if unreadable > 0 {
-        line += &format!("; {} cannot be read", count(unreadable, "path"));
+        // writing to a `String` cannot fail
+        _ = write!(line, "; {} cannot be read", count(unreadable, "path"));
     }
     let absent: Vec<&String> = watched.sources.iter().flat_map(|s| &s.empty_globs).collect();
     if !absent.is_empty() {
         let named: Vec<String> = absent.iter().take(ABSENT).map(|g| format!("`{g}`")).collect();
         let more = absent.len().saturating_sub(ABSENT);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        line += &format!("; not there yet: {}{more}", named.join(", "));
+        _ = write!(line, "; not there yet: {}{more}", named.join(", "));
     }
     line
 }

@@ -177,7 +177,7 @@ fn as_text(
             Step::OtherSource => "reads another source".to_owned(),
             Step::Own => "the agent wrote the line itself".to_owned(),
             Step::OtherFile => "reads other files".to_owned(),
-            Step::NoLiteral(any) => match any.as_slice() {
+            Step::NoLiteral(any) => match &**any {
                 [] => "the line lacks its text".to_owned(),
                 [one] => format!("the line lacks `{}`", printable(one)),
                 any => format!("the line has none of {}", some_of(any)),

@@ -31,7 +31,7 @@ pub enum Step {
     /// It reads this source, but not this file.
     OtherFile,
     /// The line holds none of these texts (case ignored), of which every match has one; for people.
-    NoLiteral(Vec<String>),
+    NoLiteral(Arc<[String]>),
     /// Its `match` does not match.
     NoMatch,
     /// Its `match` matches, but the line is the agent's own.
@@ -79,7 +79,9 @@ impl RuleSet {
                 } else if file.is_some_and(|f| !rule.reads(f)) {
                     Step::OtherFile
                 } else if let Some(set) = literals.filter(|l| missing(l)) {
-                    Step::NoLiteral(readable(set, &spec.pattern.expanded))
+                    Step::NoLiteral(Arc::clone(
+                        rule.texts.get_or_init(|| readable(set, &spec.pattern.expanded).into()),
+                    ))
                 } else {
                     self.judged(rule, source, file.unwrap_or_default(), line, read)
                 };
