@@ -91,7 +91,9 @@ fn killed_at_any_instant(space: &str) {
     let mut text = String::new();
     let mut agent = place.start();
     for _ in 0..kills() {
-        chat.next(fault(&mut dice));
+        if dice.below(2) == 0 {
+            chat.next(fault(&mut dice));
+        }
         for _ in 0..=dice.below(4) {
             for _ in 0..dice.below(60) {
                 seq += 1;
@@ -107,6 +109,10 @@ fn killed_at_any_instant(space: &str) {
             place.append("app.log", &text[..cut]);
             text.drain(..cut);
             agent.live(Duration::from_millis(dice.below(400)));
+        }
+        if dice.below(2) == 0 {
+            // between a request and its answer, or right after
+            chat.wait_for_more_than(chat.attempts().len(), Duration::from_secs(3));
         }
         agent.kill();
         agent = place.launch(&[]);
@@ -160,6 +166,46 @@ fn a_line_written_after_the_first_start_is_matched_though_the_agent_is_killed_at
     assert_eq!(agent.stop(), 0);
 }
 
+/// Entries are lines `N TEXT` of the file beside it; the cursor of one is `N`.
+const JOURNALCTL: &str = r#"#!/bin/bash
+store="$(dirname "$0")/entries"
+after=0; follow=; lines=
+for arg in "$@"; do
+  case "$arg" in
+    --after-cursor=*) after="${arg#*=}" ;;
+    --follow) follow=1 ;;
+    --lines=1) lines=1 ;;
+  esac
+done
+show() { while read -r n text; do
+  [ "$n" -gt "$after" ] || continue
+  after="$n"
+  printf '{"__CURSOR":"%s","__REALTIME_TIMESTAMP":"%s000000","_HOSTNAME":"h","SYSLOG_IDENTIFIER":"app","MESSAGE":"%s"}\n' "$n" "$n" "$text"
+done; }
+if [ -n "$lines" ]; then tail -n 1 "$store" | show; exit 0; fi
+show < "$store"
+[ -z "$follow" ] && exit 0
+while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 < <(:) || :; done
+"#;
+
+#[test]
+fn an_entry_of_the_journal_that_came_after_the_first_start_is_matched_though_the_agent_is_killed_at_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let path = format!("{}:{}", place.path("").display(), std::env::var("PATH").unwrap());
+    let place = place.env("PATH", &path);
+    fs::write(place.path("journalctl"), JOURNALCTL).unwrap();
+    fs::set_permissions(place.path("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    place.rules("[[rule]]\nname = 'trouble'\njournal = 'app.service'\nmatch = 'trouble'\n");
+    place.append("entries", "1 trouble that was there before\n");
+    place.start().kill();
+    place.append("entries", "2 trouble after the start\n");
+    let mut agent = place.start();
+    agent.wait_for_output("trouble after the start");
+    assert_eq!(term(&agent.status(), "trouble", "hits"), 1);
+    assert_eq!(stops(agent), 0);
+}
+
 /// Stops the agent; the exit code, which must come in time.
 fn stops(agent: Agent<'_>) -> i32 {
     let begun = stopwatch();
@@ -178,6 +224,8 @@ fn a_message_to_a_server_that_stalls_does_not_hold_up_the_end_and_goes_out_again
     chat.wait_for_attempts(1, DEADLINE);
     place.append("app.log", "trouble b seq=2\ntrouble a seq=3\n");
     agent.wait_for_status("three hits", |s| term(s, "trouble", "hits") == 3);
+    // a reload waits for the request too, and is no reason not to stop
+    agent.signal(Signal::HUP);
     assert_eq!(stops(agent), 0);
     let before = chat.messages("OPS");
     assert_eq!(before.len(), 1, "the server has it, the agent does not know");

@@ -33,20 +33,40 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// The signals that the agent heeds. Made before anything else: what nobody heeds yet would kill the process.
 pub(super) struct Signals {
+    stop: Stop,
+    hup: Signal,
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
     term: Signal,
     int: Signal,
-    hup: Signal,
 }
 
 impl Signals {
     pub(super) fn listen() -> Result<Signals, Fatal> {
         let listen = |kind| signal(kind).map_err(system("a signal handler"));
         Ok(Signals {
-            term: listen(SignalKind::terminate())?,
-            int: listen(SignalKind::interrupt())?,
+            stop: Stop { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? },
             hup: listen(SignalKind::hangup())?,
         })
     }
+}
+
+impl Stop {
+    /// One of them has come.
+    async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+/// What the agent is asked to do.
+enum Wanted {
+    Reload(Option<oneshot::Sender<Result<String, String>>>),
+    Status(oneshot::Sender<Box<Status>>),
 }
 
 /// Waits until the files of a set are met and where they are begun is committed: from then on no line of theirs is
@@ -66,41 +86,52 @@ impl Agent {
         desk: &mut DeskTask,
         reader: &thread::JoinHandle<()>,
     ) -> Result<(), Fatal> {
+        let Signals { stop, hup } = signals;
         let mut look = tokio::time::interval(FilesWatch::EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = signals.term.recv() => return Ok(()),
-                _ = signals.int.recv() => return Ok(()),
+            let wanted = tokio::select! {
+                () = stop.wanted() => return Ok(()),
                 ended = &mut *desk => return Err(of_the_desk(ended)),
                 Some(_) = self.crew.tasks.join_next() => {
                     // the desk's end ends the workers too, and is the better story
                     let desk = tokio::time::timeout(LAST_WORD, &mut *desk).await;
                     return Err(desk.map_or(Fatal::Died("worker of a space"), of_the_desk));
                 }
-                _ = signals.hup.recv() => {
-                    // the verdict is told in the log, the status and the admin space
-                    drop(self.reload().await);
-                }
+                _ = hup.recv() => Wanted::Reload(None),
                 _ = look.tick() => {
                     if reader.is_finished() && !desk.is_finished() {
                         return Err(Fatal::Died("reader"));
                     }
-                    if self.watched.changed_and_calm() {
-                        drop(self.reload().await);
+                    if !self.watched.changed_and_calm() {
+                        continue;
                     }
+                    Wanted::Reload(None)
                 },
                 Some(request) = requests.recv() => match request {
-                    Request::Status(answer) => if let Some(status) = self.status().await {
-                        // whoever asked has gone: nothing to do
-                        _ = answer.send(Box::new(status));
-                    },
-                    Request::Reload(answer) => {
-                        let verdict = self.reload().await;
-                        // whoever asked has gone: nothing to do
-                        _ = answer.send(verdict);
-                    }
+                    Request::Status(answer) => Wanted::Status(answer),
+                    Request::Reload(answer) => Wanted::Reload(Some(answer)),
                 },
+            };
+            // whatever stands still in there: who wants the agent to stop is heard
+            tokio::select! {
+                biased;
+                () = self.give(wanted) => {}
+                () = stop.wanted() => return Ok(()),
+            }
+        }
+    }
+
+    /// Does what is wanted. Whoever asked may have gone, which is nothing to act upon.
+    async fn give(&mut self, wanted: Wanted) {
+        match wanted {
+            // the verdict is told in the log, the status and the admin space
+            Wanted::Reload(None) => drop(self.reload().await),
+            Wanted::Reload(Some(answer)) => drop(answer.send(self.reload().await)),
+            Wanted::Status(answer) => {
+                if let Some(status) = self.status().await {
+                    drop(answer.send(Box::new(status)));
+                }
             }
         }
     }

@@ -55,7 +55,8 @@ pub(super) struct Batch {
     pub lines: u64,
     /// Bytes read.
     pub bytes: u64,
-    /// The first of a set: its positions are to be committed at once, and whoever waits for that told.
+    /// With this one it is known where everything of a set is begun: that is to be committed at once, and whoever
+    /// waits for it told.
     pub kept: Option<oneshot::Sender<()>>,
 }
 
@@ -121,7 +122,7 @@ pub(super) struct Reader {
     pub out: mpsc::Sender<FromReader>,
     /// The tick of its last turn, for the watchdog.
     pub pulse: Arc<AtomicU64>,
-    /// Goes out with the first batch of a set. A file that is begun at its end is begun *somewhere*: until that is
+    /// Goes out with the batch that tells where everything of a set is begun. A file that is begun at its end is begun *somewhere*: until that is
     /// on the disk, an agent that is killed would begin it at a later end, and miss what was written between.
     pub kept: Option<oneshot::Sender<()>>,
 }
@@ -178,7 +179,9 @@ impl Reader {
             batch.troubles.extend(step.troubles);
             batch.lines += step.lines;
             batch.bytes += step.bytes;
-            batch.kept = batch.kept.or(self.kept.take());
+            if self.kept.is_some() && self.tailer.begun() {
+                batch.kept = self.kept.take();
+            }
 
             if batch.is_urgent() || (!batch.is_empty() && now.tick.since(handed_on) >= HAND_ON_AFTER) {
                 handed_on = now.tick;

@@ -142,6 +142,16 @@ impl Journal {
         self.next
     }
 
+    /// It is known where reading began, or that this cannot be known. Until then an entry may be taken for an old one.
+    fn begun(&self) -> bool {
+        let follows = self.run.as_ref().is_some_and(|run| run.phase == Phase::Follow);
+        self.cursor.is_some()
+            || self.since.is_some()
+            || self.from == From::Start
+            || self.failures > 0
+            || follows
+    }
+
     pub(super) fn position(&self) -> Option<Position> {
         Some(Position {
             key: PositionKey { source: Arc::clone(&self.source), file: None },
@@ -366,6 +376,11 @@ fn instant(cursor: &str) -> Option<i64> {
 
 impl Tailer {
     /// Looks into every journal that is due; `true` if there is more.
+    /// Every source has been begun, and the positions at which that was are among those given out.
+    pub fn begun(&self) -> bool {
+        self.sources.iter().filter_map(|s| s.journal.as_ref()).all(Journal::begun)
+    }
+
     pub(super) fn read_journals(
         &mut self,
         now: Now,

@@ -366,6 +366,12 @@ impl FakeChat {
         state.messages.clone()
     }
 
+    /// Waits until there were more than `n` requests of any sort, but not longer than `at_most`.
+    pub(crate) fn wait_for_more_than(&self, n: usize, at_most: Duration) {
+        let state = self.shared.state();
+        drop(self.shared.changed.wait_timeout_while(state, at_most, |s| s.attempts.len() <= n));
+    }
+
     /// Waits until `n` requests of any sort came; fails the test after `deadline`.
     pub(crate) fn wait_for_attempts(&self, n: usize, deadline: Duration) -> Vec<Attempt> {
         let state = self.shared.state();
