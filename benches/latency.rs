@@ -69,6 +69,7 @@ fn row(name: &str, mut took: Vec<Duration>) -> f64 {
     took.sort();
     let at = |q: f64| took[((took.len() - 1) as f64 * q).round() as usize].as_secs_f64() * 1e3;
     println!("{name:<44} {:>10.2} {:>10.2} {:>10.2}", at(0.5), at(0.99), at(1.0));
+    println!("measured: latency, {name}: p50 {:.2} ms, p99 {:.2} ms", at(0.5), at(0.99));
     at(0.5)
 }
 

@@ -353,7 +353,7 @@ fn with_number(json: &str, which: prop::sample::Index, number: u64) -> String {
     format!("{}{number}{}", &json[..start], &json[end..])
 }
 
-/// Found by fuzzing: a saved distance of reminders was doubled beyond what a duration can be.
+/// A saved distance of reminders was doubled beyond what a duration can be.
 #[test]
 fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
     let rule = RuleSetup {

@@ -19,7 +19,8 @@ fuzz_target!(|data: &[u8]| {
                 BlockEnd::Cut => assert!(bytes.len() <= max_line && !bytes.contains(&b'\n')),
                 BlockEnd::Idle => panic!("an entry is never half a line"),
             }
-            let texts: Vec<&[u8]> = bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|b| *b == b'\n').collect();
+            let texts: Vec<&[u8]> =
+                bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|b| *b == b'\n').collect();
             assert_eq!(texts.len(), stamps.len(), "a time a line");
             all.extend(texts.iter().zip(stamps).map(|(t, w)| (t.to_vec(), w.0)));
         });

@@ -183,8 +183,11 @@ impl World {
             Harm::Number { row, at, to } => {
                 let Some((name, value)) = nth(&self.rows, *row) else { return };
                 let is_digit = |c: char| c.is_ascii_digit();
-                let starts: Vec<usize> =
-                    value.match_indices(is_digit).map(|(i, _)| i).filter(|i| !value[..*i].ends_with(is_digit)).collect();
+                let starts: Vec<usize> = value
+                    .match_indices(is_digit)
+                    .map(|(i, _)| i)
+                    .filter(|i| !value[..*i].ends_with(is_digit))
+                    .collect();
                 let Some(start) = starts.get(usize::from(*at) % starts.len().max(1)) else { return };
                 let end = value[*start..].find(|c| !is_digit(c)).map_or(value.len(), |n| start + n);
                 self.rows.insert(name, format!("{}{to}{}", &value[..*start], &value[end..]));

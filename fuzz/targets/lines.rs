@@ -77,7 +77,8 @@ fn lines(written: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 impl Story {
     fn new() -> Story {
-        let dir = if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+        let dir =
+            if Path::new("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
         let dir = tempfile::tempdir_in(dir).expect("a folder can be made");
         let now = Clock::continuing(None).now();
         let log = begin(&dir.path().join("app.log"));
@@ -156,7 +157,8 @@ impl Story {
                 // what is read and not kept is read again: this is the agent that kept everything
                 self.look(0);
                 let saved = self.saved.values().cloned().collect();
-                self.tailer = Tailer::new(vec![spec(self.dir.path())], saved, Bell::new(), options(), self.now);
+                self.tailer =
+                    Tailer::new(vec![spec(self.dir.path())], saved, Bell::new(), options(), self.now);
             }
         }
     }
@@ -183,6 +185,7 @@ fuzz_target!(|acts: Vec<Act<'_>>| {
     story.look(3_000);
     let mut wanted = std::mem::take(&mut story.wanted);
     wanted.extend(lines(&story.written));
-    let show = |all: &[Vec<u8>]| all.iter().map(|l| String::from_utf8_lossy(l).into_owned()).collect::<Vec<_>>();
+    let show =
+        |all: &[Vec<u8>]| all.iter().map(|l| String::from_utf8_lossy(l).into_owned()).collect::<Vec<_>>();
     assert_eq!(show(&story.got), show(&wanted), "{acts:?}");
 });

@@ -75,7 +75,11 @@ impl Said<'_> {
                 .collect(),
             // a runbook comes from the rules file, but what is no link must not become one
             runbook: self.runbook.map(|r| format!("https://runbooks.example/{r}")),
-            held: self.held.iter().map(|(count, r)| Held { count: *count, reason: (*r).to_owned() }).collect(),
+            held: self
+                .held
+                .iter()
+                .map(|(count, r)| Held { count: *count, reason: (*r).to_owned() })
+                .collect(),
             hint: self.hint.map(str::to_owned),
         }
     }
@@ -126,7 +130,9 @@ fn assert_text(message: &Message) {
     for line in text.lines() {
         match line {
             "```" => fences += 1,
-            _ if line.starts_with("runbook: https://runbooks.example/") => assert!(!line.contains(['<', '>', ' ', '`']) || line.matches(' ').count() == 1),
+            _ if line.starts_with("runbook: https://runbooks.example/") => {
+                assert!(!line.contains(['<', '>', ' ', '`']) || line.matches(' ').count() == 1)
+            }
             _ => assert_inert(line),
         }
     }

@@ -17,7 +17,16 @@ const SECRET: &str = "hunter2hunter2";
 fuzz_target!(|data: &[u8]| {
     let [zone, read, line @ ..] = data else { return };
     let offset = Offset::from_seconds((i32::from(*zone) - 128) * 600).expect("within 22 hours");
-    let reads = [0, 1_795_325_160_000, 951_782_399_999, 253_402_300_799_999, i64::MAX, i64::MIN, -1, 4_102_444_800_000];
+    let reads = [
+        0,
+        1_795_325_160_000,
+        951_782_399_999,
+        253_402_300_799_999,
+        i64::MAX,
+        i64::MIN,
+        -1,
+        4_102_444_800_000,
+    ];
     let read = Wall(reads[usize::from(*read) % reads.len()]);
     let first = stamp(line, read, &TimeZone::fixed(offset));
     assert_eq!(first, stamp(line, read, &TimeZone::fixed(offset)));
