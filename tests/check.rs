@@ -121,3 +121,25 @@ fn explain_asks_only_the_rules_of_a_file_that_is_named() {
     let other = place.says(&["explain", "--rules", "rules.toml", "--file", "/var/log/other.log", HIT]);
     assert!(other.contains("  -         sshd: reads other files\n"), "{other}");
 }
+
+#[test]
+fn of_many_lines_explain_lists_the_rules_that_came_near() {
+    let place = Place::new();
+    place.rules(&format!(
+        "{RULES}\n[[rule]]\nname = 'oom'\nfiles = ['DIR/kern.log']\nmatch = 'Out of (?:memory|swap)'\n"
+    ));
+    place.append("stdin", "all is well\nFailed to begin\n");
+    let stdin = std::fs::File::open(place.path("stdin")).unwrap();
+    assert_eq!(
+        place.says_of(stdin, &["explain", "--rules", "rules.toml"]),
+        "all is well\n  -         2 rules: the line lacks their texts, or they read other files\n\n\
+         Failed to begin\n  -         sshd: `match` does not accept it\n  \
+         -         1 rule: the line lacks its text, or it reads other files\n\n"
+    );
+    let one = place.says(&["explain", "--rules", "rules.toml", "all is well"]);
+    assert_eq!(
+        one,
+        "all is well\n  -         sshd: the line lacks `Failed `\n  -         oom: the line has none of `out of memory`, \
+         `out of swap`\n\n"
+    );
+}

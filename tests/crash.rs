@@ -291,7 +291,7 @@ fn a_retry_after_is_kept_over_a_kill() {
     let mut agent = place.start();
     chat.answer_next(429, &[("Retry-After", "5")], "");
     place.append("app.log", "trouble a seq=1\n");
-    agent.wait_for_log("not delivered yet: 429");
+    agent.wait_for_log("not delivered yet (failed tries: 0): 429");
     // what waits for the next second's commit is on disk when another row is
     place.append("app.log", "trouble b seq=2\n");
     agent.wait_for_status("a second message", |s| s["spaces"]["ops"]["outbox"] == 2);
@@ -446,7 +446,7 @@ fn what_waits_for_a_space_that_becomes_a_terminal_is_shown_as_a_card() {
     let mut agent = place.start();
     chat.answer_next(403, &[], DENIED);
     place.append("app.log", "trouble a seq=1\n");
-    agent.wait_for_log("the space is paused");
+    agent.wait_for_log("is paused");
     place.rules(&format!("[space.ops]\nconsole = true\n{RULE}"));
     place.says(&["reload", "--state", "state"]);
     let shown = agent.wait_for_output("trouble a seq=1");
@@ -462,7 +462,7 @@ fn a_message_that_is_missing_from_the_state_is_lost_in_the_books_and_its_inciden
     let mut agent = place.start();
     chat.answer_next(403, &[], DENIED);
     place.append("app.log", "trouble a seq=1\n");
-    agent.wait_for_log("the space is paused");
+    agent.wait_for_log("is paused");
     assert_eq!(stops(agent), 0);
     let state = rusqlite::Connection::open(place.path("state/state.db")).unwrap();
     assert_eq!(state.execute("DELETE FROM outbox", []).unwrap(), 1);
@@ -528,7 +528,7 @@ fn systemd_hears_of_the_start_of_reloads_good_and_bad_and_of_the_end() {
     let systemd = Systemd::listen(&place);
     let agent = place.launch(&[]);
     let said = systemd.hears("READY=1");
-    assert_eq!(value(&said, "STATUS"), "watching 1 file with 1 rules; alerts go to the terminal");
+    assert_eq!(value(&said, "STATUS"), "watching 1 file with 1 rule; alerts go to the terminal");
 
     agent.signal(Signal::HUP);
     let said = systemd.hears("RELOADING=1");

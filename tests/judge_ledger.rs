@@ -335,6 +335,54 @@ impl World {
     }
 }
 
+fn assert_balanced(world: &World) {
+    for (name, rule) in world.judge.report(world.now).rules {
+        assert_eq!(rule.ledger.hits, rule.ledger.settled() + rule.pending, "{name}: {rule:?}");
+    }
+}
+
+/// One of the numbers in a row's JSON becomes another.
+fn with_number(json: &str, which: prop::sample::Index, number: u64) -> String {
+    let digit = |i: usize| json.as_bytes().get(i).is_some_and(u8::is_ascii_digit);
+    let starts: Vec<usize> = (0..json.len()).filter(|i| digit(*i) && (*i == 0 || !digit(i - 1))).collect();
+    if starts.is_empty() {
+        return json.to_owned();
+    }
+    let start = *which.get(&starts);
+    let end = (start..json.len()).find(|i| !digit(*i)).unwrap_or(json.len());
+    format!("{}{number}{}", &json[..start], &json[end..])
+}
+
+/// Found by fuzzing: a saved distance of reminders was doubled beyond what a duration can be.
+#[test]
+fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
+    let rule = RuleSetup {
+        threshold: 1,
+        within: 1,
+        quiet: 7200,
+        remind: 60,
+        max_per_hour: 60,
+        critical: false,
+        spaces: 1,
+    };
+    let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)] });
+    let hits = |count| Step::Hits { rule: 0, count, keys: 1, old: 0, backlog: false };
+    world.step(&hits(1));
+    world.deliver_all();
+    world.step(&hits(3));
+    let rows = world.saved().into_iter().map(|mut row| {
+        row.value = row.value.map(|v| {
+            v.replace("\"remind_every\":{\"secs\":60", &format!("\"remind_every\":{{\"secs\":{}", u64::MAX))
+        });
+        row
+    });
+    let rows: Vec<StateRow> = rows.collect();
+    assert!(rows.iter().any(|r| r.value.as_ref().is_some_and(|v| v.contains("18446744073709551615"))));
+    world.judge = Judge::new(world.setup.policy(0), rows, INSTALL, world.now).0;
+    world.wait(60_000);
+    assert_eq!(world.outbox.len(), 1, "the reminder");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -479,6 +527,61 @@ proptest! {
         judge.apply(Input::Hits(world.hits(0, 20, 7, 0, false)), world.now);
         for (name, rule) in judge.report(world.now).rules {
             prop_assert_eq!(rule.ledger.hits, rule.ledger.settled() + rule.pending, "{}: {:?}", name, rule);
+        }
+    }
+
+    /// A row that is gone takes its hits along, and one may count whatever it likes: nothing panics, and the books
+    /// balance at once and ever after.
+    #[test]
+    fn rows_that_are_gone_or_lie_leave_the_books_balanced(
+        setup in setup(),
+        steps in prop::collection::vec(step(), 1..40),
+        harm in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0u8..6), 1..6),
+        after in prop::collection::vec(step(), 1..20),
+    ) {
+        let mut world = World::new(setup);
+        for s in &steps {
+            world.step(s);
+        }
+        let mut rows = world.saved();
+        for (index, digit, how) in harm {
+            prop_assume!(!rows.is_empty());
+            let at = index.index(rows.len());
+            let number = match how {
+                0 => {
+                    rows.remove(at);
+                    continue;
+                }
+                1 => 0,
+                2 => 99,
+                3 => 1 << 48,
+                4 => (1 << 48) + 1,
+                _ => u64::MAX,
+            };
+            let value = rows[at].value.take().unwrap_or_default();
+            rows[at].value = Some(with_number(&value, digit, number));
+        }
+        let policy = world.setup.policy(world.version);
+        let (judge, _) = Judge::new(policy, rows, INSTALL, world.now);
+        world.judge = judge;
+        assert_balanced(&world);
+        for step in &after {
+            match step {
+                Step::Hits { rule, count, keys, old, backlog } => {
+                    let hits = world.hits(*rule, *count, *keys, *old, *backlog);
+                    world.judge.apply(Input::Hits(hits), world.now);
+                }
+                Step::Wait(ms) => {
+                    world.now = world.now.plus(Duration::from_millis(*ms));
+                    world.judge.apply(Input::Timer, world.now);
+                }
+                Step::Fate { nth, fate } => {
+                    let message = MessageNo(*nth as u64 % 50);
+                    world.judge.apply(Input::Fate { message, fate: *fate }, world.now);
+                }
+                _ => {}
+            }
+            assert_balanced(&world);
         }
     }
 }

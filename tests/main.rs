@@ -19,6 +19,7 @@ mod judge_ledger;
 mod judge_story;
 mod loghub;
 mod packaging;
+mod readme;
 mod restart;
 mod scan;
 mod store;

@@ -39,7 +39,10 @@ fn a_faulty_edit_keeps_the_whole_running_set_and_is_told() {
     let (code, said) = place.fails(&["reload", "--state", "state"]);
     assert_eq!(code, 78);
     assert!(said.contains("unknown key `mach`"), "{said}");
-    assert!(said.ends_with("error: the rules are refused, the running ones stay\n"), "{said}");
+    assert!(
+        said.ends_with("\n\n2 errors\n\nerror: the rules are refused, the running ones stay\n"),
+        "{said}"
+    );
 
     place.rules(&format!("{RULES}{SECOND}"));
     assert_eq!(place.says(&["reload", "--state", "state"]), "2 rules are loaded\n");

@@ -379,7 +379,7 @@ fn explain_says_how_far_each_rule_got() {
         steps,
         [
             Step::Hit { captures: full, key: vec!["full".into()], stamp: None },
-            Step::NoLiteral(vec!["oops".into(), "panic".into()]),
+            Step::NoLiteral(["oops".into(), "panic".into()].into()),
             Step::NoMatch,
             Step::NoMatch,
             Step::OtherSource,

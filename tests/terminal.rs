@@ -171,7 +171,7 @@ fn a_wrong_command_line_is_usage() {
     assert!(said.starts_with("error: unrecognized subcommand 'frobnicate'\n"), "{said}");
     let (code, said) = place.fails(&["check"]);
     assert_eq!(code, 78);
-    assert!(said.ends_with("hint: name one: logherald COMMAND path/to/rules.toml\n"), "{said}");
+    assert!(said.ends_with("hint: name one: logherald check path/to/rules.toml\n"), "{said}");
 }
 
 #[test]
@@ -192,5 +192,80 @@ fn an_unreadable_space_gives_its_rules_to_the_terminal() {
     agent.wait_for_output("nokey.json` does not exist; its alerts");
     place.append("app.log", "No space left on device\n");
     agent.wait_for_output("disk-full");
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn a_rules_file_that_is_not_there_is_told_without_a_picture_of_it() {
+    let place = Place::new();
+    let said = place.command(&["check", "nope.toml"]);
+    assert_eq!(said.status.code(), Some(78));
+    assert_eq!(
+        String::from_utf8(said.stdout).unwrap(),
+        "error: cannot read `nope.toml`: No such file or directory (os error 2)\n--> nope.toml\n = hint: give the path of \
+         a rules file; the packaged one is `/etc/logherald/rules.toml`\n\nnope.toml: 1 error\n"
+    );
+}
+
+#[test]
+fn an_agent_without_usable_rules_says_what_is_wrong_and_what_to_do() {
+    let place = Place::new();
+    let rules = place.rules(&format!("{RULE}nonsense"));
+    let rules = rules.display().to_string();
+    let (code, said) = place.fails(&["run", "rules.toml", "--state", "state"]);
+    assert_eq!(code, 78);
+    assert!(said.starts_with("error: not TOML: key with no value, expected `=`\n"), "{said}");
+    assert!(
+        said.ends_with(&format!(
+            "\n\n1 error\n\nerror: `{rules}` cannot be used, and no older rules are kept in `state`\n\
+             hint: mend it until `logherald check {rules}` finds no error\n"
+        )),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_start_line_and_the_status_say_what_is_watched_and_what_is_missing() {
+    let place = Place::new().env("PATH", "/nonexistent");
+    std::os::unix::fs::symlink("loop.log", place.path("loop.log")).unwrap();
+    place.rules(
+        "[space.ops]\nwebhook = { env = 'NOT_SET' }\n[space.screen]\nconsole = true\n\
+         [[rule]]\nname = 'a'\nfiles = ['DIR/app.log', 'DIR/loop.log', 'DIR/later.log']\nmatch = 'trouble'\n\
+         [[rule]]\nname = 'b'\njournal = true\nmatch = 'trouble'\n",
+    );
+    place.append("app.log", "start\n");
+    let mut agent = place.start();
+    let later = place.path("later.log").display().to_string();
+    let watching = format!(
+        "watching 1 file and the journal with 2 rules; alerts go to the terminal; 1 path cannot be read; \
+         not there yet: `{later}`"
+    );
+    assert_eq!(agent.status()["watching"], watching);
+    let fault = "space `ops`: environment variable `NOT_SET` is not set";
+    let hint = "set it in the unit's `EnvironmentFile=`, or say `credential` instead of `env`";
+    agent.wait_for_status("journalctl to fail", |s| s["troubles"].as_array().unwrap().len() == 2);
+    let said = place.says(&["status", "--state", "state"]);
+    let folded: Vec<&str> = said.split_whitespace().collect();
+    let folded = folded.join(" ");
+    for part in [
+        watching.as_str(),
+        "loop.log`: cannot be read: ",
+        "WRONG: `journalctl`: cannot be run: no such file hint: install systemd's `journalctl`, or",
+        &format!("WRONG: {fault}; its alerts go elsewhere hint: {hint}"),
+        "2 rules without a hit: a, b",
+    ] {
+        assert!(folded.contains(part), "`{part}` is not in\n{said}");
+    }
+    let paths = place.path("").display().to_string();
+    assert!(said.lines().filter(|l| !l.contains(&paths)).all(|l| l.chars().count() <= 80), "{said}");
+
+    // a reload finds the same, and its answer warns
+    let reloaded = place.says(&["reload", "--state", "state"]);
+    assert_eq!(
+        reloaded,
+        format!("2 rules are loaded\nwarning: {fault}; its alerts go to `screen`\nhint: {hint}\n")
+    );
+    agent.wait_for_log(&watching);
+    assert_eq!(agent.status()["troubles"].as_array().unwrap().len(), 2);
     assert_eq!(agent.stop(), 0);
 }

@@ -20,6 +20,7 @@ use super::load::Set;
 use super::pipeline::{Agent, Crew, DeskTask, Fatal, system};
 use super::reader::{Load, Order};
 use super::service;
+use super::start_line::Running;
 use super::status::{self, RulesFile, Status};
 use super::watch::FilesWatch;
 
@@ -143,22 +144,26 @@ impl Agent {
         let verdict = match self.loader.load() {
             Ok(set) => {
                 let count = set.rules.len();
-                self.swap(set).await;
+                let plural = if count == 1 { "" } else { "s" };
                 self.rules_file = RulesFile {
                     path: self.options.rules.display().to_string(),
                     loaded: now.wall.to_string(),
+                    unusable_spaces: set.unusable.clone(),
                     ..RulesFile::default()
                 };
-                self.summary = format!("{count} rules, loaded {}", now.wall);
-                info!("rules are loaded anew: {count} rules");
-                Ok(format!("{count} rules are loaded\n"))
+                self.swap(set).await;
+                info!("rules are loaded anew: {count} rule{plural}");
+                info!("{}", self.summary);
+                Ok(self.running.answer(&self.rules_file.unusable_spaces))
             }
             Err(refused) => {
                 let text = refused.to_string();
                 if self.rules_file.refused.as_ref() != Some(&text) {
                     error!(
-                        "the changed rules are refused, the running ones stay; there are faults at {}",
-                        refused.places
+                        "the changed rules are refused, the running ones stay; there are faults at {}; \
+                         `logherald check {}` shows them",
+                        refused.places,
+                        self.options.rules.display()
                     );
                     self.tell(Notice {
                         about: "reload".into(),
@@ -182,7 +187,8 @@ impl Agent {
     }
 
     async fn swap(&mut self, set: Set) {
-        let Set { sources, rules, policy, clients, named, notices, files } = set;
+        self.running = Running::new(&set);
+        let Set { sources, rules, policy, clients, named, notices, files, unusable: _ } = set;
         self.watched.change_to(files);
         // the old workers finish what they have in hand; their rows are in the store and go on with the new ones,
         // in the old ones' pace
@@ -191,7 +197,12 @@ impl Agent {
         self.crew = crew;
         self.ask(Ask::Workers(workers)).await;
         let (tx, first) = oneshot::channel();
-        self.order(Order::Load(Box::new(Load { sources, rules, policy, kept: tx })));
+        let (loaded, watched) = oneshot::channel();
+        self.order(Order::Load(Box::new(Load { sources, rules, policy, loaded, kept: tx })));
+        // a reader that has ended answers nothing, and its end is told elsewhere
+        if let Ok(watched) = watched.await {
+            self.summary = self.running.start_line(&watched);
+        }
         kept(first).await;
         for notice in notices {
             self.tell(notice).await;
@@ -201,10 +212,16 @@ impl Agent {
     async fn status(&self) -> Option<Status> {
         let (tx, parts) = oneshot::channel();
         self.ask(Ask::Status(tx)).await;
-        let (tx, files) = oneshot::channel();
-        self.order(Order::Files(tx));
-        let (parts, files) = (parts.await.ok()?, files.await.ok()?);
-        Some(status::gather(parts, files, self.rules_file.clone(), self.host.clone(), self.started))
+        let (tx, view) = oneshot::channel();
+        self.order(Order::View(tx));
+        let (parts, view) = (parts.await.ok()?, view.await.ok()?);
+        let about = status::About {
+            host: self.host.clone(),
+            started: self.started,
+            watching: self.running.start_line(&view.summary),
+            rules_file: self.rules_file.clone(),
+        };
+        Some(status::gather(parts, view, about))
     }
 
     pub(super) async fn tell(&self, notice: Notice) {

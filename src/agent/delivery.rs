@@ -65,7 +65,7 @@ impl Desk {
             self.say(said);
         }
         for (space, count) in lost_spaces {
-            warn!(%space, count, "messages of a space that is in the rules no more are dead letters now");
+            warn!("space `{space}` is in the rules no more; {count} of its messages are dead letters now");
             let text =
                 format!("{count} messages waited for the space `{space}`, which is in the rules no more");
             let said = self.judge.apply(Input::Notice(notice(format!("orphans/{space}"), text, None)), now);
@@ -83,12 +83,12 @@ impl Desk {
         let (fate, said) = match event {
             Event::Delivered => (Some(Fate::Delivered), None),
             Event::Retrying { tries, due, why } => {
-                warn!(%space, tries, "not delivered yet: {why}");
+                warn!("space `{space}`: not delivered yet (failed tries: {tries}): {why}");
                 self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why) });
                 (None, None)
             }
             Event::Paused { tries, due: _, why, hint } => {
-                error!(%space, hint = %hint, "the space is paused, its messages are kept: {why}");
+                error!("space `{space}` is paused, its messages are kept: {why}; hint: {hint}");
                 // a pause is the worker's, not the row's: who has mended the space and reloads or starts the agent
                 // again need not wait for the end of it
                 let due = now.tick;
@@ -98,23 +98,25 @@ impl Desk {
                 (None, changed.then(|| notice(format!("space/{space}"), text, Some(hint))))
             }
             Event::Resumed => {
-                info!(%space, "the space accepts messages again");
+                info!("space `{space}` accepts messages again");
                 (None, None)
             }
             Event::Refused { why, resend_plain } => {
                 if resend_plain && let Some(plain) = self.plain_form(&space, &row, now) {
-                    warn!(%space, "refused, a plain form is sent instead: {why}");
+                    warn!("space `{space}` refused a message, a plain form is sent instead: {why}");
                     self.owed.add.push(plain);
                     self.owed.remove.push(row.clone());
                     return self.finish(&space, &row).await;
                 }
-                error!(%space, "refused for good, kept as a dead letter: {why}");
+                error!("space `{space}` refused a message for good, it is kept as a dead letter: {why}");
                 let text = format!("the space `{space}` refused a message for good: {why}");
                 self.owed.bury.push((row.clone(), why));
                 (Some(Fate::DeadLettered), Some(notice(format!("refused/{space}"), text, None)))
             }
             Event::Expired { why } => {
-                error!(%space, "not delivered in time, kept as a dead letter: {why}");
+                error!(
+                    "space `{space}`: a message was not delivered in time, it is kept as a dead letter: {why}"
+                );
                 let text = format!("a message for the space `{space}` was not delivered in time: {why}");
                 self.owed.bury.push((row.clone(), why));
                 (Some(Fate::DeadLettered), Some(notice(format!("expired/{space}"), text, None)))

@@ -210,7 +210,7 @@ impl Desk {
         }
         for gap in batch.gaps {
             let size = gap.bytes.map_or_else(|| "an unknown number of".to_owned(), |b| b.to_string());
-            warn!(file = %gap.file, bytes = gap.bytes, why = %gap.why, "bytes of a log could not be read");
+            warn!("{size} bytes of `{}` were not read: {}", gap.file, gap.why);
             let notice = Notice {
                 about: format!("gap/{}", gap.file),
                 severity: Severity::Error,
@@ -230,10 +230,12 @@ impl Desk {
         let Trouble { source, path, what, hint, over } = trouble;
         let path = path.to_string_lossy();
         if over {
-            info!(%path, "no longer: {what}");
+            info!("`{path}`: no longer: {what}");
             return Vec::new();
         }
-        warn!(%path, source = source.as_deref(), hint = hint.as_deref(), "{what}");
+        let of = source.map(|s| format!(" (source `{s}`)")).unwrap_or_default();
+        let remedy = hint.as_ref().map(|h| format!("; hint: {h}")).unwrap_or_default();
+        warn!("`{path}`{of}: {what}{remedy}");
         let notice = Notice {
             about: format!("read/{path}"),
             severity: Severity::Warning,
@@ -302,7 +304,7 @@ impl Desk {
         }
         self.durable = done.durable;
         for lost in done.lost {
-            error!(space = %lost.space, "a message is dropped: there is no room left for it");
+            error!("space `{}`: a message is dropped: there is no room left for it", lost.space);
             let said = self.judge.apply(Input::Fate { message: lost.message, fate: Fate::Dropped }, now);
             self.say(said);
         }

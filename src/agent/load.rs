@@ -23,7 +23,7 @@ use crate::rules::RuleSet;
 use crate::tail::{From, SourceSpec};
 use crate::time::{Clock, Now, Wall};
 
-use super::status::RulesFile;
+use super::status::{RulesFile, Unusable};
 
 /// The files of the last set that loaded, in the state directory.
 const LAST_GOOD: &str = "last-good-rules.json";
@@ -41,13 +41,15 @@ pub(super) struct Set {
     pub clients: BTreeMap<Arc<str>, Client>,
     /// Every space that the rules name.
     pub named: BTreeSet<Arc<str>>,
+    /// Spaces without a client, and why.
+    pub unusable: BTreeMap<Arc<str>, Unusable>,
     /// What the admin space should hear of this set.
     pub notices: Vec<Notice>,
     /// The files and folders it came from, for the look-out for changes.
     pub files: Vec<PathBuf>,
 }
 
-/// Why a set cannot be used.
+/// Why a set cannot be used; its text is every fault.
 #[derive(Debug, thiserror::Error)]
 #[error("{faults}")]
 pub struct LoadError {
@@ -108,12 +110,15 @@ impl Loader {
         }
         let refused = refused(&loaded);
         let faults = refused.faults.clone();
-        error!(
-            "the rules have faults at {}; `logherald check {}` shows them",
-            refused.places,
-            self.path.display()
-        );
+        let tell = || {
+            error!(
+                "the rules have faults at {}; `logherald check {}` shows them",
+                refused.places,
+                self.path.display()
+            );
+        };
         if let Some(settings) = loaded.without_faulty_rules() {
+            tell();
             let left_out = left_out(&loaded, &settings);
             let text = match left_out.as_slice() {
                 [] => format!("the rules have faults and run all the same:\n{faults}"),
@@ -125,6 +130,7 @@ impl Loader {
         let Some(kept) = self.kept() else { return Err(refused) };
         let old = config::load_from(&kept.main, &env(now), &kept);
         let Some(settings) = old.settings.clone() else { return Err(refused) };
+        tell();
         error!("the last set of rules that loaded is used instead");
         let text = format!("the rules cannot be used, the last set that loaded is used instead:\n{faults}");
         let mut set = self.build(settings, &old, vec![self.notice(text)]);
@@ -153,7 +159,7 @@ impl Loader {
                 source.from = From::Start;
             }
         }
-        let mut clients = BTreeMap::new();
+        let (mut clients, mut unusable) = (BTreeMap::new(), BTreeMap::new());
         for target in &targets {
             match self.client(target) {
                 Ok(client) => {
@@ -163,7 +169,9 @@ impl Loader {
                     clients.insert(target.name.clone(), client);
                 }
                 Err(e) => {
-                    error!(hint = %e.hint, "{e}");
+                    error!("{e}; hint: {}", e.hint);
+                    let fault = Unusable { why: e.to_string(), hint: e.hint.clone() };
+                    unusable.insert(target.name.clone(), fault);
                     notices.push(Notice {
                         about: format!("space/{}", target.name),
                         severity: Severity::Error,
@@ -182,7 +190,7 @@ impl Loader {
         }
         let rules = RuleSet::new(rules, clocks, policy.host.clone());
         let named = targets.iter().map(|t| t.name.clone()).collect();
-        Set { sources, rules, policy, clients, named, notices, files: looked_at(loaded) }
+        Set { sources, rules, policy, clients, named, unusable, notices, files: looked_at(loaded) }
     }
 
     fn client(&self, target: &Target) -> Result<Client, crate::chat::ClientError> {

@@ -14,6 +14,7 @@ mod load;
 mod pipeline;
 mod reader;
 mod service;
+mod start_line;
 pub mod status;
 mod watch;
 

@@ -24,7 +24,7 @@ use crate::deliver::{self, Pace, Report};
 use crate::judge::{Judge, Notice};
 use crate::state::StateRow;
 use crate::store::{self, Store, StoreError};
-use crate::tail::{Bell, Summary, TailOptions, Tailer};
+use crate::tail::{Bell, TailOptions, Tailer};
 use crate::time::{Clock, Tick, Wall};
 
 use super::attend::{Signals, kept};
@@ -33,6 +33,7 @@ use super::desk::{Ask, Desk, Inlets, Worker, Workers};
 use super::load::{LoadError, Loader};
 use super::reader::{Order, Reader};
 use super::service;
+use super::start_line::Running;
 use super::status::RulesFile;
 use super::watch::FilesWatch;
 
@@ -116,6 +117,8 @@ pub(super) struct Agent {
     pub(super) loader: Loader,
     pub(super) watched: FilesWatch,
     pub(super) rules_file: RulesFile,
+    pub(super) running: Running,
+    /// What systemd shows.
     pub(super) summary: String,
     pub(super) bell: Bell,
     pub(super) orders: std::sync::mpsc::SyncSender<Order>,
@@ -132,6 +135,7 @@ pub(super) struct Crew {
 
 impl Agent {
     async fn start_and_run(options: Options) -> Result<(), Fatal> {
+        service::raise_file_limit();
         let mut signals = Signals::listen()?;
         let (store, opened) = Store::open(&options.state)?;
         let clock = Clock::continuing(opened.last);
@@ -143,8 +147,10 @@ impl Agent {
             clock: clock.clone(),
             screen: Arc::new(Screen::terminal(options.colour)),
         };
-        let (set, rules_file) = loader.boot()?;
+        let (set, mut rules_file) = loader.boot()?;
+        rules_file.unusable_spaces.clone_from(&set.unusable);
         let host = set.policy.host.clone();
+        let running = Running::new(&set);
         let mut notices = set.notices;
         if let Some(aside) = &opened.set_aside {
             warn!("{aside}");
@@ -156,14 +162,14 @@ impl Agent {
         let (judge, first) = Judge::new(set.policy, opened.state, opened.install, now);
         if !judge.left_out().is_empty() {
             let rows = judge.left_out().join(", ");
-            warn!(rows, "parts of the saved state could not be understood and are left out");
+            warn!("parts of the saved state could not be understood and are left out: {rows}");
             notices
                 .push(about_the_state(format!("parts of the saved state could not be understood: {rows}")));
         }
         let bell = Bell::new();
         let tail_options = TailOptions { inotify: !options.no_inotify, ..TailOptions::default() };
         let tailer = Tailer::new(set.sources, opened.positions, bell.clone(), tail_options, now);
-        let summary = start_line(&tailer.summary(), set.rules.len(), &set.clients);
+        let summary = running.start_line(&tailer.summary());
 
         // the channels between them
         let (handle, inbox) = store::channel();
@@ -216,6 +222,7 @@ impl Agent {
             loader,
             watched: FilesWatch::new(set.files),
             rules_file,
+            running,
             summary,
             bell,
             orders,
@@ -355,16 +362,4 @@ fn paces(state: &[StateRow]) -> BTreeMap<Arc<str>, Tick> {
     let tick =
         |r: &StateRow| Some((r.name.strip_prefix("pace/")?.into(), Tick(r.value.as_ref()?.parse().ok()?)));
     state.iter().filter_map(tick).collect()
-}
-
-/// What is watched, with how many rules, and where alerts go.
-fn start_line(watched: &Summary, rules: usize, clients: &BTreeMap<Arc<str>, Client>) -> String {
-    let files: usize = watched.sources.iter().map(|s| s.files).sum();
-    let journal = if watched.sources.iter().any(|s| s.journal) { " and the journal" } else { "" };
-    let plural = if files == 1 { "" } else { "s" };
-    let name = |(name, client): (&Arc<str>, &Client)| {
-        if client.is_console() { "the terminal".to_owned() } else { format!("`{name}`") }
-    };
-    let spaces: Vec<String> = clients.iter().map(name).collect();
-    format!("watching {files} file{plural}{journal} with {rules} rules; alerts go to {}", spaces.join(", "))
 }

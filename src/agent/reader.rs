@@ -17,7 +17,7 @@ use crate::hit::Hit;
 use crate::judge::Policy;
 use crate::line::{BlockEnd, Gap, Position, PositionKey};
 use crate::rules::RuleSet;
-use crate::tail::{Bell, FileStatus, SourceSpec, Tailer, Trouble};
+use crate::tail::{Bell, FileStatus, SourceSpec, Summary, Tailer, Trouble};
 use crate::time::{Clock, Tick};
 
 /// Positions of lines that held no hit may wait this long before they are handed on.
@@ -85,10 +85,18 @@ impl Batch {
 pub(super) enum Order {
     /// Read these sources, search for these rules, tell the judge of its new policy.
     Load(Box<Load>),
-    /// Say how far every file has been read.
-    Files(oneshot::Sender<Vec<FileStatus>>),
+    /// Say what is watched, and how far it has been read.
+    View(oneshot::Sender<View>),
     /// Hand on what is left and end.
     Stop,
+}
+
+/// What the reader sees.
+#[derive(Debug)]
+pub(super) struct View {
+    pub files: Vec<FileStatus>,
+    pub summary: Summary,
+    pub troubles: Vec<Trouble>,
 }
 
 /// A new set.
@@ -99,6 +107,8 @@ pub(super) struct Load {
     pub policy: Policy,
     /// Told when the positions at which its files are begun are committed.
     pub kept: oneshot::Sender<()>,
+    /// Told what is watched once it is.
+    pub loaded: oneshot::Sender<Summary>,
 }
 
 /// The reader's half of the wiring.
@@ -132,18 +142,21 @@ impl Reader {
                         self.hand_on(&mut batch);
                         return;
                     }
-                    Ok(Order::Files(answer)) => {
+                    Ok(Order::View(answer)) => {
+                        let (files, summary) = (self.tailer.status(), self.tailer.summary());
                         // nobody waits for it any more: nothing to do
-                        _ = answer.send(self.tailer.status());
+                        _ = answer.send(View { files, summary, troubles: self.tailer.troubles() });
                     }
                     Ok(Order::Load(load)) => {
                         if !self.hand_on(&mut batch) {
                             return;
                         }
-                        let Load { sources, rules, policy, kept } = *load;
+                        let Load { sources, rules, policy, loaded, kept } = *load;
                         self.tailer.reload(sources, now);
                         self.rules = rules;
                         self.kept = Some(kept);
+                        // the same
+                        _ = loaded.send(self.tailer.summary());
                         if self.out.blocking_send(FromReader::Policy(Box::new(policy))).is_err() {
                             return;
                         }

@@ -22,6 +22,17 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
+/// Raises the soft limit of open files to the hard one: systemd's default of 1,024 is for programs that use `select`,
+/// and rotated files are held besides the live ones. Where it is refused, the agent lives with what it has.
+pub(super) fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(e) = setrlimit(Resource::Nofile, limit) {
+        debug!("the limit of open files stays as it is: {e}");
+    }
+}
+
 /// Rules are compiled, files opened, positions read.
 pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::deliver::Event;
 use crate::judge;
 use crate::store::SpaceCounts;
-use crate::tail::{FileState, FileStatus};
+use crate::tail::{FileState, FileStatus, Trouble};
 use crate::time::{Now, Wall};
 
-use super::reader::Batch;
+use super::reader::{Batch, View};
 
 /// The whole document.
 #[derive(Debug, Serialize)]
@@ -26,6 +26,8 @@ pub struct Status {
     pub started: String,
     /// When this was asked.
     pub now: String,
+    /// What is watched, with how many rules, and where alerts go: one line for people.
+    pub watching: String,
     /// Lines and bytes read since the start.
     pub read: Reading,
     /// Every rule with every term of its ledger.
@@ -34,6 +36,8 @@ pub struct Status {
     pub spaces: BTreeMap<String, SpaceStatus>,
     /// Every file that is watched.
     pub files: Vec<FileView>,
+    /// What stands between a source and its lines now.
+    pub troubles: Vec<TroubleView>,
     /// How the last look at the rules went.
     pub rules_file: RulesFile,
     /// What is committed reaches the disk; `false` while there is no room.
@@ -107,6 +111,28 @@ pub struct FileView {
     pub lag: u64,
 }
 
+/// A file, a directory or a journal that cannot be read as it should.
+#[derive(Clone, Debug, Serialize)]
+pub struct TroubleView {
+    /// The source's name.
+    pub source: Option<Arc<str>>,
+    /// What it is about; invalid UTF-8 replaced.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+    /// The remedy.
+    pub hint: Option<String>,
+}
+
+/// Why a space of the rules cannot be used; its alerts go to `admin`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unusable {
+    /// What is wrong.
+    pub why: String,
+    /// The remedy.
+    pub hint: String,
+}
+
 /// The rules that run, and the last verdict on the file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RulesFile {
@@ -120,6 +146,8 @@ pub struct RulesFile {
     pub left_out: Vec<String>,
     /// The last reload was refused, with this: every fault, as `check` prints it.
     pub refused: Option<String>,
+    /// Spaces that cannot be reached as they are written, by name.
+    pub unusable_spaces: BTreeMap<Arc<str>, Unusable>,
 }
 
 /// What a space's worker last reported.
@@ -188,14 +216,18 @@ pub(super) struct StatusParts {
     pub now: Now,
 }
 
+/// What the pipeline itself knows.
+#[derive(Debug)]
+pub(super) struct About {
+    pub host: Arc<str>,
+    pub started: Wall,
+    pub watching: String,
+    pub rules_file: RulesFile,
+}
+
 /// Puts the parts together.
-pub(super) fn gather(
-    parts: StatusParts,
-    files: Vec<FileStatus>,
-    rules_file: RulesFile,
-    host: Arc<str>,
-    started: Wall,
-) -> Status {
+pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
+    let About { host, started, watching, rules_file } = about;
     let StatusParts { judge, spaces: states, outbox, reading, durable, now } = parts;
     let time = |t: Option<Wall>| t.map(|t| t.to_string());
     let rule = |r: judge::RuleReport| RuleStatus {
@@ -231,6 +263,7 @@ pub(super) fn gather(
         host,
         started: started.to_string(),
         now: now.wall.to_string(),
+        watching,
         read: reading,
         rules: judge.rules.into_iter().map(|(name, r)| (name, rule(r))).collect(),
         spaces: judge
@@ -239,14 +272,20 @@ pub(super) fn gather(
             .chain(gone)
             .map(|(name, s)| (name.clone(), space(&name, s)))
             .collect(),
-        files: files.into_iter().map(view).collect(),
+        files: view.files.into_iter().map(file).collect(),
+        troubles: view.troubles.into_iter().map(trouble).collect(),
         rules_file,
         durable,
         clock_odd: judge.clock_odd,
     }
 }
 
-fn view(file: FileStatus) -> FileView {
+fn trouble(trouble: Trouble) -> TroubleView {
+    let Trouble { source, path, what, hint, over: _ } = trouble;
+    TroubleView { source, path: path.to_string_lossy().into_owned(), what, hint }
+}
+
+fn file(file: FileStatus) -> FileView {
     FileView {
         source: file.source,
         path: file.path.to_string_lossy().into_owned(),

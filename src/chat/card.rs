@@ -249,7 +249,7 @@ mod tests {
             }
             let all = texts.join("\n");
             for a in m.alerts.iter().filter(|_| m.alerts.len() <= 40) {
-                prop_assert!(all.contains(&label(&clean(&a.rule))), "rule {:?}", a.rule);
+                prop_assert!(all.contains(&label(&clean(sheet::who(a)))), "rule {:?}", a.rule);
                 if a.what != What::Notice {
                     let counts = format!("{} hit", a.hits);
                     prop_assert!(all.contains(&counts), "no {counts}");

@@ -14,6 +14,8 @@ use crate::message::Message;
 
 /// No line is wider, in columns.
 pub const COLUMNS: usize = 80;
+/// A title is at most this wide: the line it stands in goes on at both ends.
+const TITLE: usize = COLUMNS - 6;
 /// A message with more lines than this scrolls away what it says.
 const LINES: usize = 400;
 
@@ -35,10 +37,22 @@ struct Paint {
 impl Paint {
     fn sheet(&self, sheet: &Sheet) -> String {
         let mut out = String::new();
-        self.rule(&mut out, &format!("{} · {}", sheet.title, sheet.subtitle), tint(sheet.severity).bold());
+        let titled = |subject: &str| format!("{} · {subject}", sheet.title);
+        // one alert needs no heading of its own where the first line has room to name it
+        let only = match sheet.blocks.as_slice() {
+            [one] if sheet.rest.is_none() => Some(titled(&one.name)).filter(|t| t.width() <= TITLE),
+            _ => None,
+        };
+        let alone = only.is_some();
+        let title = only.unwrap_or_else(|| titled(&sheet.subtitle));
+        self.rule(&mut out, &title, tint(sheet.severity).bold());
         for (i, block) in sheet.blocks.iter().enumerate() {
             if i > 0 {
                 out.push('\n');
+            }
+            if !alone {
+                let heading = format!("{} {}", sheet::emoji(block.severity), block.name);
+                self.lines(&mut out, "", &heading, Style::new().bold());
             }
             self.block(&mut out, block);
         }
@@ -50,7 +64,6 @@ impl Paint {
     }
 
     fn block(&self, out: &mut String, block: &Block) {
-        self.lines(out, "", &format!("{} {}", sheet::emoji(block.severity), block.name), Style::new().bold());
         if let Some(key) = &block.key {
             self.lines(out, "   ", key, Style::new());
         }
@@ -81,7 +94,7 @@ impl Paint {
     fn rule(&self, out: &mut String, title: &str, style: Style) {
         let mut line = String::from("──");
         if !title.is_empty() {
-            _ = write!(line, " {} ", fold(title, COLUMNS - 6).swap_remove(0));
+            _ = write!(line, " {} ", fold(title, TITLE).swap_remove(0));
         }
         let room = COLUMNS.saturating_sub(line.width());
         line.extend(std::iter::repeat_n('─', room));
@@ -163,7 +176,6 @@ mod tests {
         };
         let want = "\
 ── 🟠 error on web1 · sshd-brute-force ─────────────────────────────────────────
-🟠 sshd-brute-force
    ip=192.0.2.1
    37 hits within 30s · 22 Nov 08:03:59 – 08:04:29 UTC
    failed logins from 192.0.2.1

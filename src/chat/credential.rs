@@ -57,7 +57,7 @@ pub(super) fn resolve(source: &SecretSource, env: &dyn Fn(&str) -> Option<OsStri
             let Some(value) = env(name) else {
                 return fault(
                     format!("{place} is not set"),
-                    "set it in the unit's `EnvironmentFile=`, or use `{ credential = … }`",
+                    "set it in the unit's `EnvironmentFile=`, or say `credential` instead of `env`",
                 );
             };
             let Ok(text) = value.into_string() else {

@@ -147,19 +147,27 @@ impl Sheet {
 
 impl Block {
     fn new(alert: &Alert, d: Detail) -> Block {
-        let rule = name(&alert.rule, NAME_CHARS);
+        let rule = name(who(alert), NAME_CHARS);
         let key: Vec<String> =
             alert.key.iter().take(16).map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
         let held: Vec<String> = alert
             .held
             .iter()
             .take(HELD)
-            .map(|h| format!("{} {}", h.count, cut(&clean(&h.reason), 100)))
+            .map(|h| cut(&counted(h.count, &clean(&h.reason)), 100).into_owned())
             .collect();
-        let samples = alert.samples.iter().take(d.samples).map(|s| {
-            let place = format!("{} {}", clock(s.at), cut(&clean(&s.file), 120));
-            (place, cut(&clean(&s.line), d.sample_chars).into_owned())
-        });
+        let samples: Vec<(String, String)> = alert
+            .samples
+            .iter()
+            .take(d.samples)
+            .map(|s| {
+                let place = format!("{} {}", clock(s.at), cut(&clean(&s.file), 120));
+                (place, cut(&clean(&s.line), d.sample_chars).into_owned())
+            })
+            .collect();
+        let text = cut(&first_lines(&clean_lines(&alert.text), TEXT_LINES), d.text_chars).into_owned();
+        // a message that is nothing but the one line below it is said once
+        let said = matches!(samples.as_slice(), [(_, line)] if *line == text);
         Block {
             severity: alert.severity,
             name: match moment(alert.what) {
@@ -169,8 +177,8 @@ impl Block {
             key: some(cut(&key.join(" · "), d.key_chars).into_owned()),
             counts: counts(alert),
             when: when(alert.first, alert.last),
-            text: some(cut(&first_lines(&clean_lines(&alert.text), TEXT_LINES), d.text_chars).into_owned()),
-            samples: samples.collect(),
+            text: some(text).filter(|_| !said),
+            samples,
             samples_left_out: alert.samples.len().saturating_sub(d.samples),
             runbook: alert.runbook.as_deref().filter(|r| d.trimmings && is_link(r)).map(str::to_owned),
             held: some(if d.trimmings { held.join(", ") } else { String::new() }),
@@ -230,17 +238,29 @@ fn counts(alert: &Alert) -> Option<String> {
 }
 
 fn hits(count: u64) -> String {
-    format!("{count} {}", if count == 1 { "hit" } else { "hits" })
+    counted(count, "hits")
+}
+
+/// `3 repeats of this`, `1 repeat of this`: one of something has no plural.
+fn counted(count: u64, what: &str) -> String {
+    let (first, rest) = what.split_at(what.find(' ').unwrap_or(what.len()));
+    let first = if count == 1 { first.strip_suffix('s').unwrap_or(first) } else { first };
+    format!("{count} {first}{rest}")
+}
+
+/// Who speaks: a rule, or the agent of itself. What a notice is about is a name for machines; its text says it.
+pub(super) fn who(alert: &Alert) -> &str {
+    if alert.what == What::Notice { "logherald" } else { &alert.rule }
 }
 
 fn subtitle(alerts: &[Alert]) -> String {
     match alerts {
-        [one] => name(&one.rule, NAME_CHARS),
+        [one] => name(who(one), NAME_CHARS),
         many => {
             let mut rules: Vec<&str> = Vec::new();
             for a in many {
-                if !rules.contains(&&*a.rule) && rules.len() <= 4 {
-                    rules.push(&a.rule);
+                if !rules.contains(&who(a)) && rules.len() <= 4 {
+                    rules.push(who(a));
                 }
             }
             let more = if rules.len() > 4 { ", …" } else { "" };
@@ -254,7 +274,7 @@ fn rest_line(rest: &[Alert]) -> String {
     let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
     let mut all = 0u64;
     for a in rest {
-        let sum = by_rule.entry(&a.rule).or_default();
+        let sum = by_rule.entry(who(a)).or_default();
         *sum = sum.saturating_add(a.hits);
         all = all.saturating_add(a.hits);
     }
@@ -311,6 +331,36 @@ mod tests {
         assert_eq!(counts_of(What::Reminder, 120, 157, 1), "120 hits within 30s, 157 in all");
         assert_eq!(counts_of(What::Fold, 900, 900, 12), "900 hits in 12 incidents within 30s");
         assert_eq!(counts_of(What::Notice, 0, 0, 1), "");
+    }
+
+    #[test]
+    fn one_of_something_has_no_plural() {
+        assert_eq!(counted(1, "openings over the rule's limit"), "1 opening over the rule's limit");
+        assert_eq!([counted(1, "repeats"), counted(2, "repeats")], ["1 repeat", "2 repeats"]);
+    }
+
+    #[test]
+    fn a_message_that_is_the_line_itself_is_said_once() {
+        let block = |text: &str| Block::new(&Alert { text: text.into(), ..alert("r") }, STEPS[0]);
+        let line = block("").samples[0].1.clone();
+        assert_eq!(block(&line).text, None);
+        assert_eq!(block("failed logins").text.as_deref(), Some("failed logins"));
+        let bare = Block::new(&Alert { text: line.clone(), ..alert("r") }, STEPS[2]);
+        assert_eq!(
+            (bare.text, bare.samples.len()),
+            (Some(line), 0),
+            "without the sample it is the text that says it"
+        );
+    }
+
+    #[test]
+    fn the_agent_speaks_of_itself_by_name() {
+        let notice = Alert { what: What::Notice, hits: 0, ..alert("read//var/log/secure") };
+        let sheet = Sheet::new(&message(vec![notice]), STEPS[0]);
+        assert_eq!(
+            (sheet.subtitle.as_str(), sheet.blocks[0].name.as_str()),
+            ("logherald", "logherald · notice")
+        );
     }
 
     #[test]

@@ -128,7 +128,13 @@ impl Tokens {
             }
             Err(e) => {
                 state.made = None;
-                let why = format!("no token: {}", said(&e));
+                let why = match &self.key {
+                    Some(_) => format!("no token: {}", said(&e)),
+                    None => format!(
+                        "no key is named with `service_account`, and Application Default Credentials give no token: {}",
+                        deepest(&e)
+                    ),
+                };
                 if e.is_transient() {
                     Err(Outcome::Retry { why, after: None })
                 } else {
@@ -230,12 +236,20 @@ impl Tokens {
                 key.client_email, key.project_id
             ),
             None => {
-                "set `service_account = { credential = … }`, or give the host Application Default Credentials"
-                    .into()
+                "name a key with `service_account`, or give the host Application Default Credentials".into()
             }
         };
         Outcome::Pause { why: why.to_owned(), hint, again: PAUSE, chance: 0 }
     }
+}
+
+/// The innermost cause, clean and short: what `google-cloud-auth` says around it is a manual.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(e) = last.source() {
+        last = e;
+    }
+    cut(&clean(&last.to_string()), 200).into_owned()
 }
 
 /// An error and its causes, clean and short.

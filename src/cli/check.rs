@@ -28,7 +28,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn check(args: &Args) -> Done {
-    let path = paths::rules(args.rules.rules.as_deref())?;
+    let path = paths::rules(args.rules.rules.as_deref(), "logherald check path/to/rules.toml")?;
     let mut loaded = config::load(&path, &crate::agent::env(Clock::continuing(None).now()));
     // the tests of sound rules are run although others are faulty: one run tells all
     let settings = loaded.settings.clone().or_else(|| loaded.without_faulty_rules());
@@ -150,7 +150,7 @@ fn remarks(settings: &Settings) -> Vec<String> {
     let set = RuleSet::new(settings.rules.clone(), settings.clocks.clone(), settings.policy.host.clone());
     for RuleNo(no) in set.without_literal() {
         notes.push(format!(
-            "rule `{}` holds no text of three letters or more that every match has; it is tried on every line and \
+            "rule `{}` holds no text of four letters or more that every match has; it is tried on every line and \
              slows all reading down",
             settings.rules[*no as usize].name
         ));

@@ -15,13 +15,17 @@ use super::{Done, Failure, RulesOption, exit, paths};
 /// Longest line that is read from standard input, in bytes; what is behind it is cut.
 const LINE_BYTES: usize = 256 << 10;
 
+/// Of the texts that a rule looks for, this many are shown.
+const TEXTS: usize = 3;
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  logherald explain --rules rules.toml 'Nov 22 05:26:00 h kernel: Out of memory: Killed process 7 (java)'
-  tail -n 100 /var/log/auth.log | logherald explain --file /var/log/auth.log
+  logherald explain --rules rules.toml 'h app: No space left on device'
+  tail /var/log/auth.log | logherald explain --file /var/log/auth.log
   logherald explain --json < app.log | jq -r '.hits[].rule' | sort | uniq -c
 
-Without --file every rule is asked, whichever files it reads.")]
+Without --file every rule is asked, whichever files it reads. Of lines from
+standard input, rules whose text is not in the line are counted, not listed.")]
 pub(super) struct Args {
     /// Lines; without any they are read from standard input
     #[arg(value_name = "LINE")]
@@ -38,11 +42,14 @@ pub(super) struct Args {
 
 pub(super) fn explain(args: &Args) -> Done {
     let now = Clock::continuing(None).now();
-    let path = paths::rules(args.rules.rules.as_deref())?;
+    let path = paths::rules(args.rules.rules.as_deref(), "logherald explain --rules path/to/rules.toml")?;
     let loaded = config::load(&path, &crate::agent::env(now));
     let Some(settings) = loaded.settings.clone().or_else(|| loaded.without_faulty_rules()) else {
         writeln!(anstream::stderr().lock(), "{}\n", loaded.render(super::look()))?;
-        return Err(Failure::new(exit::CONFIG, loaded.verdict()));
+        return Err(Failure::new(
+            exit::CONFIG,
+            format!("`{}` cannot be used: {}", path.display(), loaded.verdict()),
+        ));
     };
     if loaded.errors() > 0 {
         writeln!(
@@ -57,7 +64,7 @@ pub(super) fn explain(args: &Args) -> Done {
         if args.json {
             as_json(&mut out, line, &steps, &settings.policy.rules, now.wall)
         } else {
-            as_text(&mut out, line, &steps, &settings.policy.rules)
+            as_text(&mut out, line, &steps, &settings.policy.rules, !args.lines.is_empty())
         }
     };
     if args.lines.is_empty() {
@@ -130,6 +137,7 @@ fn as_text(
     line: &[u8],
     steps: &[Explained],
     policies: &[RulePolicy],
+    list_all: bool,
 ) -> std::io::Result<()> {
     writeln!(out, "{}", printable(&String::from_utf8_lossy(line)))?;
     let mut silent: Vec<&Explained> = Vec::new();
@@ -159,21 +167,41 @@ fn as_text(
             _ => silent.push(e),
         }
     }
+    let mut far = 0;
     for e in silent {
+        if !list_all && !matches!(e.step, Step::NoMatch | Step::Own) {
+            far += 1;
+            continue;
+        }
         let why = match &e.step {
             Step::OtherSource => "reads another source".to_owned(),
             Step::Own => "the agent wrote the line itself".to_owned(),
             Step::OtherFile => "reads other files".to_owned(),
-            Step::NoLiteral(any) => match any.as_slice() {
+            Step::NoLiteral(any) => match &**any {
+                [] => "the line lacks its text".to_owned(),
                 [one] => format!("the line lacks `{}`", printable(one)),
-                [first, ..] => format!("the line lacks `{}` and {} like it", printable(first), any.len() - 1),
-                [] => "the line lacks what it needs".to_owned(),
+                any => format!("the line has none of {}", some_of(any)),
             },
             _ => "`match` does not accept it".to_owned(),
         };
         writeln!(out, "  -         {}: {why}", e.name)?;
     }
+    match far {
+        0 => {}
+        1 => writeln!(out, "  -         1 rule: the line lacks its text, or it reads other files")?,
+        n => writeln!(out, "  -         {n} rules: the line lacks their texts, or they read other files")?,
+    }
     writeln!(out)
+}
+
+/// A few of many texts.
+fn some_of(texts: &[String]) -> String {
+    let mut named: Vec<String> = texts.iter().take(TEXTS).map(|t| format!("`{}`", printable(t))).collect();
+    let more = texts.len().saturating_sub(TEXTS);
+    if more > 0 {
+        named.push(format!("{more} more"));
+    }
+    named.join(", ")
 }
 
 /// What the judge makes of a hit.

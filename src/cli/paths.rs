@@ -15,8 +15,8 @@ const SYSTEM_RULES: &str = "/etc/logherald/rules.toml";
 /// The service's runtime directory.
 const SYSTEM_RUNTIME: &str = "/run/logherald";
 
-/// The rules file: as given, else the unit's, else the system's, else the one in this directory.
-pub(super) fn rules(given: Option<&Path>) -> Result<PathBuf, Failure> {
+/// The rules file: as given (`how` says in which way), else the unit's, else the system's, else the one in this directory.
+pub(super) fn rules(given: Option<&Path>, how: &str) -> Result<PathBuf, Failure> {
     if let Some(path) = given {
         return Ok(path.to_owned());
     }
@@ -25,7 +25,7 @@ pub(super) fn rules(given: Option<&Path>) -> Result<PathBuf, Failure> {
     places.iter().find(|p| p.exists()).cloned().ok_or_else(|| {
         let tried: Vec<String> = places.iter().map(|p| format!("`{}`", p.display())).collect();
         Failure::new(exit::CONFIG, format!("no rules file: there is none at {}", tried.join(", ")))
-            .hint("name one: logherald COMMAND path/to/rules.toml")
+            .hint(format!("name one: {how}"))
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn reload(args: &Args) -> Done {
     match code {
         200 => Ok(write!(anstream::stdout().lock(), "{said}")?),
         422 => {
-            write!(anstream::stderr().lock(), "{said}")?;
+            writeln!(anstream::stderr().lock(), "{}\n", said.trim_end())?;
             Err(Failure::new(exit::CONFIG, "the rules are refused, the running ones stay"))
         }
         _ => Err(Failure::new(exit::SERVICE, said.trim_end())),

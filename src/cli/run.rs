@@ -1,7 +1,11 @@
 //! `logherald run`: the agent in the foreground; systemd and a terminal start it alike.
 
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -10,8 +14,8 @@ use crate::agent::{self, Fatal, Options};
 
 use super::{Done, Failure, RulesArg, colour, exit, paths};
 
-/// What the log shows unless `LOGHERALD_LOG` says otherwise.
-const LOG: &str = "logherald=info,warn";
+/// How much of its own the log shows, unless `LOGHERALD_LOG` names another of these.
+const LEVELS: [&str; 5] = ["info", "error", "warn", "debug", "trace"];
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -34,10 +38,14 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let rules = paths::rules(args.rules.rules.as_deref())?;
+    // messages that name the file are read elsewhere; where there is no working directory, it stays as it is
+    let rules = paths::rules(args.rules.rules.as_deref(), "logherald run path/to/rules.toml")?;
+    let rules = std::path::absolute(&rules).unwrap_or(rules);
     let state = paths::state(args.state.as_deref())?;
     let socket = paths::own_socket(args.state.is_some(), &state);
+    let kept = state.display().to_string();
     log_to_journal_or_stderr();
+    let path = rules.display().to_string();
     let options = Options {
         rules,
         state,
@@ -54,6 +62,15 @@ pub(super) fn run(args: &Args) -> Done {
             Fatal::Store(_) => exit::CONFIG,
             Fatal::System { .. } | Fatal::Died(_) => exit::SOFTWARE,
         };
+        if let Fatal::Rules(refused) = &fatal {
+            // standard error that takes nothing leaves nothing to say
+            _ = writeln!(anstream::stderr().lock(), "{refused}\n");
+            return Failure::new(
+                code,
+                format!("`{path}` cannot be used, and no older rules are kept in `{kept}`"),
+            )
+            .hint(format!("mend it until `logherald check {path}` finds no error"));
+        }
         let text = fatal.to_string();
         match text.split_once("\nhint: ") {
             Some((text, hint)) => Failure::new(code, text).hint(hint),
@@ -66,9 +83,12 @@ pub(super) fn run(args: &Args) -> Done {
 ///
 /// It never carries a byte of a watched line, so that an agent that watches the journal cannot feed itself.
 fn log_to_journal_or_stderr() {
-    let filter = EnvFilter::try_from_env("LOGHERALD_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
+    // of other crates only warnings, whatever is asked for: an HTTP client that tells all tells secrets
+    let asked = std::env::var("LOGHERALD_LOG").unwrap_or_default();
+    let level = LEVELS.into_iter().find(|l| *l == asked.trim().to_ascii_lowercase());
+    let filter = EnvFilter::new(format!("logherald={},warn", level.unwrap_or(LEVELS[0])));
     let registry = tracing_subscriber::registry().with(filter);
-    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let journal = stderr_is_the_journal().then(tracing_journald::layer).and_then(Result::ok);
     let set = if let Some(layer) = journal {
         registry.with(layer.with_syslog_identifier("logherald".into())).try_init()
     } else {
@@ -79,4 +99,15 @@ fn log_to_journal_or_stderr() {
     };
     // a second subscriber in one process (a test) changes nothing
     drop(set);
+    if level.is_none() && !asked.is_empty() {
+        warn!("`LOGHERALD_LOG` is none of `error` `warn` `info` `debug` `trace`, and `info` is taken");
+    }
+}
+
+/// Whether systemd connected standard error to the journal: `JOURNAL_STREAM` names its device and inode. That it is
+/// set says nothing by itself, for a shell inherits it from the service that started its terminal.
+fn stderr_is_the_journal() -> bool {
+    let Some(named) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let Ok(stderr) = std::io::stderr().as_fd().try_clone_to_owned() else { return false };
+    std::fs::File::from(stderr).metadata().is_ok_and(|m| named == format!("{}:{}", m.dev(), m.ino()))
 }

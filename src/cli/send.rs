@@ -38,11 +38,14 @@ const HOSTILE: &str = "<users/all> <users/1234567890> <https://evil.example|your
 pub(super) fn send(args: &Args) -> Done {
     let clock = Clock::continuing(None);
     let now = clock.now();
-    let path = paths::rules(args.rules.rules.as_deref())?;
+    let path = paths::rules(args.rules.rules.as_deref(), "logherald send SPACE --rules path/to/rules.toml")?;
     let loaded = config::load(&path, &crate::agent::env(now));
     let Some(settings) = loaded.settings.clone().or_else(|| loaded.without_faulty_rules()) else {
         writeln!(anstream::stderr().lock(), "{}\n", loaded.render(super::look()))?;
-        return Err(Failure::new(exit::CONFIG, format!("{}: nothing was sent", loaded.verdict())));
+        return Err(Failure::new(
+            exit::CONFIG,
+            format!("`{}` cannot be used, nothing was sent: {}", path.display(), loaded.verdict()),
+        ));
     };
     let Some(target) = settings.targets.iter().find(|t| *t.name == *args.space) else {
         let names: Vec<String> = settings.targets.iter().map(|t| format!("`{}`", t.name)).collect();

@@ -1,6 +1,7 @@
 //! `logherald status`: the running agent at a glance, in 80 columns, or as JSON.
 //!
-//! What is wrong comes first: a state that is not durable, a refused reload, a paused space, an unreadable file.
+//! What is wrong comes first: a state that is not durable, a refused reload, a paused space, an unreadable file. Rules
+//! without a hit are counted, not listed: at night the one that has some must be found at a glance.
 
 use std::io::Write;
 
@@ -13,6 +14,9 @@ use super::{Done, Failure, SocketArgs, exit, paths, wait_for};
 
 /// Files that are listed one by one; the rest are counted. `--json` lists all.
 const FILES: usize = 20;
+
+/// Sentences are folded here.
+const COLUMNS: usize = 80;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -45,7 +49,6 @@ pub(super) fn status(args: &Args) -> Done {
 
 fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
-    let number = |v: &Value| v.as_u64().unwrap_or(0);
     let file = &status["rules_file"];
     writeln!(
         out,
@@ -56,8 +59,29 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     writeln!(out, "rules: {}, loaded {}", text(&file["path"]), second(&file["loaded"]))?;
     let read = &status["read"];
-    writeln!(out, "read:  {} lines, {}", number(&read["lines"]), bytes(number(&read["bytes"])))?;
+    let lines = number(&read["lines"]);
+    let plural = if lines == 1 { "" } else { "s" };
+    writeln!(out, "read:  {lines} line{plural}, {}", bytes(number(&read["bytes"])))?;
+    if let Some(watching) = status["watching"].as_str() {
+        writeln!(out, "{}", wrap(watching, 0))?;
+    }
+    for line in wrong(status) {
+        writeln!(out, "WRONG: {line}")?;
+    }
 
+    rules(status, out)?;
+    spaces(status, out)?;
+    files(status, out)
+}
+
+/// What an operator should mend, most urgent first; each may have several lines.
+fn wrong(status: &Value) -> Vec<String> {
+    let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
+    let (file, read) = (&status["rules_file"], &status["read"]);
+    let hinted = |what: String, hint: &Value| {
+        let hint = hint.as_str().map(|h| format!("\n    {}", wrap(&format!("hint: {h}"), 4)));
+        format!("{}{}", wrap(&what, 7), hint.unwrap_or_default())
+    };
     let mut wrong = Vec::new();
     if status["durable"] == Value::Bool(false) {
         wrong.push("the state cannot be written to the disk; alerts go on from memory".to_owned());
@@ -68,23 +92,34 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     for rule in file["left_out"].as_array().into_iter().flatten() {
         wrong.push(format!("the rule `{}` is faulty and left out", text(rule)));
     }
-    if let Some(faults) = file["refused"].as_str() {
-        wrong.push(format!("the last reload was refused; see `logherald check`:\n{}", indent(faults)));
+    if file["refused"].is_string() {
+        let what =
+            format!("the rules on disk are refused; `logherald check {}` says why", text(&file["path"]));
+        wrong.push(wrap(&what, 7));
     }
     if let Some(gap) = read["last_gap"].as_str() {
-        wrong.push(format!("{} of logs were not read; the last: {gap}", bytes(number(&read["lost_bytes"]))));
+        let lost = bytes(read["lost_bytes"].as_u64().unwrap_or(0));
+        wrong.push(wrap(&format!("{lost} of logs were not read; the last: {gap}"), 7));
+    }
+    for trouble in status["troubles"].as_array().into_iter().flatten().take(FILES) {
+        let what = format!("`{}`: {}", text(&trouble["path"]), text(&trouble["what"]));
+        wrong.push(hinted(what, &trouble["hint"]));
+    }
+    for (_, fault) in entries(&file["unusable_spaces"]) {
+        wrong.push(hinted(format!("{}; its alerts go elsewhere", text(&fault["why"])), &fault["hint"]));
     }
     for (name, space) in entries(&status["spaces"]) {
         if let Some(trouble) = space["trouble"].as_str() {
-            let hint = space["hint"].as_str().map(|h| format!("\n    hint: {h}")).unwrap_or_default();
-            wrong.push(format!("the space `{name}` since {}: {trouble}{hint}", second(&space["since"])));
+            let what = format!("the space `{name}` since {}: {trouble}", second(&space["since"]));
+            wrong.push(hinted(what, &space["hint"]));
         }
     }
-    for line in wrong {
-        writeln!(out, "WRONG: {line}")?;
-    }
+    wrong
+}
 
-    let rules: Vec<_> = entries(&status["rules"]).collect();
+fn rules(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    let (rules, quiet): (Vec<_>, Vec<_>) =
+        entries(&status["rules"]).partition(|(_, r)| number(&r["hits"]) > 0);
     writeln!(
         out,
         "\n{:<26} {:>9} {:>8} {:>8} {:>8} {:>8} {:>4}",
@@ -108,11 +143,23 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
             .filter(|t| n(t) > 0)
             .map(|t| format!("{t} {}", n(t)))
             .collect();
+        let gone = (r["loaded"] == Value::Bool(false)).then(|| "no longer in the rules".to_owned());
+        let others: Vec<String> = others.into_iter().chain(gone).collect();
         if !others.is_empty() {
             writeln!(out, "  {}", others.join(", "))?;
         }
     }
+    let quiet: Vec<&str> =
+        quiet.iter().filter(|(_, r)| r["loaded"] != Value::Bool(false)).map(|(n, _)| n.as_str()).collect();
+    if !quiet.is_empty() {
+        let plural = if quiet.len() == 1 { "" } else { "s" };
+        let line = format!("{} rule{plural} without a hit: {}", quiet.len(), quiet.join(", "));
+        writeln!(out, "{}", wrap(&line, 2))?;
+    }
+    Ok(())
+}
 
+fn spaces(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out, "\n{:<26} {:>9} {:>8} {:>8}  last accepted", "space", "accepted", "outbox", "dead")?;
     for (name, s) in entries(&status["spaces"]) {
         let n = |term: &str| number(&s[term]);
@@ -127,14 +174,21 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
         )?;
     }
 
+    Ok(())
+}
+
+fn files(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let files: Vec<&Value> = status["files"].as_array().into_iter().flatten().collect();
+    if files.is_empty() {
+        return Ok(());
+    }
     writeln!(out, "\n{:<50} {:>12} {:>12}", "file", "size", "unread")?;
     for f in files.iter().take(FILES) {
         let lag = number(&f["lag"]);
         writeln!(
             out,
             "{:<50} {:>12} {:>12}",
-            cut_left(&text(&f["path"]), 50),
+            cut_left(f["path"].as_str().unwrap_or("-"), 50),
             bytes(number(&f["size"])),
             bytes(lag)
         )?;
@@ -143,6 +197,30 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(out, "and {} more; --json lists all", files.len() - FILES)?;
     }
     Ok(())
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
+}
+
+/// `text` in lines of at most 80 columns, the first of them `taken` columns shorter, the others indented by as much.
+fn wrap(text: &str, taken: usize) -> String {
+    let mut out = String::new();
+    let mut column = taken;
+    for (i, word) in text.split(' ').enumerate() {
+        let length = word.chars().count();
+        if i > 0 && column + 1 + length > COLUMNS {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', taken));
+            column = taken;
+        } else if i > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
 }
 
 fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
@@ -185,10 +263,6 @@ fn cut_left(text: &str, max: usize) -> String {
     } else {
         ['…'].into_iter().chain(text.chars().skip(length - max + 1)).collect()
     }
-}
-
-fn indent(text: &str) -> String {
-    text.lines().map(|l| format!("    {l}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 /// Which of the files that were read; 0 is the one that was asked for.
@@ -131,7 +131,11 @@ impl Sources {
             let drawn = Snippet::source(source.masked.as_str()).path(path);
             Some((drawn.annotation(kind.span(span).label(label)), source))
         };
-        if let Some((mut drawn, source)) = snippet(&fault.place, AnnotationKind::Primary, None) {
+        let empty = self.0.get(usize::from(fault.place.file.0)).is_some_and(|s| s.masked.is_empty());
+        if empty && let Some(path) = paths.get(usize::from(fault.place.file.0)) {
+            // nothing can be pointed at
+            group = group.element(Origin::path(path.clone()));
+        } else if let Some((mut drawn, source)) = snippet(&fault.place, AnnotationKind::Primary, None) {
             if let Some((also, label)) = same_file {
                 let span = first_line(&source.masked, clamp(&source.masked, &also.span));
                 drawn = drawn.annotation(AnnotationKind::Context.span(span).label(*label));

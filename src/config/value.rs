@@ -60,6 +60,11 @@ fn number_and_unit(text: &str, units: &[(&str, u64)], what: &str, such_as: &str)
     if unit.is_empty() {
         return Err(format!("`{shown}` has no unit, expected one of {}", names()));
     }
+    if let Some((name, _)) =
+        units.iter().find(|(name, _)| *name == unit.trim()).filter(|_| unit.trim() != unit)
+    {
+        return Err(format!("`{shown}` holds a space, expected `{number}{name}`"));
+    }
     let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
         let unit = super::walk::shown(unit);
         return Err(format!("`{shown}` has the unknown unit `{unit}`, expected one of {}", names()));

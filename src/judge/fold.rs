@@ -85,6 +85,12 @@ impl Fold {
         self.ranked.push((hash, key_text(key), hits));
     }
 
+    /// Everything in it that is counted on.
+    pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
+        let sums = [self.hits, self.openings, self.reminders, self.incidents, self.told, self.telling];
+        sums.into_iter().chain(self.ranked.iter().map(|k| k.2))
+    }
+
     /// Nothing is left to tell. The number of its tellings goes on: incidents remember it.
     pub(super) fn rest(&mut self) {
         *self = Fold { telling: self.telling, ..Fold::default() };
@@ -281,6 +287,6 @@ impl Judge {
         }
         let every = rule.fold.every.unwrap_or(remind);
         rule.fold.due = Some(now.tick + every.max(Duration::from_millis(1)));
-        rule.fold.every = Some((every * 2).min(AT_MOST.max(remind)));
+        rule.fold.every = Some(every.saturating_mul(2).min(AT_MOST.max(remind)));
     }
 }

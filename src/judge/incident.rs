@@ -187,7 +187,8 @@ impl Judge {
             return;
         }
         if let Voice::Own(to) = voice {
-            incident.remind_every = (incident.remind_every * 2).min(REMIND_AT_MOST.max(policy.remind));
+            let doubled = incident.remind_every.saturating_mul(2);
+            incident.remind_every = doubled.min(REMIND_AT_MOST.max(policy.remind));
             incident.remind_at = now.tick + incident.remind_every;
             // the one place where a rule's limit is asked about a reminder, and acted upon
             match rule.limit.ask(now.tick) {

@@ -43,6 +43,12 @@ impl Ledger {
     pub fn settled(&self) -> u64 {
         self.shown + self.told + self.below + self.seen + self.lost + self.muted + self.inhibited
     }
+
+    /// `hits`, and all that [`Ledger::settled`] adds up.
+    pub(super) fn terms(&self) -> [u64; 8] {
+        let Ledger { hits, shown, told, below, seen, lost, muted, inhibited } = *self;
+        [hits, shown, told, below, seen, lost, muted, inhibited]
+    }
 }
 
 /// How much was held, ever, by reason; beside the ledger, not part of its sum.

@@ -30,7 +30,7 @@ const TEXT: usize = 2000;
 pub(super) struct Recent {
     notice: Notice,
     /// Told again how often since.
-    again: u64,
+    pub(super) again: u64,
     until: Tick,
 }
 

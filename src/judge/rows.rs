@@ -1,7 +1,8 @@
 //! State on disk: one row a thing, written when it changed, put back in any order.
 //!
-//! A row says in its value whose it is; its name only has to be unique. A row that cannot be understood is left out
-//! and named, the rest goes on, and the books are balanced: what such a row held is lost, and says so.
+//! A row says in its value whose it is; its name only has to be unique. A row that cannot be understood, or counts
+//! beyond belief, is left out and named, the rest goes on, and the books are balanced: what a row held that is not
+//! there is lost, and says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +25,10 @@ use crate::time::{Now, Tick, Wall};
 
 /// Names of rows left out that are kept to be told.
 const LEFT_OUT: usize = 100;
+
+/// No count of an agent gets here: a million hits a second take nine years. A row that says more is torn, and would take
+/// sums out of their 64 bits.
+const MOST: u64 = 1 << 48;
 
 /// Which row is to be written anew.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,9 +223,16 @@ impl Judge {
     fn restore_row(&mut self, name: &str, value: &str) -> Option<()> {
         let (part, _) = name.strip_prefix("judge/")?.split_once('/').unwrap_or(("head", ""));
         match part {
-            "head" => self.head = parse(value)?,
+            "head" => {
+                let head: Head = parse(value)?;
+                counted([head.next_alert, head.next_message, head.next_thread, head.used, head.clock_odd])?;
+                self.head = head;
+            }
             "rule" => {
                 let row: RuleRow<Fold> = parse(value)?;
+                counted(row.ledger.terms())?;
+                counted([row.held.repeats, row.held.rule_limit, row.held.space_budget, row.held.while_away])?;
+                counted(row.fold.counts())?;
                 let rid = self.ensure_rule(&row.name);
                 let rule = &mut self.rules[rid.0];
                 (rule.fingerprint, rule.ledger, rule.held) = (row.fingerprint, row.ledger, row.held);
@@ -229,6 +241,9 @@ impl Judge {
             }
             "key" => {
                 let row: KeyRow<Slot> = parse(value)?;
+                if let KeyState::Open(incident) = &row.slot.state {
+                    counted([incident.no.0, incident.since_last, incident.total])?;
+                }
                 let rid = self.ensure_rule(&row.rule);
                 if self.rules[rid.0].keys.insert(row.hash, row.slot).is_none() {
                     self.key_count += 1;
@@ -236,6 +251,8 @@ impl Judge {
             }
             "space" => {
                 let row: SpaceRow = parse(value)?;
+                let SpaceCounts { sent, delivered, dead_lettered, dropped, hits, .. } = row.counts;
+                counted([sent, delivered, dead_lettered, dropped, hits])?;
                 let space = self.ensure_space(&row.name);
                 space.budget.restore(row.budget);
                 space.reserve.restore(row.reserve);
@@ -243,19 +260,25 @@ impl Judge {
             }
             "wait" => {
                 let row: WaitRow<Entry> = parse(value)?;
+                let alert = &row.entry.alert;
+                counted([alert.no.0, alert.hits, alert.incidents])?;
+                counted(alert.held.iter().map(|h| h.count))?;
                 self.ensure_space(&row.space).queue_mut(row.entry.lane).push(row.entry);
             }
             "claim" => {
                 let row: Numbered<AlertNo, Claim> = parse(value)?;
+                counted([row.no.0, row.is.hits])?;
                 self.ensure_rule(&row.is.rule);
                 self.claims.insert(row.no, row.is);
             }
             "flight" => {
                 let row: Numbered<MessageNo, Flight> = parse(value)?;
+                counted([row.no.0, row.is.hits])?;
                 self.flights.insert(row.no, row.is);
             }
             "notice" => {
                 let row: Numbered<String, Recent> = parse(value)?;
+                counted([row.is.again])?;
                 self.notices.insert(row.no, row.is);
             }
             _ => return None,
@@ -276,11 +299,9 @@ impl Judge {
         })
     }
 
-    /// Balances the books after rows were left out: hits that only such a row knew of are lost.
+    /// Balances the books: hits that only a row knew of that is left out or gone are lost. It finds nothing to do where
+    /// every row is there.
     pub(super) fn balance(&mut self, now: Now) {
-        if self.left_out.is_empty() {
-            return;
-        }
         let mut copies: BTreeMap<AlertNo, u32> = BTreeMap::new();
         let queues = self.spaces.values().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
         let waiting = queues.flat_map(|q| q.entries.values()).map(|e| &e.claims);
@@ -293,8 +314,11 @@ impl Judge {
             self.dirty.insert(RowKey::Claim(no));
         }
         for (no, claim) in &mut self.claims {
-            claim.copies = copies.get(no).copied().unwrap_or(1);
-            self.dirty.insert(RowKey::Claim(*no));
+            let known = copies.get(no).copied().unwrap_or(1);
+            if claim.copies != known {
+                claim.copies = known;
+                self.dirty.insert(RowKey::Claim(*no));
+            }
         }
         let unsure: BTreeSet<Rid> = self.names.values().copied().collect();
         let report = self.report(now);
@@ -302,15 +326,22 @@ impl Judge {
             let Some(books) = report.rules.get(&*self.rules[rid.0].name) else { continue };
             let known = books.ledger.settled() + books.pending;
             let ledger = &mut self.rules[rid.0].ledger;
-            ledger.lost += ledger.hits.saturating_sub(known);
-            ledger.hits = ledger.hits.max(known);
-            self.mark_rule(rid);
+            if ledger.hits != known {
+                ledger.lost += ledger.hits.saturating_sub(known);
+                ledger.hits = ledger.hits.max(known);
+                self.mark_rule(rid);
+            }
         }
     }
 }
 
 fn parse<T: DeserializeOwned>(value: &str) -> Option<T> {
     serde_json::from_str(value).ok()
+}
+
+/// These are counts that an agent can have made.
+fn counted(counts: impl IntoIterator<Item = u64>) -> Option<()> {
+    counts.into_iter().all(|n| n <= MOST).then_some(())
 }
 
 fn json<T: Serialize>(value: &T) -> String {

@@ -30,8 +30,8 @@ pub enum Step {
     OtherSource,
     /// It reads this source, but not this file.
     OtherFile,
-    /// The line holds none of these texts (case ignored), of which every match has one.
-    NoLiteral(Vec<String>),
+    /// The line holds none of these texts (case ignored), of which every match has one; for people.
+    NoLiteral(Arc<[String]>),
     /// Its `match` does not match.
     NoMatch,
     /// Its `match` matches, but the line is the agent's own.
@@ -79,7 +79,9 @@ impl RuleSet {
                 } else if file.is_some_and(|f| !rule.reads(f)) {
                     Step::OtherFile
                 } else if let Some(set) = literals.filter(|l| missing(l)) {
-                    Step::NoLiteral(set.iter().map(|l| readable(l, &spec.pattern.expanded)).collect())
+                    Step::NoLiteral(Arc::clone(
+                        rule.texts.get_or_init(|| readable(set, &spec.pattern.expanded).into()),
+                    ))
                 } else {
                     self.judged(rule, source, file.unwrap_or_default(), line, read)
                 };
@@ -124,10 +126,78 @@ impl RuleSet {
     }
 }
 
-/// A folded literal as it stands in the pattern, where it stands there; else as it is.
-fn readable(folded: &[u8], pattern: &str) -> String {
-    debug_assert!(folded.len() >= SHORTEST, "shorter ones are not looked for");
-    let as_written =
-        pattern.as_bytes().windows(folded.len()).find(|w| w.iter().zip(folded).all(|(a, b)| a | 0x20 == *b));
-    String::from_utf8_lossy(as_written.unwrap_or(folded)).into_owned()
+/// Folded literals as the operator wrote them, each with the plain text around it; where the pattern spells one
+/// otherwise, as it is. A line that lacks a part of a text lacks all of it.
+fn readable(set: &[Vec<u8>], pattern: &str) -> Vec<String> {
+    let runs = plain_runs(pattern);
+    let mut shown: Vec<String> = Vec::new();
+    for folded in set {
+        debug_assert!(folded.len() >= SHORTEST, "shorter ones are not looked for");
+        let alike = |w: &[u8]| w.iter().zip(folded).all(|(a, b)| a | 0x20 == *b);
+        let run = runs.iter().find(|run| run.windows(folded.len()).any(alike));
+        let text = run.cloned().unwrap_or_else(|| unfolded(folded, pattern));
+        // the other spellings of one letter, such as the long s, would only puzzle
+        if let Ok(text) = String::from_utf8(text)
+            && !shown.contains(&text)
+        {
+            shown.push(text);
+        }
+    }
+    shown
+}
+
+/// Letters stay small; of the rest, what the pattern holds behind a backslash is what was meant.
+fn unfolded(folded: &[u8], pattern: &str) -> Vec<u8> {
+    let meant = |b: u8| {
+        let other = b & !0x20;
+        let written = [b'\\', other];
+        let is = !b.is_ascii_alphanumeric() && pattern.as_bytes().windows(2).any(|w| w == written);
+        if is { other } else { b }
+    };
+    folded.iter().map(|b| meant(*b)).collect()
+}
+
+/// The stretches of a pattern that stand for themselves, without their backslashes.
+fn plain_runs(pattern: &str) -> Vec<Vec<u8>> {
+    let mut runs = vec![Vec::new()];
+    let mut bytes = pattern.bytes().peekable();
+    while let Some(b) = bytes.next() {
+        let own = match b {
+            b'\\' => bytes.next().filter(u8::is_ascii_punctuation),
+            b'(' if bytes.peek() == Some(&b'?') => {
+                // flags or a name, up to the end of the group's head
+                _ = bytes.find(|b| matches!(b, b':' | b'>' | b')'));
+                None
+            }
+            b'.' | b'^' | b'$' | b'*' | b'+' | b'?' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'|' => None,
+            plain => Some(plain),
+        };
+        // what is repeated or optional is no part of the text before it
+        let repeated = matches!(bytes.peek(), Some(b'*' | b'?' | b'{'));
+        match (own.filter(|_| !repeated), runs.last_mut()) {
+            (Some(b), Some(run)) => run.push(b),
+            _ => runs.push(Vec::new()),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(folded: &str, pattern: &str) -> String {
+        readable(&[folded.as_bytes().to_vec()], pattern).join("|")
+    }
+
+    #[test]
+    fn a_text_is_shown_as_it_is_written_and_whole() {
+        assert_eq!(shown("pace left on dev", "No space left on device"), "No space left on device");
+        assert_eq!(shown("systemd{1}: ", r"^(?:\S+ ){0,4}systemd\[1\]: (?<unit>\S+)"), "systemd[1]: ");
+        assert_eq!(shown("}: failed ", r"sshd\[\d+\]: Failed \S+ for"), "]: Failed ");
+        assert_eq!(shown("soft lockup", "(?:BUG: soft lockup|hard LOCKUP)"), "BUG: soft lockup");
+        assert_eq!(shown("sudo{", r"sudo(?:\[\d+\])?: "), "sudo[", "put together from two stretches");
+        assert_eq!(shown("colo", "colou?r"), "colo", "an optional letter is no part of it");
+        assert_eq!(shown("strasse", "(?i)stra(?:ss|ß)e"), "strasse", "what stands nowhere is shown as it is");
+    }
 }

@@ -4,6 +4,7 @@
 //! only where it is in the key. A storm is a million calls of [`Rule::fate`].
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::bytes::CaptureLocations;
@@ -29,6 +30,8 @@ pub(super) struct Rule {
     by: Box<[Part]>,
     /// No group is asked for: whether it matches is enough.
     plain: bool,
+    /// What its literals read like, once somebody asked.
+    pub(super) texts: OnceLock<Arc<[String]>>,
 }
 
 #[derive(Debug)]
@@ -82,7 +85,7 @@ impl Rule {
         let plain = captures.is_empty() && !by.iter().any(|p| matches!(p, Part::Group(_)));
         let literals = spec.pattern.hir().map_or_else(ByStride::default, |hir| literal::literals(&hir));
         let only = (!spec.only_files.is_empty()).then(|| Only::new(&spec.only_files));
-        Rule { spec, literals, only, captures, by, plain }
+        Rule { spec, literals, only, captures, by, plain, texts: OnceLock::new() }
     }
 
     /// It reads this file of its sources.

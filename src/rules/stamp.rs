@@ -1,6 +1,6 @@
 //! Event time: when a line says that it was written.
 //!
-//! One pass over the first [`REACH`] bytes, by hand, since this runs for every hit of a storm. The first place that
+//! One pass over the first `REACH` bytes, by hand, since this runs for every hit of a storm. The first place that
 //! reads as a timestamp wins: whoever writes the text of a line cannot get before the writer of its head. A stamp
 //! without a year (syslog) is in the year that brings it nearest to the time of reading without lying in the future
 //! by more than a day; so is one of 29 February. `[  81.2]` of the kernel counts from boot and is no stamp.

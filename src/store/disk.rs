@@ -7,6 +7,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::StoreError;
 
@@ -18,6 +20,13 @@ const ROOM_FOR_BALLAST: u64 = 4 * BALLAST_BYTES;
 
 /// Unreadable state files that are kept; the newest takes the last place when all are taken.
 const KEPT_ASIDE: u32 = 5;
+
+/// A lock that is held is looked at again for half a second: a process that is being forked holds the locks of its
+/// parent until it executes its own program, and an agent that was killed may take a moment to be gone.
+const LOOKS: u32 = 26;
+
+/// Between two looks at a lock.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A state directory that this process alone uses.
 #[derive(Debug)]
@@ -33,10 +42,15 @@ impl Directory {
         let fault = |e: &io::Error| StoreError::Dir { dir: path.to_owned(), why: e.kind().to_string() };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fault(&e))?;
         let lock = private().open(path.join("lock")).map_err(|e| fault(&e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { dir: path.to_owned() }),
-            Err(TryLockError::Error(e)) => return Err(fault(&e)),
+        let mut looks = 1;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if looks < LOOKS => thread::park_timeout(LOOK_EVERY),
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { dir: path.to_owned() }),
+                Err(TryLockError::Error(e)) => return Err(fault(&e)),
+            }
+            looks += 1;
         }
         let directory = Directory { path: path.to_owned(), _lock: lock };
         // SQLite gives its write-ahead log the mode of the file itself

@@ -133,6 +133,24 @@ impl Entries {
     }
 }
 
+/// The blocks that a child's output gives when it is read in pieces of at most `piece` bytes, and the last cursor:
+/// the door of the fuzz target.
+pub fn journal_blocks(
+    json: &[u8],
+    piece: usize,
+    max_line: usize,
+    emit: &mut dyn FnMut(&[u8], &[Wall], BlockEnd),
+) -> Option<String> {
+    let mut entries = Entries { zone: Some(TimeZone::UTC), ..Entries::default() };
+    let mut cursor = None;
+    for piece in json.chunks(piece.clamp(1, READ)) {
+        entries.room()[..piece.len()].copy_from_slice(piece);
+        entries.filled(piece.len());
+        entries.parse(max_line, true, |c| cursor = Some(c), &mut *emit);
+    }
+    cursor
+}
+
 fn flush(lines: &[u8], stamps: &[Wall], emit: &mut impl FnMut(&[u8], &[Wall], BlockEnd)) {
     if !lines.is_empty() {
         emit(lines, stamps, BlockEnd::Whole);

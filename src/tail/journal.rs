@@ -55,7 +55,7 @@ pub(super) struct Journal {
     run_next: Option<Phase>,
     next: Tick,
     failures: u32,
-    troubled: Option<String>,
+    troubled: Option<Trouble>,
     entries: Entries,
 }
 
@@ -317,9 +317,8 @@ impl Journal {
         self.failures += 1;
         // One end and a new start is nothing to report: it happens at each rotation of a damaged journal.
         let again = self.failures > 1 || what.starts_with("cannot be run");
-        if again && self.troubled.as_deref() != Some(&what) {
-            heard.troubles.push(self.trouble(what.clone(), Some(hint.into())));
-            self.troubled = Some(what);
+        if again && self.troubled.as_ref().is_none_or(|t| t.what != what) {
+            self.tell(what, hint, heard);
         }
     }
 
@@ -327,22 +326,30 @@ impl Journal {
     fn settled(&mut self, now: Now, heard: &mut Heard) {
         let Some(run) = &self.run else { return };
         let blind = String::from_utf8_lossy(&run.complaint).contains("not seeing messages");
+        let steady = run.phase == Phase::Follow && now.tick.since(run.started) >= SETTLED;
         if blind && self.troubled.is_none() {
             let what = "only a part of the journal can be read: permission denied".to_owned();
             let hint = "add the agent's user to the group `systemd-journal`";
-            heard.troubles.push(self.trouble(what.clone(), Some(hint.into())));
-            self.troubled = Some(what);
+            self.tell(what, hint, heard);
         }
-        if run.phase == Phase::Follow && now.tick.since(run.started) >= SETTLED {
+        if steady {
             self.failures = 0;
-            if !blind && let Some(what) = self.troubled.take() {
-                heard.troubles.push(Trouble { over: true, ..self.trouble(what, None) });
+            if !blind && let Some(trouble) = self.troubled.take() {
+                heard.troubles.push(Trouble { over: true, hint: None, ..trouble });
             }
         }
     }
 
-    fn trouble(&self, what: String, hint: Option<String>) -> Trouble {
-        Trouble::new(Some(Arc::clone(&self.source)), Path::new("journalctl"), what, hint)
+    fn tell(&mut self, what: String, hint: &str, heard: &mut Heard) {
+        let source = Some(Arc::clone(&self.source));
+        let trouble = Trouble::new(source, Path::new("journalctl"), what, Some(hint.into()));
+        self.troubled = Some(trouble.clone());
+        heard.troubles.push(trouble);
+    }
+
+    /// Why it cannot be read, or only in part.
+    pub(super) fn troubled(&self) -> Option<&Trouble> {
+        self.troubled.as_ref()
     }
 
     fn gap(&self, bytes: Option<u64>, why: &str) -> Gap {

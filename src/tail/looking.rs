@@ -340,12 +340,13 @@ impl Tailer {
     pub(super) fn trouble(&mut self, source: usize, path: &Path, what: String, hint: Option<String>) {
         let key = (source, path.to_path_buf());
         let known = self.troubled.get(&key);
-        if known.is_some_and(|k| *k == what) || (known.is_none() && self.troubled.len() >= TROUBLES) {
+        if known.is_some_and(|k| k.what == what) || (known.is_none() && self.troubled.len() >= TROUBLES) {
             return;
         }
-        self.troubled.insert(key, what.clone());
         let name = self.sources[source].spec.name.clone();
-        self.out.troubles.push(Trouble::new(Some(name), path, what, hint));
+        let trouble = Trouble::new(Some(name), path, what, hint);
+        self.troubled.insert(key, trouble.clone());
+        self.out.troubles.push(trouble);
     }
 
     /// Tells that a trouble with `path` is over, if there was one.
@@ -353,9 +354,8 @@ impl Tailer {
         if self.troubled.is_empty() {
             return;
         }
-        if let Some(what) = self.troubled.remove(&(source, path.to_path_buf())) {
-            let name = self.sources[source].spec.name.clone();
-            self.out.troubles.push(Trouble { over: true, ..Trouble::new(Some(name), path, what, None) });
+        if let Some(trouble) = self.troubled.remove(&(source, path.to_path_buf())) {
+            self.out.troubles.push(Trouble { over: true, hint: None, ..trouble });
         }
     }
 }

@@ -32,6 +32,8 @@ mod tailer;
 mod watch;
 
 pub use bell::{Bell, Rung};
+#[doc(hidden)]
+pub use entry::journal_blocks;
 pub use report::{FileState, FileStatus, SourceSummary, Step, Summary, Trouble};
 pub use spec::*;
 pub use tailer::{TailOptions, Tailer};

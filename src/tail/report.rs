@@ -95,7 +95,7 @@ pub struct Summary {
 pub struct SourceSummary {
     /// Its name.
     pub name: Arc<str>,
-    /// How many files are read.
+    /// How many files are read; those that cannot be are not among them.
     pub files: usize,
     /// Globs that match nothing now; a file that appears later is picked up.
     pub empty_globs: Vec<String>,

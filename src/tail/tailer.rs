@@ -17,7 +17,7 @@ use super::index::Index;
 use super::journal::Journal;
 use super::rotation::ns;
 use super::watch::Watch;
-use super::{FileState, FileStatus, Input, SourceSpec, SourceSummary, Step, Summary};
+use super::{FileState, FileStatus, Input, SourceSpec, SourceSummary, Step, Summary, Trouble};
 use crate::line::{Block, Place, Position, PositionKey};
 use crate::time::{Now, Tick, Wall};
 
@@ -98,7 +98,7 @@ pub struct Tailer {
     pub(super) queue: BTreeMap<(u8, u64), u64>,
     timers: BTreeSet<(Tick, u64)>,
     pub(super) changed: BTreeSet<u64>,
-    pub(super) troubled: HashMap<(usize, PathBuf), String>,
+    pub(super) troubled: HashMap<(usize, PathBuf), Trouble>,
     pub(super) out: Step,
     pub(super) buf: Vec<u8>,
     pub(super) open: usize,
@@ -231,7 +231,11 @@ impl Tailer {
         }
         let new: HashSet<usize> = (0..sources.len()).filter(|n| !moved.values().any(|to| to == n)).collect();
         self.sources = sources;
-        self.troubled.clear();
+        // directories are listed anew, and tell again; a file stays what it is
+        let of_files: HashSet<(usize, &PathBuf)> = self.files.values().map(|f| (f.source, &f.path)).collect();
+        let moved_to = |((source, path), trouble)| Some(((*moved.get(&source)?, path), trouble));
+        let troubled = std::mem::take(&mut self.troubled).into_iter().filter_map(moved_to);
+        self.troubled = troubled.filter(|((source, path), _)| of_files.contains(&(*source, path))).collect();
         self.discover(now);
         self.find_missing(&new, now);
     }
@@ -429,11 +433,22 @@ impl Tailer {
         self.files.values().map(one).collect()
     }
 
+    /// What stands between a source and its lines now.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let journals = self.sources.iter().filter_map(|s| s.journal.as_ref()?.troubled());
+        let mut all: Vec<Trouble> = self.troubled.values().chain(journals).cloned().collect();
+        all.sort_by(|a, b| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
+        all
+    }
+
     /// What is watched.
     pub fn summary(&self) -> Summary {
         let one = |(n, s): (usize, &Source)| SourceSummary {
             name: Arc::clone(&s.spec.name),
-            files: self.files.values().filter(|f| f.source == n && !f.is_old()).count(),
+            files: {
+                let readable = |f: &&Tailed| !self.troubled.contains_key(&(f.source, f.path.clone()));
+                self.files.values().filter(|f| f.source == n && !f.is_old()).filter(readable).count()
+            },
             empty_globs: s.empty_globs.clone(),
             unreadable: {
                 let mine = self.troubled.keys().filter(|(source, _)| *source == n);

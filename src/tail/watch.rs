@@ -85,7 +85,8 @@ impl Watch {
                 self.dirs.insert(dir.to_path_buf(), Watched { id, seen: events_are_seen(dir) });
             }
             Err(e) => {
-                if known.is_none_or(|k| k.seen) {
+                // one that may not be read cannot be listed either, and that is told
+                if known.is_none_or(|k| k.seen) && !is_denied(&e) {
                     troubles.push(trouble(dir, &e));
                 }
                 self.dirs.insert(dir.to_path_buf(), Watched { id: None, seen: false });
@@ -126,6 +127,10 @@ fn ring(bell: &Bell, event: notify::Result<notify::Event>) {
         EventKind::Modify(ModifyKind::Data(_)) => event.paths.iter().for_each(|p| bell.ring_data(p)),
         _ => event.paths.iter().for_each(|p| bell.ring_name(p)),
     }
+}
+
+fn is_denied(e: &notify::Error) -> bool {
+    matches!(&e.kind, notify::ErrorKind::Io(io) if io.kind() == std::io::ErrorKind::PermissionDenied)
 }
 
 fn trouble(at: &Path, e: &notify::Error) -> Trouble {

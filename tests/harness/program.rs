@@ -63,6 +63,13 @@ impl Place {
         String::from_utf8(out.stdout).unwrap()
     }
 
+    /// The same of a command that reads `stdin`.
+    pub(crate) fn says_of(&self, stdin: File, args: &[&str]) -> String {
+        let out = self.prepare(args).stdin(stdin).output().unwrap();
+        assert!(out.status.success(), "{args:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
     /// Exit code and standard error of a command that must fail.
     pub(crate) fn fails(&self, args: &[&str]) -> (i32, String) {
         let out = self.command(args);

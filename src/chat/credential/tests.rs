@@ -23,7 +23,7 @@ fn a_secret_that_is_not_there_is_named_with_its_remedy() {
     assert_eq!(
         said(resolve(&SecretSource::Env("OPS_WEBHOOK".into()), &no_env)),
         "environment variable `OPS_WEBHOOK` is not set\n\
-         hint: set it in the unit's `EnvironmentFile=`, or use `{ credential = … }`"
+         hint: set it in the unit's `EnvironmentFile=`, or say `credential` instead of `env`"
     );
     let empty = |_: &str| Some(OsString::from(" \n"));
     assert_eq!(
