@@ -15,6 +15,9 @@ use crate::harness::program::{Agent, DEADLINE, Place, stopwatch, term};
 /// The agent must have ended so long after SIGTERM.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
+/// A row that failed again and again waits up to five minutes for its next try.
+const BACKOFF: Duration = Duration::from_secs(400);
+
 const WEBHOOK: &str =
     "[space.ops]\nwebhook = { env = 'HOOK' }\nwait = '100ms'\nwait_at_most = '500ms'\nmax_per_hour = 3600\n";
 const REST: &str = "[space.ops]\nname = 'spaces/OPS'\nservice_account = { file = 'DIR/key.json' }\nwait = '100ms'\n\
@@ -91,6 +94,7 @@ fn killed_at_any_instant(space: &str) {
     let mut text = String::new();
     let mut agent = place.start();
     for _ in 0..kills() {
+        chat.mend();
         if dice.below(2) == 0 {
             chat.next(fault(&mut dice));
         }
@@ -120,7 +124,7 @@ fn killed_at_any_instant(space: &str) {
     place.append("app.log", &text);
     chat.mend();
     agent.wait_for_log("watching ");
-    let status = agent.wait_for_status("every hit to be told", |s| {
+    let status = agent.wait_for_status_within(BACKOFF, "every hit to be told", |s| {
         term(s, "trouble", "hits") >= matching && term(s, "trouble", "pending") == 0
     });
     assert_eq!(term(&status, "trouble", "hits"), matching, "{status:#}");

@@ -179,13 +179,23 @@ impl Agent<'_> {
 
     /// Asks for the status until it is as `wanted` says.
     pub(crate) fn wait_for_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for_status_within(DEADLINE, what, wanted)
+    }
+
+    /// The same where it may take longer than anything else.
+    pub(crate) fn wait_for_status_within(
+        &self,
+        deadline: Duration,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let begun = stopwatch();
         loop {
             let status = self.status();
             if wanted(&status) {
                 return status;
             }
-            assert!(begun.elapsed() < DEADLINE, "waited for {what}; the last status was {status:#}");
+            assert!(begun.elapsed() < deadline, "waited for {what}; the last status was {status:#}");
         }
     }
 
