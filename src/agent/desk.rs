@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::alert::Severity;
-use crate::chat::{self, Surface};
+use crate::chat::Surface;
 use crate::deliver::Report;
 use crate::judge::{Input, Judge, Notice};
 use crate::line::{Position, PositionKey};
@@ -26,6 +26,7 @@ use crate::store::{self, Commit, StoreError, Tried};
 use crate::tail::Trouble;
 use crate::time::{Clock, Now, Tick};
 
+use super::mint;
 use super::reader::{Batch, FromReader};
 use super::status::{Reading, SpaceState, StatusParts};
 
@@ -258,20 +259,7 @@ impl Desk {
 
     pub(super) fn row(&self, draft: Arc<Message>, surface: Surface, now: Now) -> OutboxRow {
         let console = self.workers.at_work.get(&draft.space).is_some_and(|w| w.console);
-        let body = if console { chat::draw(&draft, false) } else { chat::render(&draft, surface) };
-        OutboxRow {
-            id: RowId::from_random(random_id()),
-            space: draft.space.clone(),
-            message: draft.no,
-            severity: draft.severity,
-            body: body.into(),
-            draft,
-            plain: surface == Surface::Plain,
-            born: now.wall,
-            tries: 0,
-            due: now.tick,
-            last_error: None,
-        }
+        mint::row(draft, console, surface, now)
     }
 
     pub(super) fn touch(&mut self, now: Now) {
@@ -350,19 +338,6 @@ impl Desk {
         }
         Ok(())
     }
-}
-
-/// 16 random bytes from the kernel.
-fn random_id() -> [u8; 16] {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("getrandom(2) does not fail on Linux once the pool is ready");
-    bytes
-}
-
-/// 64 random bits from the kernel, for jitter.
-pub(super) fn random_u64() -> u64 {
-    let id = random_id();
-    u64::from_le_bytes([id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7]])
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod control;
 mod delivery;
 mod desk;
 mod load;
+mod mint;
 mod pipeline;
 mod reader;
 mod service;
@@ -20,4 +21,5 @@ mod watch;
 
 pub use load::LoadError;
 pub(crate) use load::env;
+pub(crate) use mint::row;
 pub use pipeline::{Fatal, Options, run};

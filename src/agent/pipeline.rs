@@ -315,7 +315,7 @@ impl Crew {
                 reports.clone(),
                 crew.stop.clone(),
                 pace,
-                super::desk::random_u64,
+                super::mint::random_u64,
             );
             let name = space.clone();
             crew.tasks.spawn(async move { (name, work.await) });

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alert::{Alert, AlertNo, Severity, What};
-use crate::chat::{self, Client, Outcome, Screen, Surface};
+use crate::chat::{Client, Outcome, Screen, Surface};
 use crate::config;
-use crate::message::{Message, MessageNo, OutboxRow, RowId};
+use crate::message::{Message, MessageNo};
 use crate::time::{Clock, Now};
 
 use super::{Done, Failure, RulesOption, colour, exit, paths, wait_for};
@@ -61,7 +61,7 @@ pub(super) fn send(args: &Args) -> Done {
     }
 
     let message = message(&target.name, &settings.policy.host, args.hostile, now);
-    let row = row(message, client.is_console(), now)?;
+    let row = crate::agent::row(Arc::new(message), client.is_console(), Surface::Card, now);
     let outcome = wait_for(client.post(&row))?;
     let took = clock.now().tick.since(now.tick);
     verdict(&args.space, &outcome, took)
@@ -116,24 +116,4 @@ fn message(space: &Arc<str>, host: &Arc<str>, hostile: bool, now: Now) -> Messag
         alerts: vec![alert],
         at: now.wall,
     }
-}
-
-fn row(draft: Message, console: bool, now: Now) -> Result<OutboxRow, Failure> {
-    let mut id = [0; 16];
-    getrandom::fill(&mut id)
-        .map_err(|e| Failure::new(exit::SOFTWARE, format!("the system gives no random bytes: {e}")))?;
-    let body = if console { chat::draw(&draft, false) } else { chat::render(&draft, Surface::Card) };
-    Ok(OutboxRow {
-        id: RowId::from_random(id),
-        space: draft.space.clone(),
-        message: draft.no,
-        severity: draft.severity,
-        body: body.into(),
-        draft: Arc::new(draft),
-        plain: false,
-        born: now.wall,
-        tries: 0,
-        due: now.tick,
-        last_error: None,
-    })
 }

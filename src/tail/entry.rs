@@ -133,14 +133,12 @@ impl Entries {
     }
 }
 
+/// Takes a block: its lines, their times, and how it ends.
+type Emit<'a> = dyn FnMut(&[u8], &[Wall], BlockEnd) + 'a;
+
 /// The blocks that a child's output gives when it is read in pieces of at most `piece` bytes, and the last cursor:
 /// the door of the fuzz target.
-pub fn journal_blocks(
-    json: &[u8],
-    piece: usize,
-    max_line: usize,
-    emit: &mut dyn FnMut(&[u8], &[Wall], BlockEnd),
-) -> Option<String> {
+pub fn journal_blocks(json: &[u8], piece: usize, max_line: usize, emit: &mut Emit<'_>) -> Option<String> {
     let mut entries = Entries { zone: Some(TimeZone::UTC), ..Entries::default() };
     let mut cursor = None;
     for piece in json.chunks(piece.clamp(1, READ)) {
