@@ -400,6 +400,20 @@ fn an_inline_test_is_judged_by_the_rule_alone() {
     assert_eq!(test_line(&spec, b"from 192.0.2.1"), LineVerdict::Hit { captures });
 }
 
+#[test]
+fn the_agents_own_lines_never_hit_by_whatever_way_they_are_found() {
+    // one rule with a literal, one that is tried on every line
+    let specs = rules(&["No space left on device", r"\d \w"]);
+    let own = "Nov 22 05:26:00 web1 logherald[77]: No space left on device";
+    let other = "Nov 22 05:26:01 web1 app[77]: logherald[77]: No space left on device";
+    let mut scan = Scan::new(specs.clone());
+    let hits = scan.hits(format!("{own}\n{other}\n{own}\n").as_bytes());
+    let lines: Vec<(u32, &str)> = hits.iter().map(|h| (h.rule.0, &*h.line)).collect();
+    assert_eq!(lines, [(0, other), (1, other)]);
+    let steps = set(specs).explain(None, None, own.as_bytes(), Wall(0));
+    assert!(steps.iter().all(|e| e.step == Step::Own), "{steps:?}");
+}
+
 /// The folder of real logs and rules that lies beside a developer's checkout.
 fn shared() -> Option<PathBuf> {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared");

@@ -122,8 +122,9 @@ pub(super) struct Reader {
     pub out: mpsc::Sender<FromReader>,
     /// The tick of its last turn, for the watchdog.
     pub pulse: Arc<AtomicU64>,
-    /// Goes out with the batch that tells where everything of a set is begun. A file that is begun at its end is begun *somewhere*: until that is
-    /// on the disk, an agent that is killed would begin it at a later end, and miss what was written between.
+    /// Goes out with the batch that tells where everything of a set is begun. A file that is begun at its end is begun
+    /// *somewhere*: until that is on the disk, an agent that is killed would begin it at a later end, and miss what was
+    /// written between.
     pub kept: Option<oneshot::Sender<()>>,
 }
 
