@@ -140,6 +140,7 @@ fn rule_set(patterns: &[Pattern], captures: &[&str]) -> RuleSet {
             only_files: Vec::new(),
             pattern: p.clone(),
             exclude: Vec::new(),
+            fields: Vec::new(),
             by: Vec::new(),
             captures: captures.iter().map(|c| (*c).to_owned()).collect(),
         })
@@ -163,7 +164,8 @@ fn blocks(bytes: &[u8], mut each: impl FnMut(Block<'_>)) {
             hit_early: &[],
             read: Now { wall: Wall(1_795_325_160_000), tick: Tick(0) },
             backlog: false,
-            stamps: &[],
+            records: &[],
+            fields: &[],
         });
         at += end + 1;
     }

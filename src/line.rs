@@ -3,6 +3,7 @@
 //! `tail` makes [`Block`]s and [`Position`]s, `rules` searches the blocks, `store` keeps the positions. A block
 //! borrows its bytes from the reader's buffer: nothing is copied for a line that matches nothing.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -113,10 +114,38 @@ pub enum BlockEnd {
     Idle,
 }
 
+/// One line of a block that was made from something else: joined, unwrapped, decoded, or an entry of the journal.
+///
+/// It may hold newlines: then it was joined from several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Where its text begins in [`Block::bytes`].
+    pub start: u32,
+    /// Where its text ends there; its line end is not part of it.
+    pub end: u32,
+    /// Offset of its first byte in the file; 0 for the journal and standard input.
+    pub offset: u64,
+    /// Its own time, where the wrapping brings one.
+    pub stamp: Option<Wall>,
+    /// Which of [`Block::fields`] are its own: from, and up to.
+    pub fields: (u32, u32),
+}
+
+/// What the wrapping of a record says beside its text: the stream of a container, the priority of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// As rules name it: `stream`, `PRIORITY`, `_SYSTEMD_UNIT`.
+    pub name: Cow<'static, str>,
+    /// Its value.
+    pub value: Cow<'static, str>,
+}
+
 /// Complete lines of one source, read together: a borrowed view of the reader's buffer.
 ///
-/// Invariants: `bytes` is not empty; with [`BlockEnd::Whole`] it ends in `\n`, otherwise it holds exactly one
-/// line and no `\n`. A line may end in `\r\n`, may be empty, and need not be UTF-8.
+/// Invariants: `bytes` is not empty. Without `records`, each line of it is one: with [`BlockEnd::Whole`] it ends in
+/// `\n`, otherwise it holds exactly one line and no `\n`; a line may end in `\r\n`, may be empty, and need not be
+/// UTF-8. With `records`, they are the lines: in order, apart from each other by one `\n` that belongs to none; with
+/// any other end than [`BlockEnd::Whole`] there is exactly one.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
     /// The source.
@@ -137,8 +166,10 @@ pub struct Block<'a> {
     pub read: Now,
     /// These bytes lay unread when the agent started or came back.
     pub backlog: bool,
-    /// For a source whose records bring their own time (the journal): one a line, in order. Empty otherwise.
-    pub stamps: &'a [Wall],
+    /// The bounds of its lines, where those are not simply its lines.
+    pub records: &'a [Record],
+    /// What the records' wrapping says, in their order.
+    pub fields: &'a [Field],
 }
 
 /// Bytes of a log that could not be read, and why.

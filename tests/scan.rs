@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use logherald::hit::{CAPTURE_BYTES, Hit, LINE_BYTES, RuleNo};
-use logherald::line::{Block, BlockEnd, SourceNo};
+use logherald::line::{Block, BlockEnd, Record, SourceNo};
 use logherald::rules::{By, LineVerdict, Pattern, RuleSet, RuleSpec, SourceClock, Step, test_line};
 use logherald::time::{Now, Tick, Wall};
 use proptest::prelude::*;
@@ -24,6 +24,7 @@ fn rule(no: u32, pattern: &str) -> RuleSpec {
         captures: pattern.capture_names(),
         pattern,
         exclude: Vec::new(),
+        fields: Vec::new(),
         by: Vec::new(),
     }
 }
@@ -44,7 +45,7 @@ struct Scan {
     file_no: u64,
     end: BlockEnd,
     early: Vec<Arc<str>>,
-    stamps: Vec<Wall>,
+    records: Vec<Record>,
 }
 
 impl Scan {
@@ -55,7 +56,7 @@ impl Scan {
             file_no: 1,
             end: BlockEnd::Whole,
             early: Vec::new(),
-            stamps: Vec::new(),
+            records: Vec::new(),
         }
     }
 
@@ -70,7 +71,8 @@ impl Scan {
             hit_early: &self.early,
             read: READ,
             backlog: false,
-            stamps: &self.stamps,
+            records: &self.records,
+            fields: &[],
         };
         let mut out = Vec::new();
         self.set.scan(&block, &mut out);
@@ -352,7 +354,11 @@ fn a_rule_that_hit_the_unfinished_line_does_not_hit_it_again() {
 #[test]
 fn a_record_that_brings_its_time_keeps_it() {
     let mut scan = Scan::new(rules(&["disk", r"\d"]));
-    scan.stamps = vec![Wall(1), Wall(2), Wall(3), Wall(4)];
+    let at = [(0, 21), (22, 24), (25, 31), (32, 36)];
+    scan.records = (1..)
+        .zip(at)
+        .map(|(t, (start, end))| Record { start, end, stamp: Some(Wall(t)), ..Record::default() })
+        .collect();
     let times: Vec<_> =
         scan.hits(b"2026-01-01 00:00:00 x\nno\ndisk 7\ndisk\n").iter().map(|h| h.stamp).collect();
     assert_eq!(times, [Some(Wall(1)), Some(Wall(3)), Some(Wall(3)), Some(Wall(4))]);

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use logherald::line::{BlockEnd, Gap, Position, PositionKey, SourceNo};
-use logherald::tail::{Bell, From, Input, Rung, SourceSpec, Step, TailOptions, Tailer, Trouble};
+use logherald::tail::{
+    Bell, Encoding, Format, From, Input, Join, Rung, SourceSpec, Step, TailOptions, Tailer, Trouble,
+};
 use logherald::time::{Clock, Now};
 
 /// A tailer on a directory of its own, and what it gave.
@@ -49,6 +51,9 @@ fn spec(no: u16, name: &str, dir: &Path, globs: &[&str]) -> SourceSpec {
         },
         from: From::End,
         max_line: 256 * 1024,
+        join: Join::None,
+        format: Format::Plain,
+        encoding: Encoding::default(),
     }
 }
 
@@ -1060,6 +1065,9 @@ while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 < <(:) || :; [ -e "$(
         input: Input::Journal { unit: None },
         from: From::End,
         max_line: 256 * 1024,
+        join: Join::None,
+        format: Format::Plain,
+        encoding: Encoding::default(),
     }];
     rig.put("entries", b"");
 }

@@ -24,6 +24,7 @@ pub fn spec(no: u32, pattern: Pattern, exclude: Vec<Pattern>) -> RuleSpec {
         captures: pattern.capture_names(),
         pattern,
         exclude,
+        fields: Vec::new(),
         by: Vec::new(),
     }
 }
@@ -47,7 +48,8 @@ pub fn assert_plain(rules: &[RuleSpec], block: &[u8]) {
         hit_early: &[],
         read: READ,
         backlog: false,
-        stamps: &[],
+        records: &[],
+        fields: &[],
     };
     let mut found: Vec<Hit> = Vec::new();
     set.scan(&whole, &mut found);

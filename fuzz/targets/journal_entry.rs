@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
     let max_line = 32 << (choice & 7);
     let lines = |piece: usize| {
         let mut all: Vec<(Vec<u8>, i64)> = Vec::new();
-        let cursor = journal_blocks(json, piece, max_line, &mut |bytes, stamps, end| {
+        let cursor = journal_blocks(json, piece, max_line, &mut |bytes, records, end| {
             match end {
                 BlockEnd::Whole => assert_eq!(bytes.last(), Some(&b'\n')),
                 BlockEnd::Cut => assert!(bytes.len() <= max_line && !bytes.contains(&b'\n')),
@@ -21,8 +21,8 @@ fuzz_target!(|data: &[u8]| {
             }
             let texts: Vec<&[u8]> =
                 bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|b| *b == b'\n').collect();
-            assert_eq!(texts.len(), stamps.len(), "a time a line");
-            all.extend(texts.iter().zip(stamps).map(|(t, w)| (t.to_vec(), w.0)));
+            assert_eq!(texts.len(), records.len(), "a time a line");
+            all.extend(texts.iter().zip(records).map(|(t, r)| (t.to_vec(), r.stamp.map_or(0, |w| w.0))));
         });
         (all, cursor)
     };

@@ -77,6 +77,7 @@ pub(super) fn assemble<'t>(
             only_files,
             pattern: body.pattern,
             exclude: body.exclude,
+            fields: Vec::new(),
             by: body.by,
             captures: body.captures,
         });

@@ -15,7 +15,7 @@ use super::files::{Files, glob};
 use super::walk::{Table, Text, Value, check_name, shown};
 use crate::line::SourceNo;
 use crate::rules::SourceClock;
-use crate::tail::{From, Input, SourceSpec};
+use crate::tail::{Encoding, Format, From, Input, Join, SourceSpec};
 
 const KNOWN: [&str; 7] = ["name", "files", "exclude_files", "journal", "from", "tz", "max_line"];
 const LATER: [&str; 5] = ["stdin", "start", "join", "format", "encoding"];
@@ -274,7 +274,16 @@ impl<'a> Needed<'a> {
         }
         let no = SourceNo(u16::try_from(self.specs.len()).ok()?);
         let (input, from, max_line, tz) = make();
-        self.specs.push(SourceSpec { no, name: Arc::from(name), input, from, max_line });
+        self.specs.push(SourceSpec {
+            no,
+            name: Arc::from(name),
+            input,
+            from,
+            max_line,
+            join: Join::None,
+            format: Format::Plain,
+            encoding: Encoding::default(),
+        });
         self.clocks.push(SourceClock { no, tz });
         Some(no)
     }

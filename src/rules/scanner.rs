@@ -352,13 +352,13 @@ impl<'a> Pass<'a> {
         if let Stamp::Known(known) = self.stamp {
             return known;
         }
-        let stamp = if self.block.stamps.is_empty() {
+        let stamp = if self.block.records.is_empty() {
             stamp::stamp(line, self.block.read.wall, self.tz)
         } else {
             let (lines, upto) = self.counted;
             let lines = lines + memchr::memchr_iter(b'\n', &self.block.bytes[upto..self.line.0]).count();
             self.counted = (lines, self.line.0);
-            self.block.stamps.get(lines).copied()
+            self.block.records.get(lines).and_then(|r| r.stamp)
         };
         self.stamp = Stamp::Known(stamp);
         stamp

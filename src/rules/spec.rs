@@ -22,16 +22,28 @@ pub struct RuleSpec {
     pub pattern: Pattern,
     /// And none of these.
     pub exclude: Vec<Pattern>,
+    /// And each of these fields of the line must have one of its values.
+    pub fields: Vec<Where>,
     /// What makes the key.
     pub by: Vec<By>,
-    /// Names of the captures that travel with a hit, in the order of [`crate::hit::Hit::captures`].
+    /// Names of the captures that travel with a hit, in the order of [`crate::hit::Hit::captures`]; one that the
+    /// pattern does not name is a field of the line.
     pub captures: Vec<String>,
+}
+
+/// A condition of `where`: the field has one of these values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Where {
+    /// Its name; `http.status` reaches into a JSON object.
+    pub field: String,
+    /// Its values, as text: `500` is the same as `"500"`.
+    pub values: Vec<String>,
 }
 
 /// One part of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum By {
-    /// A named capture of the rule.
+    /// A named capture of the rule, or else a field of the line.
     Capture(String),
     /// The file's path.
     File,

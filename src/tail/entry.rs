@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::line::BlockEnd;
+use crate::line::{BlockEnd, Record};
 use crate::time::Wall;
 
 /// An entry's JSON may be so long; a message of 1 MiB as a list of bytes fits.
@@ -57,7 +57,7 @@ pub(super) struct Entries {
     /// The rest of an entry beyond all bounds is thrown away; so much of it was.
     dropped: Option<u64>,
     lines: Vec<u8>,
-    stamps: Vec<Wall>,
+    records: Vec<Record>,
     zone: Option<TimeZone>,
 }
 
@@ -86,7 +86,7 @@ impl Entries {
         max_line: usize,
         as_lines: bool,
         mut cursor: impl FnMut(String),
-        mut emit: impl FnMut(&[u8], &[Wall], BlockEnd),
+        mut emit: impl FnMut(&[u8], &[Record], BlockEnd),
     ) -> u64 {
         let zone = self.zone.get_or_insert_with(TimeZone::system).clone();
         let mut lost = 0;
@@ -102,22 +102,24 @@ impl Entries {
             let Ok(entry) = serde_json::from_slice::<Entry>(json) else { continue };
             if as_lines && !entry.is_own() {
                 let before = self.lines.len();
-                let stamp = entry.write(&zone, &mut self.lines);
+                let stamp = Some(entry.write(&zone, &mut self.lines));
                 if self.lines.len() - before > max_line {
-                    flush(&self.lines[..before], &self.stamps, &mut emit);
-                    emit(&self.lines[before..before + max_line], &[stamp], BlockEnd::Cut);
+                    flush(&self.lines[..before], &self.records, &mut emit);
+                    let cut = Record { end: max_line as u32, stamp, ..Record::default() };
+                    emit(&self.lines[before..before + max_line], &[cut], BlockEnd::Cut);
                     self.lines.clear();
-                    self.stamps.clear();
+                    self.records.clear();
                 } else {
+                    let (start, end) = (before as u32, self.lines.len() as u32);
+                    self.records.push(Record { start, end, stamp, ..Record::default() });
                     self.lines.push(b'\n');
-                    self.stamps.push(stamp);
                 }
             }
             last = Some(entry.cursor);
         }
-        flush(&self.lines, &self.stamps, &mut emit);
+        flush(&self.lines, &self.records, &mut emit);
         self.lines.clear();
-        self.stamps.clear();
+        self.records.clear();
         self.buf.copy_within(at..self.len, 0);
         self.len -= at;
         if self.dropped.is_some() || self.len > ENTRY {
@@ -133,8 +135,8 @@ impl Entries {
     }
 }
 
-/// Takes a block: its lines, their times, and how it ends.
-type Emit<'a> = dyn FnMut(&[u8], &[Wall], BlockEnd) + 'a;
+/// Takes a block: its bytes, its lines in them, and how it ends.
+type Emit<'a> = dyn FnMut(&[u8], &[Record], BlockEnd) + 'a;
 
 /// The blocks that a child's output gives when it is read in pieces of at most `piece` bytes, and the last cursor:
 /// the door of the fuzz target.
@@ -149,9 +151,9 @@ pub fn journal_blocks(json: &[u8], piece: usize, max_line: usize, emit: &mut Emi
     cursor
 }
 
-fn flush(lines: &[u8], stamps: &[Wall], emit: &mut impl FnMut(&[u8], &[Wall], BlockEnd)) {
+fn flush(lines: &[u8], records: &[Record], emit: &mut impl FnMut(&[u8], &[Record], BlockEnd)) {
     if !lines.is_empty() {
-        emit(lines, stamps, BlockEnd::Whole);
+        emit(lines, records, BlockEnd::Whole);
     }
 }
 
@@ -238,7 +240,11 @@ mod tests {
                 true,
                 |c| cursor = Some(c),
                 |b, s, e| {
-                    got.push((String::from_utf8_lossy(b).into_owned(), s.iter().map(|w| w.0).collect(), e));
+                    got.push((
+                        String::from_utf8_lossy(b).into_owned(),
+                        s.iter().filter_map(|r| r.stamp).map(|w| w.0).collect(),
+                        e,
+                    ));
                 },
             );
             assert_eq!(lost, 0);

@@ -215,8 +215,8 @@ impl Journal {
             self.max_line,
             phase != Phase::Probe,
             |cursor| last = Some(cursor),
-            |bytes, stamps, end| {
-                heard.lines += stamps.len() as u64;
+            |bytes, records, end| {
+                heard.lines += records.len() as u64;
                 heard.bytes += bytes.len() as u64;
                 take(&Block {
                     source: no,
@@ -228,7 +228,8 @@ impl Journal {
                     hit_early: &[],
                     read: now,
                     backlog: phase == Phase::CatchUp,
-                    stamps,
+                    records,
+                    fields: &[],
                 });
             },
         );

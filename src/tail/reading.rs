@@ -87,7 +87,8 @@ impl Tailer {
             hit_early: if at == 0 { &file.hit_early } else { &[] },
             read: now,
             backlog: base + (at as u64) < file.backlog_to,
-            stamps: &[],
+            records: &[],
+            fields: &[],
         };
         let split = lines::split(data, spec.max_line, file.skipping, |at, piece, end| {
             bytes += piece.len() as u64;

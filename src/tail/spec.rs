@@ -18,6 +18,107 @@ pub struct SourceSpec {
     pub from: From,
     /// Longest line that is matched whole, in bytes; of a longer one the head is.
     pub max_line: usize,
+    /// Which lines belong together.
+    pub join: Join,
+    /// What its lines are wrapped in.
+    pub format: Format,
+    /// What its bytes mean. A byte order mark at the start of a file says it louder.
+    pub encoding: Encoding,
+}
+
+/// Which lines belong together as one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Join {
+    /// None: each is its own.
+    #[default]
+    None,
+    /// Those from one that this pattern matches up to the next.
+    Start(Arc<str>),
+    /// Traces of this language, to the line before them.
+    Preset(Preset),
+}
+
+/// A language whose traces are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "their names say it")]
+pub enum Preset {
+    Java,
+    Python,
+    Go,
+    Rust,
+    Ruby,
+    Node,
+    Php,
+    Dotnet,
+    Indented,
+}
+
+impl Preset {
+    /// All, by the words of `join`.
+    pub const ALL: [(&'static str, Preset); 9] = [
+        ("java", Preset::Java),
+        ("python", Preset::Python),
+        ("go", Preset::Go),
+        ("rust", Preset::Rust),
+        ("ruby", Preset::Ruby),
+        ("node", Preset::Node),
+        ("php", Preset::Php),
+        ("dotnet", Preset::Dotnet),
+        ("indented", Preset::Indented),
+    ];
+}
+
+/// What lines are wrapped in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Nothing: a line is what stands there.
+    #[default]
+    Plain,
+    /// Each is a JSON object; it is matched as it stands, its fields can be asked for.
+    Json,
+    /// Each is `key=value …`; the same.
+    Logfmt,
+    /// Docker's json-file: what is matched is the text of `log`, pieces put together.
+    Docker,
+    /// What CRI runtimes write: `TIME STREAM P|F TEXT`; what is matched is the text, pieces put together.
+    Cri,
+    /// Whichever of these each line turns out to be.
+    Auto,
+}
+
+impl Format {
+    /// All, by the words of `format`.
+    pub const ALL: [(&'static str, Format); 6] = [
+        ("plain", Format::Plain),
+        ("json", Format::Json),
+        ("logfmt", Format::Logfmt),
+        ("docker", Format::Docker),
+        ("cri", Format::Cri),
+        ("auto", Format::Auto),
+    ];
+}
+
+/// How the bytes of a source are to be read as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoding(pub(super) &'static encoding_rs::Encoding);
+
+impl Default for Encoding {
+    fn default() -> Encoding {
+        Encoding(encoding_rs::UTF_8)
+    }
+}
+
+impl Encoding {
+    /// By any of the names that the Encoding Standard knows (`utf-8`, `utf-16le`, `latin1`, `windows-1252`,
+    /// `shift_jis` …). `None` for others, and for those that it refuses to read.
+    pub fn named(label: &str) -> Option<Encoding> {
+        encoding_rs::Encoding::for_label_no_replacement(label.as_bytes()).map(Encoding)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
 }
 
 /// Where lines come from.
@@ -35,6 +136,8 @@ pub enum Input {
         /// Only this unit, as `journalctl --unit` takes it.
         unit: Option<String>,
     },
+    /// The agent's standard input.
+    Stdin,
 }
 
 /// Where to begin.

@@ -173,6 +173,7 @@ impl Tailer {
         }
         let (globs, journal) = match &spec.input {
             Input::Files { globs, exclude } => (Some(Globs::new(globs, exclude)), None),
+            Input::Stdin => (None, None),
             Input::Journal { unit } => {
                 let key = PositionKey { source: Arc::clone(&spec.name), file: None };
                 let cursor = self.saved.get(&key).and_then(|p| match &p.place {
