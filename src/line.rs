@@ -95,6 +95,9 @@ pub struct FilePlace {
     /// Earlier offsets with their proofs, oldest first.
     #[serde(default)]
     pub marks: Vec<Mark>,
+    /// Lengths and hashes of the last lines before `offset`, eight hexadecimal digits each.
+    #[serde(default)]
+    pub recent: String,
     /// The rest of an over-long line is being skipped: `offset` is inside it.
     #[serde(default)]
     pub skipping: bool,
@@ -230,6 +233,7 @@ mod tests {
                 proof: Proof { len: 7, hash: u64::MAX },
                 head: Proof { len: 0, hash: 0 },
                 marks: vec![],
+                recent: String::new(),
                 skipping: false,
                 hit_early: vec![Arc::from("disk-full")],
             };

@@ -96,6 +96,7 @@ fn position(source: &str, ino: u64, offset: u64) -> Position {
         proof,
         head: proof,
         marks: vec![Mark { offset: 1, proof }],
+        recent: "00100abc".into(),
         skipping: true,
         hit_early: vec!["disk-full".into()],
     };

@@ -228,10 +228,14 @@ impl Desk {
     }
 
     fn trouble(&mut self, trouble: Trouble, now: Now) -> Vec<Message> {
-        let Trouble { source, path, what, hint, over } = trouble;
+        let Trouble { source, path, what, hint, over, minor } = trouble;
         let path = path.to_string_lossy();
         if over {
             info!("`{path}`: no longer: {what}");
+            return Vec::new();
+        }
+        if minor {
+            info!("`{path}`: {what}");
             return Vec::new();
         }
         let of = source.map(|s| format!(" (source `{s}`)")).unwrap_or_default();

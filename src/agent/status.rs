@@ -281,7 +281,7 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
 }
 
 fn trouble(trouble: Trouble) -> TroubleView {
-    let Trouble { source, path, what, hint, over: _ } = trouble;
+    let Trouble { source, path, what, hint, over: _, minor: _ } = trouble;
     TroubleView { source, path: path.to_string_lossy().into_owned(), what, hint }
 }
 

@@ -4,7 +4,6 @@
 //! watched *before* it is listed. A literal component costs no listing at all. Nothing here looks at what kind
 //! of thing a name is: most names are known already, and the tailer looks at the others anyway.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -220,20 +219,6 @@ fn nearest(dir: &Path) -> &Path {
     dir.ancestors().find(|d| d.is_dir()).unwrap_or(Path::new("/"))
 }
 
-/// Names that rotated generations of `base` in the same directory carry: `base.1`, `base-20260101`, `base.old`.
-/// Compressed ones are none.
-pub(super) fn is_generation(name: &OsStr, base: &OsStr) -> bool {
-    use std::os::unix::ffi::OsStrExt;
-    match name.as_bytes().strip_prefix(base.as_bytes()) {
-        None | Some(b"") => false,
-        Some(b".old" | b".bak" | b".prev" | b"~") => true,
-        Some(rest) => {
-            rest.iter().any(u8::is_ascii_digit)
-                && rest.iter().all(|b| b.is_ascii_digit() || b".-_:TZ+".contains(b))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,14 +268,5 @@ mod tests {
     fn a_missing_directory_has_the_one_above_it_watched() {
         let dir = tree(&["x"]);
         assert_eq!(find(dir.path(), &["later/on/*.log"], &[]).1, ["", "later/on"]);
-    }
-
-    #[test]
-    fn generations_are_told_from_neighbours_by_their_suffix() {
-        let is = |name: &str| is_generation(OsStr::new(name), OsStr::new("app.log"));
-        assert!(
-            is("app.log.1") && is("app.log-20260101") && is("app.log.old") && is("app.log.2026-01-01T10:00")
-        );
-        assert!(!is("app.log") && !is("app.log.err") && !is("app.log.1.gz") && !is("other.log.1"));
     }
 }

@@ -4,13 +4,16 @@
 //! in the same `pread` that brings the new ones. So a file that was cut and has grown past the old position
 //! again, which its size alone would hide, is found without one more system call.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::identity::{self, FileId, HEAD, Look, Marks, PROOF, no_proof, prove};
+use super::decode::Script;
+use super::handle::Handle;
+use super::identity::{self, Bytes, FileId, HEAD, Look, PROOF, no_proof, prove};
+use super::marks::Marks;
+use super::reading::IDLE;
+use super::wrap::Stream;
 use crate::line::{FilePlace, Proof};
 use crate::time::{Tick, Wall};
 
@@ -27,7 +30,7 @@ pub(super) struct Tailed {
     /// The same, as people call it.
     pub(super) name: Arc<str>,
     pub(super) standing: Standing,
-    pub(super) open: Option<File>,
+    pub(super) open: Option<Handle>,
     /// The next byte to read.
     pub(super) offset: u64,
     /// Size when last read, modification time when last looked at.
@@ -69,6 +72,16 @@ pub(super) struct Tailed {
     pub(super) drain_order: u64,
     /// No event tells of writes to it.
     pub(super) blind: bool,
+    /// Where an old file was found, if it was.
+    pub(super) found_at: Option<PathBuf>,
+    /// The name it had before it was renamed to one that is watched, too.
+    pub(super) was: Option<PathBuf>,
+    /// What it is written in, once its first bytes have said so.
+    script: Option<Script>,
+    /// Records to which more may come.
+    pub(super) waits: Vec<Wait>,
+    /// The bytes of those: should the file be cut, they are all there is of them.
+    pub(super) held: Vec<u8>,
     /// Its place among the files to be read.
     pub(super) queued: Option<(u8, u64)>,
     /// When its position last moved.
@@ -82,6 +95,26 @@ pub(super) enum Standing {
     Live,
     /// Renamed away or deleted since: only the handle leads to it.
     Old(Tick),
+}
+
+/// A record that waits for its next line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// The file it ends in, of its stream; how far; and how much of a line stands behind that.
+    pub(super) grown: (u64, Stream, u64, usize),
+    /// Since when it has not grown.
+    pub(super) since: Tick,
+}
+
+/// Bytes of records that were not complete when the file that held them was cut.
+#[derive(Debug)]
+pub(super) struct Orphan {
+    pub(super) source: usize,
+    pub(super) no: u64,
+    pub(super) name: Arc<str>,
+    pub(super) script: Script,
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// What a read found.
@@ -128,6 +161,11 @@ impl Tailed {
             drain_to: 0,
             drain_order: 0,
             blind: false,
+            found_at: None,
+            was: None,
+            script: None,
+            waits: vec![],
+            held: vec![],
             queued: None,
             moved: wall,
         }
@@ -139,7 +177,7 @@ impl Tailed {
         self.before.clear();
         self.unproved = (place.proof.len > 0).then_some(place.proof);
         self.head = place.head;
-        self.marks = Marks::saved(place.marks);
+        self.marks = Marks::saved(place.marks, &place.recent, place.offset);
         self.skipping = place.skipping;
         self.hit_early = place.hit_early;
         self.from_store = true;
@@ -155,6 +193,7 @@ impl Tailed {
             proof: self.proof(),
             head: self.head,
             marks: self.marks.to_vec(),
+            recent: self.marks.recent(),
             skipping: self.skipping,
             hit_early: self.hit_early.clone(),
         }
@@ -178,6 +217,12 @@ impl Tailed {
             && !self.open.as_ref().is_some_and(|f| identity::holds(f, self.head.len.into(), self.head))
     }
 
+    /// Its size as last seen; of an archive that was not read to its end, how far it was read.
+    pub(super) fn known_size(&self) -> u64 {
+        let size = self.size.max(self.listed);
+        if size > i64::MAX as u64 / 2 { self.offset } else { size }
+    }
+
     pub(super) fn is_old(&self) -> bool {
         self.standing != Standing::Live
     }
@@ -197,25 +242,96 @@ impl Tailed {
         (self.partial, self.idle_told, self.nuls_to) = (0, 0, 0);
         self.from_store = false;
         self.head = no_proof();
+        self.script = None;
+        self.waits.clear();
+        self.held.clear();
         self.learn_head()
     }
 
+    /// Closes its handle; the bytes before the position are remembered by their proof alone. `true` if it was open.
+    pub(super) fn close(&mut self) -> bool {
+        if self.open.take().is_none() {
+            return false;
+        }
+        if self.unproved.is_none() && !self.before.is_empty() {
+            self.unproved = Some(prove(&self.before));
+        }
+        self.before = vec![];
+        true
+    }
+
+    /// What it is written in, where its source says `declared`; `None` as long as it is too short to tell. Goes
+    /// behind a byte order mark that it stands before.
+    pub(super) fn script(&mut self, declared: &'static encoding_rs::Encoding) -> io::Result<Option<Script>> {
+        if self.script.is_some() {
+            return Ok(self.script);
+        }
+        let Some(file) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
+        let mut head = [0; 3];
+        let n = identity::read_full(file, &mut head, 0)?;
+        let Some(script) = Script::of(&head[..n], declared) else { return Ok(None) };
+        if n > 0 {
+            self.script = Some(script);
+        }
+        if self.offset == 0 && script.mark > 0 {
+            self.offset = script.mark.into();
+            self.before = head[..script.mark.into()].to_vec();
+        }
+        Ok(Some(script))
+    }
+
+    /// It has not been read beyond its byte order mark.
+    pub(super) fn is_unread(&self) -> bool {
+        self.offset <= self.script.map_or(0, |s| s.mark.into())
+    }
+
+    /// Its last line was matched, `len` bytes of it, and hit by these rules.
+    pub(super) fn told_early(&mut self, len: usize, rules: Vec<Arc<str>>, most: usize) {
+        self.idle_told = len;
+        for rule in rules {
+            if self.hit_early.len() < most && !self.hit_early.contains(&rule) {
+                self.hit_early.push(rule);
+            }
+        }
+    }
+
+    /// Takes the bytes of records that waited for more.
+    pub(super) fn take_waiting(&mut self) -> Option<Orphan> {
+        self.waits.clear();
+        let bytes = std::mem::take(&mut self.held);
+        let script = self.script.filter(|_| !bytes.is_empty())?;
+        let name = Arc::clone(&self.name);
+        Some(Orphan { source: self.source, no: self.no, name, script, offset: self.offset, bytes })
+    }
+
+    /// When something about it is due by itself: a line or a record counts as idle.
+    pub(super) fn idle_due(&self) -> Option<Tick> {
+        let waits = self.waits.iter().map(|w| w.since + IDLE);
+        waits.chain(self.idle_at).min()
+    }
+
     /// Begins at the end of the open file: at the start of its last line, if that has no newline yet.
-    pub(super) fn start_at_end(&mut self, size: u64, max_line: usize) -> io::Result<()> {
+    pub(super) fn start_at_end(
+        &mut self,
+        size: u64,
+        max_line: usize,
+        declared: &'static encoding_rs::Encoding,
+    ) -> io::Result<()> {
+        let Some(script) = self.script(declared)? else { return self.restart(0, false) };
         let Some(file) = &self.open else { return Ok(()) };
         let window = (max_line as u64 + 1).min(size);
         let mut tail = vec![0; PROOF.min(window as usize)];
         // Nearly always the last byte is a newline: the long look back is the exception.
         let begin = size - tail.len() as u64;
         let n = identity::read_full(file, &mut tail, begin)?;
-        if memchr::memrchr(b'\n', &tail[..n]).is_none() && window as usize > tail.len() {
+        if script.last_line(&tail[..n], begin).is_none() && window as usize > tail.len() {
             tail = vec![0; window as usize];
             identity::read_full(file, &mut tail, size - window)?;
         }
-        let (offset, skipping) = match memchr::memrchr(b'\n', &tail) {
-            Some(newline) => (size - (tail.len() - newline - 1) as u64, false),
+        let (offset, skipping) = match script.last_line(&tail, size - tail.len() as u64) {
+            Some(line) => (size - (tail.len() - line) as u64, false),
             None if window == size => (0, false),
-            None => (size, true),
+            None => (size - if script.is_wide() { size % 2 } else { 0 }, true),
         };
         self.restart(offset, skipping)?;
         // What stands there without newline was written before: only its growth is news.
@@ -230,7 +346,7 @@ impl Tailed {
         let proof = self.unproved.map_or(self.before.len(), |p| p.len as usize).min(PROOF);
         let Some(base) = self.offset.checked_sub(proof as u64) else { return Ok(Fill::Lost) };
         buf.resize(buf.len().max(proof + window), 0);
-        let n = read(file, &mut buf[..proof + window], base)?;
+        let n = read_window(file, &mut buf[..proof + window], base)?;
         if n < proof {
             return Ok(Fill::Lost);
         }
@@ -245,7 +361,7 @@ impl Tailed {
         }
         if self.offset > self.size && n == proof {
             // A saved position without proof bytes beyond the end of the file.
-            if identity::look_at(file)?.size < self.offset {
+            if file.look()?.size < self.offset {
                 return Ok(Fill::Lost);
             }
         }
@@ -265,7 +381,7 @@ impl Tailed {
     /// Reads on behind the NULs that are known already.
     fn fill_beyond_nuls(&mut self, buf: &mut [u8], window: usize) -> io::Result<Fill> {
         let Some(file) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
-        let n = read(file, &mut buf[..window], self.nuls_to)?;
+        let n = read_window(file, &mut buf[..window], self.nuls_to)?;
         Ok(Fill::Bytes { base: self.nuls_to, start: 0, end: n, full: n == window })
     }
 
@@ -273,8 +389,7 @@ impl Tailed {
     pub(super) fn note_nuls(&mut self, end: u64) {
         let Some(file) = &self.open else { return };
         // A hole is jumped over; where the filesystem cannot tell, the next window is read.
-        self.nuls_to =
-            rustix::fs::seek(file, rustix::fs::SeekFrom::Data(end)).map_or(end, |data| data.max(end));
+        self.nuls_to = file.data_from(end);
     }
 
     /// Moves the position behind `bytes`, which begin at `from` (NULs may lie between).
@@ -304,11 +419,7 @@ impl Tailed {
     }
 }
 
-fn read(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(buf, offset) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
+/// A file gives all it has in one call, an archive what it has decoded.
+fn read_window(file: &Handle, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    if file.is_packed() { identity::read_full(file, buf, offset) } else { file.some_at(buf, offset) }
 }

@@ -9,14 +9,13 @@ use std::fs::File;
 use std::hash::Hasher;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, makedev, statx};
 use siphasher::sip::SipHasher13;
 
 pub(super) use crate::line::FileId;
-use crate::line::{Mark, Proof};
+use crate::line::Proof;
 
 /// How many bytes before a position prove it. Repeated heartbeat lines make fewer weak.
 pub(super) const PROOF: usize = 256;
@@ -24,12 +23,11 @@ pub(super) const PROOF: usize = 256;
 /// How much of the head is hashed for a file without a birth time, in bytes.
 pub(super) const HEAD: usize = 1024;
 
-/// Earlier offsets are marked at multiples of this, in bytes, and never below it: many logs begin with the same
-/// header after each truncation, so the head of a file proves nothing about the rest.
-const MARK_EVERY: u64 = 4096;
-
-/// How many marks are kept: enough for the last 64 KiB densely and for megabytes before it thinly.
-const MARKS: usize = 32;
+/// What can be read at any place.
+pub(super) trait Bytes {
+    /// Some of the bytes at `offset`; none only at the end.
+    fn some_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+}
 
 /// What one look at a file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +47,25 @@ impl Look {
         self.kind == FileType::RegularFile
     }
 }
+
+/// Why what stands at `path` has no lines to read, in words; `None` for a file.
+pub(super) fn no_log(path: &Path, look: &Look) -> Option<&'static str> {
+    match look.kind {
+        FileType::RegularFile => {
+            // Files of these have no size and other bytes at each read; nothing is ever appended to them.
+            let made_up = look.size == 0
+                && rustix::fs::statfs(path).is_ok_and(|fs| MADE_UP.contains(&(fs.f_type as u32)));
+            made_up.then_some("is made up by the kernel at each read, and no log")
+        }
+        FileType::Directory => Some("is a directory, and no log"),
+        FileType::Fifo => Some("is a FIFO, and no log"),
+        FileType::Socket => Some("is a socket, and no log"),
+        _ => Some("is a device, and no log"),
+    }
+}
+
+/// The magic numbers of procfs, sysfs and cgroup2.
+const MADE_UP: [u32; 3] = [0x9FA0, 0x6265_6572, 0x6367_7270];
 
 const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
@@ -93,7 +110,7 @@ pub(super) fn no_proof() -> Proof {
 }
 
 /// The bytes just before `offset`, at most [`PROOF`]; fewer where the file is shorter.
-pub(super) fn bytes_before(file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+pub(super) fn bytes_before(file: &impl Bytes, offset: u64, len: usize) -> io::Result<Vec<u8>> {
     let len = (len as u64).min(offset);
     let mut bytes = vec![0; len as usize];
     let n = read_full(file, &mut bytes, offset - len)?;
@@ -102,7 +119,7 @@ pub(super) fn bytes_before(file: &File, offset: u64, len: usize) -> io::Result<V
 }
 
 /// Whether the bytes of `file` just before `offset` are what `proof` was made of. No bytes prove nothing.
-pub(super) fn holds(file: &File, offset: u64, proof: Proof) -> bool {
+pub(super) fn holds(file: &impl Bytes, offset: u64, proof: Proof) -> bool {
     let len = proof.len as usize;
     len > 0
         && len <= PROOF.max(HEAD)
@@ -111,85 +128,19 @@ pub(super) fn holds(file: &File, offset: u64, proof: Proof) -> bool {
 }
 
 /// `pread` until `buf` is full or the file ends.
-pub(super) fn read_full(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_full(file: &impl Bytes, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut n = 0;
     while n < buf.len() {
-        match file.read_at(&mut buf[n..], offset + n as u64) {
-            Ok(0) => break,
-            Ok(more) => n += more,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+        match file.some_at(&mut buf[n..], offset + n as u64)? {
+            0 => break,
+            more => n += more,
         }
     }
     Ok(n)
 }
 
-/// Earlier offsets of a file with their proofs, oldest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marks(Vec<Mark>);
-
-impl Marks {
-    /// As they were saved, bounded.
-    pub(super) fn saved(mut marks: Vec<Mark>) -> Marks {
-        marks.drain(..marks.len().saturating_sub(MARKS));
-        Marks(marks)
-    }
-
-    pub(super) fn to_vec(&self) -> Vec<Mark> {
-        self.0.clone()
-    }
-
-    /// Marks what was just read: `bytes` begin at `offset`. Only the last few multiples are hashed, so that
-    /// catching up on a large file does not spend its time on marks.
-    pub(super) fn add(&mut self, offset: u64, bytes: &[u8]) {
-        let end = offset + bytes.len() as u64;
-        let last = end - end % MARK_EVERY;
-        let first = last.saturating_sub(7 * MARK_EVERY).max(MARK_EVERY);
-        let mut at = first;
-        while at <= last {
-            let newest = self.0.last().map_or(0, |m| m.offset);
-            if at > newest && at > offset && at - offset >= PROOF as u64 {
-                let upto = (at - offset) as usize;
-                self.0.push(Mark { offset: at, proof: prove(&bytes[upto - PROOF..upto]) });
-            }
-            at += MARK_EVERY;
-        }
-        if self.0.len() > MARKS {
-            self.thin();
-        }
-    }
-
-    /// Drops every other mark of the older half: dense near the end, sparse far from it.
-    fn thin(&mut self) {
-        let half = self.0.len() / 2;
-        let mut n = 0;
-        self.0.retain(|_| {
-            n += 1;
-            n > half || n % 2 == 1
-        });
-    }
-
-    /// Where to go on in a file that is now `size` bytes long and was read further: at its end if the newest
-    /// mark below it holds and is near; at that mark, in the middle of a line (`true`), if it holds and is far,
-    /// for then the bytes between are not known to be the old ones.
-    pub(super) fn resume(&self, file: &File, size: u64) -> Option<(u64, bool)> {
-        let mark = self.0.iter().rev().find(|m| m.offset <= size)?;
-        if !holds(file, mark.offset, mark.proof) {
-            return None;
-        }
-        if size - mark.offset < 2 * MARK_EVERY { Some((size, false)) } else { Some((mark.offset, true)) }
-    }
-
-    /// Forgets the marks beyond `offset`.
-    pub(super) fn cut(&mut self, offset: u64) {
-        self.0.retain(|m| m.offset <= offset);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
@@ -197,27 +148,6 @@ mod tests {
         assert_eq!(prove(b"the same in every version\n").hash, HASH);
     }
     const HASH: u64 = 16_145_205_739_942_180_985;
-
-    #[test]
-    fn marks_stay_few_dense_at_the_end_and_true() {
-        let mut file = tempfile::tempfile().unwrap();
-        let mut marks = Marks::default();
-        let mut offset = 0;
-        for n in 0..400u64 {
-            let block: Vec<u8> = (0..9_000).map(|i| (n * 31 + i % 251) as u8).collect();
-            file.write_all(&block).unwrap();
-            marks.add(offset, &block);
-            offset += block.len() as u64;
-        }
-        assert!(marks.0.len() <= MARKS, "{}", marks.0.len());
-        assert!(marks.0.iter().all(|m| holds(&file, m.offset, m.proof)));
-        assert!(marks.0.windows(2).all(|w| w[0].offset < w[1].offset));
-        assert!(offset - marks.0.last().unwrap().offset < 2 * MARK_EVERY);
-        assert_eq!(marks.resume(&file, offset - 100), Some((offset - 100, false)));
-        let (far, inside) = marks.resume(&file, offset / 2).unwrap();
-        assert!(inside || far == offset / 2);
-        assert_eq!(marks.resume(&file, 100), None, "the head proves nothing");
-    }
 
     #[test]
     fn a_proof_of_no_bytes_never_holds() {

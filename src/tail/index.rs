@@ -53,6 +53,14 @@ impl Index {
         }
     }
 
+    /// The file is found under another identity from now on.
+    pub(super) fn replace(&mut self, source: usize, old: FileId, new: FileId, no: u64) {
+        if self.by_id.get(&(source, old)) == Some(&no) {
+            self.by_id.remove(&(source, old));
+        }
+        self.by_id.insert((source, new), no);
+    }
+
     pub(super) fn remove(&mut self, source: usize, id: FileId, no: u64) {
         if self.by_id.get(&(source, id)) == Some(&no) {
             self.by_id.remove(&(source, id));

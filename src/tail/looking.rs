@@ -8,7 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::FileType;
+
+use super::archive::is_packed;
 use super::file::{Standing, Tailed};
+use super::handle::Handle;
 use super::identity::{self, Look};
 use super::rotation::ns;
 use super::tailer::Tailer;
@@ -17,7 +21,13 @@ use crate::line::Place;
 use crate::time::Now;
 
 /// At most so many files are watched; a glob that matches more is a mistake worth telling.
-pub(super) const FILES: usize = 20_000;
+pub(super) const FILES: usize = 32_768;
+
+/// How the words begin that say what no log is.
+const IS: &str = "is ";
+
+/// So many handles of files are kept of which nothing has been read yet: of a few logs, a deleted one is still read.
+const OPEN_IDLE: usize = 32;
 
 /// At most so many troubles are remembered; beyond, further ones are not told.
 const TROUBLES: usize = 1024;
@@ -141,23 +151,55 @@ impl Tailer {
     pub(super) fn look(&mut self, source: usize, path: &Path, now: Now) {
         let here = self.live_at(source, path);
         let look = match self.see(path) {
-            Ok(look) if look.is_file() => look,
-            Ok(_) => return self.lose_name(here, now),
+            Ok(look) => match identity::no_log(path, &look) {
+                None => look,
+                Some(what) => {
+                    self.lose_name(here, now);
+                    return self.passed_over(source, path, what, look.kind);
+                }
+            },
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 self.recovered(source, path);
                 return self.lose_name(here, now);
             }
             Err(e) => return self.trouble(source, path, format!("cannot be read: {}", plain(&e)), hint(&e)),
         };
+        if self.troubled.get(&(source, path.to_path_buf())).is_some_and(|t| t.what.starts_with(IS)) {
+            self.recovered(source, path);
+        }
         match self.index.file(source, look.id) {
             Some(no) if Some(no) == here => self.seen(no, &look, now),
             Some(no) => {
                 self.lose_name(here, now);
-                self.renamed(no, path, &look, now);
+                if is_packed(path) {
+                    self.index.name(no, path);
+                } else {
+                    self.renamed(no, path, &look, now);
+                }
             }
+            None if here.is_some_and(|no| self.resaved(no, now)) => {}
             None => {
                 self.lose_name(here, now);
-                self.adopt(source, path, &look, now);
+                // An archive is the past of a log: read only as the generation that it was.
+                if !is_packed(path) {
+                    self.adopt(source, path, &look, now);
+                }
+            }
+        }
+    }
+
+    /// Tells once that what stands at `path` is not read.
+    fn passed_over(&mut self, source: usize, path: &Path, what: &str, kind: FileType) {
+        let hint = "leave it out with `exclude_files`, or narrow the globs of `files`";
+        self.trouble(source, path, what.to_owned(), Some(hint.into()));
+        // Directories are what globs meet everywhere.
+        if kind == FileType::Directory
+            && let Some(trouble) = self.troubled.get_mut(&(source, path.to_path_buf()))
+            && !trouble.minor
+        {
+            trouble.minor = true;
+            if let Some(told) = self.out.troubles.last_mut() {
+                told.minor = true;
             }
         }
     }
@@ -192,6 +234,9 @@ impl Tailer {
             self.index.unname(no, &own);
             file.name = path.to_string_lossy().into();
             file.path = path.to_path_buf();
+            file.was = Some(own);
+            self.turn += 1;
+            file.drain_order = self.turn;
         }
         file.standing = Standing::Live;
         file.seen = now.wall;
@@ -225,23 +270,29 @@ impl Tailer {
         let at_end = first && self.begins_at_end(source, path, look);
         let copy_of = self.copied_from(source, path);
         let max_line = self.sources[source].spec.max_line;
+        let encoding = self.sources[source].spec.encoding.0;
         let Some(file) = self.files.get_mut(&no) else { return };
         file.blind = blind;
         if let Some((Place::File(place), at)) = saved.map(|p| (p.place, p.at)) {
+            // It held nothing, so it proves nothing: a copy of what was written since may lie beside it.
+            let was_empty = place.size == 0 && first;
             file.take_up(place, at);
             file.backlog_to = look.size;
+            if was_empty {
+                self.take_written_since(source, path, None, at, now);
+            }
         } else if at_end {
             if self.ensure_open(no, now) {
                 let Some(file) = self.files.get_mut(&no) else { return };
-                if let Err(e) = file.start_at_end(look.size, max_line) {
+                if let Err(e) = file.start_at_end(look.size, max_line, encoding) {
                     self.unreadable(no, &e);
                 }
-                self.close_beyond_limit(no);
+                self.close_beyond(no, OPEN_IDLE);
             } else if let Some(file) = self.files.get_mut(&no) {
                 file.offset = look.size;
             }
         } else {
-            file.backlog_to = if first { look.size } else { 0 };
+            file.backlog_to = if first || self.thawed { look.size } else { 0 };
             file.copy_of = copy_of;
         }
         self.changed.insert(no);
@@ -291,14 +342,15 @@ impl Tailer {
     pub(super) fn timer(&mut self, no: u64, now: Now) {
         let Some(file) = self.files.get_mut(&no) else { return };
         let quiet = now.tick.since(file.active);
-        if file.idle_at.is_some_and(|at| at <= now.tick) || file.copy_of.is_some() {
+        if file.idle_due().is_some_and(|at| at <= now.tick) || file.copy_of.is_some() {
             self.enqueue(no);
         } else if file.is_old() {
-            let look = file.open.as_ref().and_then(|f| identity::look_at(f).ok());
+            let look = file.open.as_ref().and_then(|f| f.look().ok());
             let changed = look.is_some_and(|l| (l.size, l.mtime) != (file.size, file.mtime));
             file.mtime = look.map_or(file.mtime, |l| l.mtime);
             let held = match look {
-                Some(look) if look.links > 0 => HELD,
+                // An archive does not change, and holds the memory of its decoder.
+                Some(look) if look.links > 0 && !file.open.as_ref().is_some_and(Handle::is_packed) => HELD,
                 _ => HELD_DELETED,
             };
             if changed {
@@ -310,8 +362,7 @@ impl Tailer {
             let (source, path) = (file.source, file.path.clone());
             self.look(source, &path, now);
         } else if file.open.is_some() && file.queued.is_none() && quiet >= IDLE_HANDLE {
-            file.open = None;
-            self.open -= 1;
+            self.open -= usize::from(file.close());
         }
         self.schedule(no, now);
     }
@@ -330,7 +381,7 @@ impl Tailer {
             None
         };
         // A line that is idle by now waits for its turn to be read, not for a timer.
-        let idle = file.idle_at.filter(|&at| at > now.tick);
+        let idle = file.idle_due().filter(|&at| at > now.tick);
         if let Some(at) = [poll, idle].into_iter().flatten().min() {
             self.ring_at(no, at);
         }

@@ -15,21 +15,33 @@
 //! file is that lost its name or its bytes), `file` and `reading` (one quantum of one file, proved by the bytes
 //! before it), `lines` (bytes to lines), and `journal` beside them all.
 
+mod archive;
+mod assemble;
 mod bell;
+mod copies;
+mod decode;
 mod discover;
 mod entry;
 mod file;
+mod generation;
+mod handle;
 mod identity;
 mod index;
+mod join;
 mod journal;
 mod lines;
 mod looking;
+mod marks;
+mod missing;
 mod reading;
+mod recording;
 mod report;
+mod resaved;
 mod rotation;
 mod spec;
 mod tailer;
 mod watch;
+mod wrap;
 
 pub use bell::{Bell, Rung};
 #[doc(hidden)]

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
+use super::copies::Copy;
 use super::file::Fill;
+use super::handle::Handle;
 use super::identity;
 use super::lines;
 use super::looking::{hint, plain};
-use super::rotation::Copy;
 use super::tailer::Tailer;
 use crate::line::{Block, BlockEnd};
 use crate::time::Now;
@@ -29,13 +30,13 @@ pub(super) const OPEN: usize = 512;
 /// So many handles are closed together when there are too many: looking for the quietest costs a pass.
 const CLOSE: usize = 64;
 
-/// A last line without newline is matched after so long without a byte.
-const IDLE: Duration = Duration::from_secs(1);
+/// A last line without newline is matched after so long without a byte; a record that may go on, too.
+pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 /// At most so many rules are remembered to have hit an unfinished line.
 const HIT_EARLY: usize = 1024;
 
-type Take<'t> = &'t mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>;
+pub(super) type Take<'t> = &'t mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>;
 
 impl Tailer {
     /// Reads one quantum of the file and says what it found.
@@ -52,17 +53,28 @@ impl Tailer {
             return;
         }
         let Some(file) = self.files.get_mut(&no) else { return };
-        let max_line = self.sources[file.source].spec.max_line;
-        let mut buf = std::mem::take(&mut self.buf);
-        let fill = if file.head_differs() {
-            Ok(Fill::Lost)
-        } else {
-            // Room for one longest line, its newline and a byte that shows it to be longer.
-            file.fill(&mut buf, QUANTUM.max(max_line.saturating_add(2)))
+        let spec = &self.sources[file.source].spec;
+        let recipe = &self.sources[file.source].recipe;
+        let script = match file.script(spec.encoding.0) {
+            Ok(Some(script)) => script,
+            Ok(None) => return self.schedule(no, now), // its first byte may be half of a mark
+            Err(e) => return self.unreadable(no, &e),
         };
+        let as_it_stands = recipe.is_plain() && script.is_utf8();
+        // Room for one longest line, its newline and a byte that shows it to be longer.
+        let quantum = if recipe.joins() { 2 * QUANTUM } else { QUANTUM };
+        let window = quantum.max(recipe.longest(script).saturating_add(4));
+        let mut buf = std::mem::take(&mut self.buf);
+        let fill = if file.head_differs() { Ok(Fill::Lost) } else { file.fill(&mut buf, window) };
         match fill {
             Ok(Fill::Bytes { base, start, end, full }) => {
-                self.give(no, base, &buf[start..end], full, now, take);
+                let data = &buf[start..end];
+                if as_it_stands {
+                    self.give(no, base, data, full, now, take);
+                } else {
+                    self.give_records(no, base, data, full, script, now, take);
+                }
+                self.archive_ended(no, now);
             }
             Ok(Fill::Lost) => self.lost_place(no, now),
             Err(e) => self.unreadable(no, &e),
@@ -119,12 +131,7 @@ impl Tailer {
             }
         }
         if let Some(rules) = told {
-            file.idle_told = split.partial;
-            for rule in rules {
-                if file.hit_early.len() < HIT_EARLY && !file.hit_early.contains(&rule) {
-                    file.hit_early.push(rule);
-                }
-            }
+            file.told_early(split.partial, rules, HIT_EARLY);
             self.changed.insert(no);
         }
         if !same {
@@ -143,26 +150,29 @@ impl Tailer {
         self.schedule(no, now);
     }
 
-    /// Opens the file by its name if it is not open; `false` if that did not lead to it.
+    /// Opens the file if it is not open: by its name, or where it was found; `false` if that did not lead to it.
     pub(super) fn ensure_open(&mut self, no: u64, now: Now) -> bool {
         let Some(file) = self.files.get(&no) else { return false };
         if file.open.is_some() {
             return true;
         }
-        let (source, path, id) = (file.source, file.path.clone(), file.id);
-        if file.is_old() {
+        let (source, id, old) = (file.source, file.id, file.is_old());
+        let path = if old { file.found_at.clone() } else { Some(file.path.clone()) };
+        let Some(path) = path else {
             self.forget(no); // nothing leads to it any more
             return false;
-        }
+        };
         if self.open >= OPEN {
             self.close_quiet();
         }
-        let mut opened = open(&path);
+        // A log that has its name is read as it stands, whatever its name says.
+        let try_open = || if old { Handle::open(&path) } else { open(&path).map(Handle::Plain) };
+        let mut opened = try_open();
         if opened.as_ref().is_err_and(|e| e.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error())) {
             self.close_quiet();
-            opened = open(&path);
+            opened = try_open();
         }
-        match opened.and_then(|f| Ok((self.believe(identity::look_at(&f)?), f))) {
+        match opened.and_then(|f| Ok((self.believe(f.look()?), f))) {
             Ok((look, opened)) if look.id == id => {
                 if let Some(file) = self.files.get_mut(&no) {
                     file.open = Some(opened);
@@ -175,6 +185,10 @@ impl Tailer {
                 self.unreadable(no, &e);
                 false
             }
+            _ if old => {
+                self.open_elsewhere(no, &path, now);
+                false
+            }
             _ => {
                 self.look(source, &path, now); // the name leads elsewhere by now
                 false
@@ -182,35 +196,67 @@ impl Tailer {
         }
     }
 
+    /// An old file is not where it was found: it was rotated once more, or compressed, or is gone.
+    fn open_elsewhere(&mut self, no: u64, was_at: &Path, now: Now) {
+        let Some(file) = self.files.get_mut(&no) else { return };
+        let (source, path, id, at) = (file.source, file.path.clone(), file.id, file.moved);
+        let (place, unread) = (file.place(), file.drain_to.saturating_sub(file.offset));
+        if let Some(moved) = self.find(was_at, id).or_else(|| self.find(&path, id)) {
+            if let Some(file) = self.files.get_mut(&no) {
+                file.found_at = Some(moved);
+            }
+            return self.enqueue(no);
+        }
+        let rest = (place.proof.len > 0).then(|| self.claim_copy(source, &place, at, true, now)).flatten();
+        if rest.is_none() && unread > 0 {
+            let known = (unread < i64::MAX as u64 / 2).then_some(unread);
+            self.gap(source, &path, known, "deleted before it was read");
+        }
+        self.forget(no);
+    }
+
+    /// An archive that was read to its end is done with; damage in it is told.
+    fn archive_ended(&mut self, no: u64, now: Now) {
+        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some((size, ended)) = file.open.as_ref().and_then(Handle::ended) else { return };
+        if file.queued.is_some() || file.drain_to == size {
+            return;
+        }
+        (file.size, file.drain_to, file.backlog_to) = (size, size, size);
+        let (source, path) = (file.source, file.path.clone());
+        if ended == super::archive::Ended::Damaged {
+            self.gap(source, &path, None, "the archive that it became is damaged");
+        }
+        self.schedule(no, now);
+    }
+
     /// The file cannot be read just now.
     pub(super) fn unreadable(&mut self, no: u64, e: &io::Error) {
         let Some(file) = self.files.get_mut(&no) else { return };
-        if file.open.take().is_some() {
-            self.open -= 1;
-        }
+        self.open -= usize::from(file.close());
         let (source, path) = (file.source, file.path.clone());
         self.trouble(source, &path, format!("cannot be read: {}", plain(e)), hint(e));
     }
 
-    /// Closes the file if it took a handle that should go to another.
-    pub(super) fn close_beyond_limit(&mut self, no: u64) {
-        if self.open > OPEN
+    /// Closes the file unless it is one of the few that are held although nothing was read from them yet.
+    pub(super) fn close_beyond(&mut self, no: u64, limit: usize) {
+        if self.open > limit
             && let Some(file) = self.files.get_mut(&no)
-            && file.open.take().is_some()
         {
-            self.open -= 1;
+            self.open -= usize::from(file.close());
         }
     }
 
     /// Closes the handles of the quietest files. Those of files without a name stay: nothing else leads there.
     fn close_quiet(&mut self) {
-        let idle = self.files.values().filter(|f| f.open.is_some() && !f.is_old() && f.queued.is_none());
-        let mut quiet: Vec<_> = idle.map(|f| (f.active, f.no)).collect();
+        let idle = |f: &&super::file::Tailed| {
+            f.open.is_some() && (!f.is_old() || f.found_at.is_some()) && f.queued.is_none()
+        };
+        let mut quiet: Vec<_> = self.files.values().filter(idle).map(|f| (f.active, f.no)).collect();
         quiet.sort_unstable();
         for (_, no) in quiet.into_iter().take(CLOSE) {
             if let Some(file) = self.files.get_mut(&no) {
-                file.open = None;
-                self.open -= 1;
+                self.open -= usize::from(file.close());
             }
         }
     }
@@ -219,5 +265,7 @@ impl Tailer {
 /// Opens for reading. Should a FIFO or a terminal have taken the name meanwhile, neither blocks nor adopts it.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+    let file: File = rustix::fs::open(path, flags, Mode::empty())?.into();
+    // A directory opens well and reads badly; a device may do anything.
+    if identity::look_at(&file)?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
 }

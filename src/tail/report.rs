@@ -43,11 +43,13 @@ pub struct Trouble {
     pub hint: Option<String>,
     /// It is over.
     pub over: bool,
+    /// Nothing is wrong: the globs name something that has no lines. It is told in the log alone.
+    pub minor: bool,
 }
 
 impl Trouble {
     pub(super) fn new(source: Option<Arc<str>>, path: &Path, what: String, hint: Option<String>) -> Trouble {
-        Trouble { source, path: path.to_path_buf(), what, hint, over: false }
+        Trouble { source, path: path.to_path_buf(), what, hint, over: false, minor: false }
     }
 }
 

@@ -9,11 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::assemble::{Assembly, Recipe};
 use super::bell::{Bell, Touch};
 use super::discover::Globs;
-use super::file::{Standing, Tailed};
+use super::file::{Orphan, Standing, Tailed};
 use super::identity::FileId;
 use super::index::Index;
+use super::join::Joiner;
 use super::journal::Journal;
 use super::rotation::ns;
 use super::watch::Watch;
@@ -68,6 +70,8 @@ pub(super) struct Source {
     /// Paths that saved positions had, with the newest birth there: another file there is their next generation.
     pub(super) known_paths: HashMap<PathBuf, i64>,
     pub(super) empty_globs: Vec<String>,
+    /// How its lines become records.
+    pub(super) recipe: Recipe,
 }
 
 impl Source {
@@ -101,9 +105,15 @@ pub struct Tailer {
     pub(super) troubled: HashMap<(usize, PathBuf), Trouble>,
     pub(super) out: Step,
     pub(super) buf: Vec<u8>,
+    pub(super) side: Vec<u8>,
+    pub(super) assembly: Assembly,
+    /// What is left of files that were cut.
+    pub(super) orphans: Vec<Orphan>,
     pub(super) open: usize,
     pub(super) last_no: u64,
     pub(super) full: bool,
+    /// Everything that is found in this step came during a standstill.
+    pub(super) thawed: bool,
     pub(super) turn: u64,
     sweep_at: Tick,
     sweep_from: u64,
@@ -142,9 +152,13 @@ impl Tailer {
             troubled: HashMap::new(),
             out,
             buf: vec![],
+            side: vec![],
+            assembly: Assembly::default(),
+            orphans: vec![],
             open: 0,
             last_no: 0,
             full: false,
+            thawed: false,
             turn: 0,
             sweep_at: now.tick,
             sweep_from: 0,
@@ -155,15 +169,20 @@ impl Tailer {
             promised: Duration::ZERO,
             options,
         };
-        tailer.sources = specs.into_iter().map(|s| tailer.source(s, true)).collect();
+        tailer.sources = specs.into_iter().map(|s| tailer.source(s, true, now)).collect();
         tailer.discover(now);
         tailer.find_missing(&(0..tailer.sources.len()).collect(), now);
         tailer
     }
 
-    fn source(&mut self, spec: SourceSpec, at_start: bool) -> Source {
+    fn source(&mut self, spec: SourceSpec, at_start: bool, now: Now) -> Source {
         let mine = || self.saved.values().filter(|p| p.key.source == spec.name);
-        let known_to = if at_start { mine().map(|p| p.at).max() } else { None };
+        // A position from the future was taken by a clock that was wrong: then births tell how old it is at least.
+        let moved = |p: &Position| {
+            let born = p.key.file.and_then(|id| id.born).map(|ns| Wall(ns / 1_000_000));
+            if p.at <= now.wall { Some(p.at) } else { born.filter(|b| *b <= now.wall) }
+        };
+        let known_to = if at_start { mine().filter_map(moved).max() } else { None };
         let mut known_paths = HashMap::new();
         for position in mine() {
             if let (Place::File(place), Some(id)) = (&position.place, position.key.file) {
@@ -184,14 +203,15 @@ impl Tailer {
                 (None, Some(Journal::new(&spec, program, unit.clone(), cursor)))
             }
         };
-        Source { spec, globs, journal, first: true, known_to, known_paths, empty_globs: vec![] }
+        let recipe = Recipe { joiner: Joiner::new(&spec.join), format: spec.format, max_line: spec.max_line };
+        Source { spec, globs, journal, first: true, known_to, known_paths, empty_globs: vec![], recipe }
     }
 
     /// Goes over to other sources. Files and positions of sources that stay (by name) stay; files that no
     /// source asks for any more are let go, their positions kept for when one does again.
     pub fn reload(&mut self, specs: Vec<SourceSpec>, now: Now) {
         self.discover(now); // what appeared under the old globs is new, not "there before"
-        let mut sources: Vec<Source> = specs.into_iter().map(|s| self.source(s, false)).collect();
+        let mut sources: Vec<Source> = specs.into_iter().map(|s| self.source(s, false, now)).collect();
         let mut moved = HashMap::new();
         for (to, new) in sources.iter_mut().enumerate() {
             let same = |s: &Source| s.spec.name == new.spec.name && s.globs.is_some() == new.globs.is_some();
@@ -250,6 +270,7 @@ impl Tailer {
             self.thaw();
         }
         self.hints(now);
+        self.thawed = false;
         self.ring_timers(now);
         self.sweep(now);
         if now.tick >= self.glob_at {
@@ -263,6 +284,9 @@ impl Tailer {
                 self.read(no, now, take);
             }
         }
+        if !self.orphans.is_empty() {
+            self.give_orphans(now, take);
+        }
         more |= !self.queue.is_empty();
         for no in std::mem::take(&mut self.changed) {
             self.out.positions.extend(self.position(no));
@@ -275,9 +299,10 @@ impl Tailer {
 
     /// After a standstill everything that came meanwhile is backlog.
     fn thaw(&mut self) {
+        self.thawed = true;
         self.bell.ring_everything();
         for file in self.files.values_mut() {
-            let size = file.open.as_ref().and_then(|f| super::identity::look_at(f).ok());
+            let size = file.open.as_ref().and_then(|f| f.look().ok());
             file.backlog_to = file.backlog_to.max(size.map_or(file.size, |look| look.size));
         }
     }
@@ -425,9 +450,9 @@ impl Tailer {
             FileStatus {
                 source: Arc::clone(source),
                 path: f.path.clone(),
-                size: f.size.max(f.listed),
+                size: f.known_size(),
                 offset: f.offset,
-                lag: f.size.max(f.listed).saturating_sub(f.offset),
+                lag: f.known_size().saturating_sub(f.offset),
                 state,
             }
         };
@@ -437,7 +462,8 @@ impl Tailer {
     /// What stands between a source and its lines now.
     pub fn troubles(&self) -> Vec<Trouble> {
         let journals = self.sources.iter().filter_map(|s| s.journal.as_ref()?.troubled());
-        let mut all: Vec<Trouble> = self.troubled.values().chain(journals).cloned().collect();
+        let wrong = self.troubled.values().chain(journals).filter(|t| !t.minor);
+        let mut all: Vec<Trouble> = wrong.cloned().collect();
         all.sort_by(|a, b| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
         all
     }

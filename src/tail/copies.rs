@@ -1,0 +1,202 @@
+//! Copies: a log that is copied and cut goes on in another inode.
+//!
+//! A copy has the very bytes before our position at our position, whether it is plain or an archive by now. So what
+//! was not read before the log was cut is read from the copy, and nothing else of it.
+//!
+//! A copy in the making is the trap: it looks like a new file full of new lines. A file that carries a rotated name
+//! and still equals the log it is named after is therefore not read until either one changes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::file::Tailed;
+use super::generation::{Generation, near, style};
+use super::handle::Handle;
+use super::identity::{self, HEAD, PROOF};
+use super::rotation::{Found, ns};
+use super::tailer::Tailer;
+use crate::line::FilePlace;
+use crate::time::{Now, Wall};
+
+/// How much older than our last read a copy may look: coarse clocks of filesystems, programs that keep whole seconds.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A copy is believed to be one when it has not changed for so long.
+const COPIED: Duration = Duration::from_secs(10);
+
+/// Whether a file is a copy of a log that is read already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copy {
+    /// It is not, or not any longer.
+    No,
+    /// It may be one in the making.
+    Unsure,
+    /// It is.
+    Yes,
+    /// It is, and its position has been set already.
+    Settled,
+}
+
+impl Tailer {
+    /// Looks for the copy or the archive of what stood before the place, and reads the rest from it. `away` says
+    /// that nobody looked meanwhile.
+    pub(super) fn claim_copy(
+        &mut self,
+        source: usize,
+        place: &FilePlace,
+        at: Wall,
+        away: bool,
+        now: Now,
+    ) -> Option<Generation> {
+        let own = place.path.parent()?.to_path_buf();
+        let recent = ns(Wall(at.0 - SLACK.as_millis() as i64));
+        let near_it = if away { near(&own) } else { vec![] };
+        for dir in std::iter::once(own).chain(near_it) {
+            let mut all = self.generations(&dir, &place.path);
+            all.reverse();
+            for copy in
+                all.iter().filter(|g| !g.packed && g.look.size >= place.offset && g.look.mtime >= recent)
+            {
+                if self.claim_plain(source, place, at, copy, now) {
+                    return Some(copy.clone());
+                }
+            }
+            // The oldest archive that is young enough is the likeliest; one more, for a log that was long quiet.
+            let packed: Vec<&Generation> = all.iter().filter(|g| g.packed).collect();
+            let young = packed.iter().take_while(|g| g.look.mtime >= recent).count();
+            for archive in packed[..young].iter().rev().chain(packed.get(young)) {
+                if self.index.file(source, archive.look.id).is_some() {
+                    continue;
+                }
+                let Ok(handle) = Handle::open(&archive.path) else { continue };
+                if identity::holds(&handle, place.offset, place.proof) {
+                    let found = Found { path: &archive.path, look: &archive.look, handle };
+                    self.take_old(source, found, Some((place.clone(), at)), &place.path, now);
+                    return Some((*archive).clone());
+                }
+            }
+        }
+        None
+    }
+
+    fn claim_plain(
+        &mut self,
+        source: usize,
+        place: &FilePlace,
+        at: Wall,
+        copy: &Generation,
+        now: Now,
+    ) -> bool {
+        let path = &copy.path;
+        let Some((look, handle)) = self.open_as(path) else { return false };
+        if !identity::holds(&handle, place.offset, place.proof) {
+            return false;
+        }
+        if let Some(no) = self.index.file(source, look.id) {
+            // It matches a glob itself: what we have read need not be read there.
+            if !self.ensure_open(no, now) {
+                return false;
+            }
+            let Some(copy) = self.files.get_mut(&no) else { return false };
+            copy.copy_of = None;
+            // Behind us, or copied over itself: either way the bytes before our place were read here.
+            let elsewhere = copy.offset < place.offset || copy.lost();
+            if elsewhere && copy.restart(place.offset, place.skipping).is_ok() {
+                copy.hit_early.clone_from(&place.hit_early);
+                self.changed.insert(no);
+                self.enqueue(no);
+            }
+        } else {
+            let found = Found { path, look: &look, handle };
+            let no = self.take_old(source, found, Some((place.clone(), at)), &place.path, now);
+            if self.sources[source].globs.as_ref().is_some_and(|g| g.matches(path)) {
+                self.renamed(no, path, &look, now);
+            }
+        }
+        true
+    }
+
+    /// The log is about to be read anew: what was a copy of it so far stays one, and the rest is news.
+    pub(super) fn settle_copies(&mut self, log: u64, now: Now) {
+        let of = |f: &&Tailed| f.copy_of == Some(log);
+        let copies: Vec<u64> = self.files.values().filter(of).map(|f| f.no).collect();
+        for no in copies {
+            let Some(copy) = self.files.get_mut(&no) else { continue };
+            copy.copy_of = None;
+            let size = copy.open.as_ref().and_then(|f| f.look().ok()).map(|l| l.size);
+            if copy.equalled.is_some() && copy.equalled == size {
+                self.skip_copy(no, now);
+            }
+        }
+    }
+
+    /// The log of which a new file at `path` may be a copy: one in the same directory whose name, with a rotation's
+    /// suffix, is this one's.
+    pub(super) fn copied_from(&self, source: usize, path: &Path) -> Option<u64> {
+        use std::os::unix::ffi::OsStrExt;
+        let (dir, name) = (path.parent()?, path.file_name()?);
+        (1..name.len()).rev().find_map(|len| {
+            let base = std::ffi::OsStr::from_bytes(&name.as_bytes()[..len]);
+            let no = style(name, base).and_then(|_| self.live_at(source, &dir.join(base)))?;
+            self.files.get(&no).filter(|f| f.offset > 0).map(|_| no)
+        })
+    }
+
+    /// Whether the file is a copy of a log that is read: then its bytes are not new.
+    pub(super) fn copy_verdict(&mut self, no: u64, now: Now) -> Copy {
+        let Some(of) = self.files.get(&no).and_then(|f| f.copy_of) else { return Copy::No };
+        let verdict = self.compare(no, of, now);
+        if verdict != Copy::Unsure
+            && let Some(file) = self.files.get_mut(&no)
+        {
+            file.copy_of = None;
+        }
+        verdict
+    }
+
+    fn compare(&mut self, no: u64, of: u64, now: Now) -> Copy {
+        if !self.ensure_open(no, now) || !self.files.contains_key(&of) || !self.ensure_open(of, now) {
+            return Copy::No;
+        }
+        // Cut already? Then it looks for its copy itself, and may have claimed this one.
+        if self.files.get_mut(&of).is_some_and(Tailed::lost) {
+            self.lost_place(of, now);
+            let settled = self.files.get(&no).is_none_or(|f| f.offset > 0);
+            return if settled { Copy::Settled } else { Copy::No };
+        }
+        let (Some(copy), Some(log)) = (self.files.get(&no), self.files.get(&of)) else { return Copy::No };
+        let (Some(a), Some(b)) = (&copy.open, &log.open) else { return Copy::No };
+        let Ok(size) = a.look().map(|l| l.size) else { return Copy::No };
+        let same = |end: u64, len: usize| {
+            let (x, y) = (identity::bytes_before(a, end, len), identity::bytes_before(b, end, len));
+            x.is_ok_and(|x| x.len() as u64 == end.min(len as u64) && y.is_ok_and(|y| x == y))
+        };
+        if !same(size.min(HEAD as u64), HEAD) || !same(size, PROOF) {
+            return Copy::No;
+        }
+        let quiet = now.tick.since(copy.active);
+        let read_there = size <= log.offset;
+        let grew = size != copy.size;
+        if let Some(copy) = self.files.get_mut(&no) {
+            copy.equalled = read_there.then_some(size);
+            if grew {
+                copy.size = size;
+                copy.active = now.tick;
+            }
+        }
+        if !grew && size > 0 && quiet >= COPIED { Copy::Yes } else { Copy::Unsure }
+    }
+
+    /// What is in the copy is read in the log.
+    pub(super) fn skip_copy(&mut self, no: u64, now: Now) {
+        let Some(file) = self.files.get_mut(&no) else { return };
+        let spec = &self.sources[file.source].spec;
+        let (max_line, encoding) = (spec.max_line, spec.encoding.0);
+        let size = file.size;
+        match file.start_at_end(size, max_line, encoding) {
+            Ok(()) => file.moved = now.wall,
+            Err(e) => return self.unreadable(no, &e),
+        }
+        self.changed.insert(no);
+    }
+}

@@ -1,0 +1,190 @@
+//! The generations of a log: which files beside it were once written under its name, and in which order.
+//!
+//! A name only says that a file may be one. Which bytes of it are news is proved by the bytes before a position, and
+//! the order of the rest by when each was last written: a program that compresses a log hands the time of its last
+//! line on to the archive, while the archive itself is younger than the log's next generation.
+//!
+//! Generations lie beside the log, or in a directory near it (logrotate's `olddir`), which nobody tells us of.
+
+use std::cmp::Ordering;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirEntryExt;
+use std::path::{Path, PathBuf};
+
+use super::archive;
+use super::identity::{FileId, Look};
+use super::tailer::Tailer;
+
+/// At most so many generations are looked at in one directory.
+const GENERATIONS: usize = 256;
+
+/// At most so many directories near a log's own are searched for what was rotated out of it.
+const NEAR: usize = 64;
+
+/// How a generation's name is made from the log's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    /// `app.log.1`, `app.log-20260101`, `app.log.old`.
+    Behind,
+    /// `app.1.log`, `app-20260101.log`.
+    Before,
+}
+
+/// A file whose name says that it may be a generation.
+#[derive(Clone, Debug)]
+pub(super) struct Generation {
+    pub(super) path: PathBuf,
+    pub(super) look: Look,
+    pub(super) style: Style,
+    pub(super) packed: bool,
+}
+
+impl Generation {
+    /// The order in which generations were written. Where two were last written in one tick of the clock, the names
+    /// decide: `.2` is older than `.1`, one date older than the next.
+    pub(super) fn order(&self, other: &Generation) -> Ordering {
+        let names = || {
+            let (a, b) = (number(&self.path), number(&other.path));
+            // A date has at least six digits; what is shorter counts backwards.
+            match (a, b) {
+                (Some(a), Some(b)) if a < 100_000 && b < 100_000 => b.cmp(&a),
+                (a, b) => a.cmp(&b),
+            }
+        };
+        self.look.mtime.cmp(&other.look.mtime).then_with(names)
+    }
+}
+
+/// The digits of a generation's suffix, as a number.
+fn number(path: &Path) -> Option<u128> {
+    let name = path.file_name()?.as_bytes();
+    let name = archive::unpacked_name(name).unwrap_or(name);
+    let tail =
+        name.iter().rposition(|b| !b.is_ascii_digit() && !b".-_:TZ+".contains(b)).map_or(0, |at| at + 1);
+    let digits: Vec<u8> = name[tail..].iter().copied().filter(u8::is_ascii_digit).take(30).collect();
+    std::str::from_utf8(&digits).ok()?.parse().ok()
+}
+
+/// How `name` may be a generation of the log `base` in the same directory, compressed or not; `None` if it is none.
+pub(super) fn style(name: &OsStr, base: &OsStr) -> Option<Style> {
+    let (name, base) = (name.as_bytes(), base.as_bytes());
+    let plain = archive::unpacked_name(name).unwrap_or(name);
+    if let Some(rest) = plain.strip_prefix(base) {
+        let bare = rest.is_empty() && plain.len() < name.len();
+        return (bare || matches!(rest, b".old" | b".bak" | b".prev" | b"~") || numbered(rest))
+            .then_some(Style::Behind);
+    }
+    let dot = base.iter().rposition(|&b| b == b'.').filter(|&at| at > 0)?;
+    let (stem, extension) = base.split_at(dot);
+    let middle = plain.strip_prefix(stem)?.strip_suffix(extension)?;
+    (middle.first().is_some_and(|b| b".-_".contains(b)) && numbered(middle)).then_some(Style::Before)
+}
+
+fn numbered(suffix: &[u8]) -> bool {
+    suffix.iter().any(u8::is_ascii_digit)
+        && suffix.iter().all(|b| b.is_ascii_digit() || b".-_:TZ+".contains(b))
+}
+
+impl Tailer {
+    /// The generations of the log at `path` that lie in `dir`, the oldest first. An archive in the making is none.
+    pub(super) fn generations(&self, dir: &Path, path: &Path) -> Vec<Generation> {
+        let Some(base) = path.file_name() else { return vec![] };
+        let Ok(entries) = fs::read_dir(dir) else { return vec![] };
+        let named =
+            entries.filter_map(Result::ok).filter_map(|e| Some((e.path(), style(&e.file_name(), base)?)));
+        let mut all: Vec<Generation> = named
+            .take(GENERATIONS)
+            .filter(|(at, _)| at != path)
+            .filter_map(|(path, style)| {
+                let look = self.see(&path).ok().filter(Look::is_file)?;
+                let packed = archive::is_packed(&path);
+                Some(Generation { path, look, style, packed })
+            })
+            .filter(|g| !g.packed || is_finished(&g.path))
+            .collect();
+        all.sort_by(Generation::order);
+        all
+    }
+
+    /// Where the file of identity `id` is now: in the directory it was in, or near it.
+    pub(super) fn find(&self, path: &Path, id: FileId) -> Option<PathBuf> {
+        let own = path.parent()?;
+        let within = |dir: &Path| {
+            let same = |p: &PathBuf| self.see(p).is_ok_and(|l| l.id == id && l.is_file());
+            let entries = fs::read_dir(dir).ok()?;
+            entries.filter_map(Result::ok).filter(|e| e.ino() == id.ino).map(|e| e.path()).find(same)
+        };
+        within(own).or_else(|| near(own).iter().find_map(|dir| within(dir)))
+    }
+}
+
+/// Nothing is left of what the archive is made from.
+fn is_finished(path: &Path) -> bool {
+    let plain = path.file_name().and_then(|n| archive::unpacked_name(n.as_bytes()));
+    plain.is_none_or(|n| fs::symlink_metadata(path.with_file_name(OsStr::from_bytes(n))).is_err())
+}
+
+/// Directories in which rotated files of a log in `own` may lie, apart from itself: those in it and beside it.
+pub(super) fn near(own: &Path) -> Vec<PathBuf> {
+    let within = |dir: &Path| -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(dir) else { return vec![] };
+        let dirs = entries.filter_map(Result::ok).filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+        let mut dirs: Vec<PathBuf> = dirs.map(|e| e.path()).filter(|d| d != own).take(NEAR).collect();
+        dirs.sort();
+        dirs
+    };
+    let mut all = within(own);
+    // A log in the root's own directories has the whole system beside it.
+    if let Some(above) = own.parent().filter(|a| a.parent().is_some()) {
+        all.extend(within(above));
+    }
+    all.truncate(NEAR);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_are_told_from_neighbours_by_their_names() {
+        let is = |name: &str| style(OsStr::new(name), OsStr::new("app.log"));
+        for name in [
+            "app.log.1",
+            "app.log-20260101",
+            "app.log.old",
+            "app.log.2026-01-01T10:00",
+            "app.log.1.gz",
+            "app.log.zst",
+        ] {
+            assert_eq!(is(name), Some(Style::Behind), "{name}");
+        }
+        for name in ["app.1.log", "app-20260101.log", "app-20260101.log.xz"] {
+            assert_eq!(is(name), Some(Style::Before), "{name}");
+        }
+        for name in ["app.log", "app.log.err", "other.log.1", "app1.log", "app-x.log", "app.log.gz.txt"] {
+            assert_eq!(is(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_tick_of_the_clock_leaves_the_order_to_the_names() {
+        let look = crate::tail::identity::look(Path::new("/")).unwrap();
+        let of = |path: &str| Generation { path: path.into(), look, style: Style::Behind, packed: false };
+        let sorted = |paths: &[&str]| {
+            let mut all: Vec<Generation> = paths.iter().map(|p| of(p)).collect();
+            all.sort_by(Generation::order);
+            all.iter().map(|g| g.path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            sorted(&["/a.log.1", "/a.log.10.gz", "/a.log.2.gz"]),
+            ["/a.log.10.gz", "/a.log.2.gz", "/a.log.1"]
+        );
+        assert_eq!(
+            sorted(&["/a.log-20260102", "/a.log-20251231.gz", "/a.log-20260101.gz"]),
+            ["/a.log-20251231.gz", "/a.log-20260101.gz", "/a.log-20260102"]
+        );
+    }
+}
