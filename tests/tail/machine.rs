@@ -1,0 +1,1 @@
+//! What only the whole program on a real machine can show.
