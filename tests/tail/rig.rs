@@ -43,6 +43,8 @@ pub(super) struct Rig {
     pub(super) now: Now,
     pub(super) saved: BTreeMap<PositionKey, Position>,
     pub(super) written: usize,
+    /// Steps that were taken: each reads at most one quantum.
+    pub(super) reads: usize,
     pub(super) expected: Vec<String>,
     /// Whole lines, and the heads of cut ones.
     pub(super) got: Vec<String>,
@@ -89,6 +91,7 @@ impl Rig {
             now: Clock::continuing(None).now(),
             saved: BTreeMap::new(),
             written: 0,
+            reads: 0,
             expected: vec![],
             got: vec![],
             idle: vec![],
@@ -131,6 +134,7 @@ impl Rig {
     pub(super) fn step(&mut self) -> Step {
         // Ticks are the story's, but files carry the machine's wall time.
         self.now.wall = Clock::continuing(None).now().wall;
+        self.reads += 1;
         let Rig { tailer, got, idle, early, backlog, cut, now, .. } = self;
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
         let step = tailer.as_mut().unwrap().step(*now, &mut |block| {
@@ -360,3 +364,59 @@ macro_rules! stories {
     )*};
 }
 pub(super) use stories;
+
+/// By which program a rotated generation was compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Squeezed {
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+}
+
+impl Squeezed {
+    pub(super) const ALL: [Squeezed; 4] = [Squeezed::Gzip, Squeezed::Zstd, Squeezed::Xz, Squeezed::Bzip2];
+
+    /// What it appends to a name.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Squeezed::Gzip => ".gz",
+            Squeezed::Zstd => ".zst",
+            Squeezed::Xz => ".xz",
+            Squeezed::Bzip2 => ".bz2",
+        }
+    }
+
+    pub(super) fn squeeze(self, plain: &[u8]) -> Vec<u8> {
+        match self {
+            Squeezed::Gzip => {
+                let mut to = flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
+                to.write_all(plain).unwrap();
+                to.finish().unwrap()
+            }
+            Squeezed::Zstd => zstd::encode_all(plain, 1).unwrap(),
+            Squeezed::Xz => {
+                let mut to = liblzma::write::XzEncoder::new(vec![], 0);
+                to.write_all(plain).unwrap();
+                to.finish().unwrap()
+            }
+            Squeezed::Bzip2 => {
+                let mut to = bzip2::write::BzEncoder::new(vec![], bzip2::Compression::fast());
+                to.write_all(plain).unwrap();
+                to.finish().unwrap()
+            }
+        }
+    }
+}
+
+/// What these programs do to a file: a new one with the time of the old one, which is deleted.
+pub(super) fn compress(path: &Path, how: Squeezed) {
+    let plain = fs::read(path).unwrap();
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let mut to = path.as_os_str().to_owned();
+    to.push(how.suffix());
+    let mut file = File::create_new(to).unwrap();
+    file.write_all(&how.squeeze(&plain)).unwrap();
+    file.set_modified(modified).unwrap();
+    fs::remove_file(path).unwrap();
+}
