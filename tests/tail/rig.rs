@@ -19,7 +19,7 @@ use logherald::line::{BlockEnd, Gap, Position, PositionKey, SourceNo};
 use logherald::tail::{
     Bell, Encoding, Format, From, Input, Join, Rung, SourceSpec, Step, TailOptions, Tailer, Trouble,
 };
-use logherald::time::{Clock, Now};
+use logherald::time::{Clock, Now, Wall};
 
 /// How the reader learns of what the writer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub(super) struct Rig {
     pub(super) bell: Bell,
     pub(super) tailer: Option<Tailer>,
     pub(super) now: Now,
+    /// By how many milliseconds the wall clock is wrong.
+    pub(super) wrong_by: i64,
     pub(super) saved: BTreeMap<PositionKey, Position>,
     pub(super) written: usize,
     /// Steps that were taken: each reads at most one quantum.
@@ -89,6 +91,7 @@ impl Rig {
             bell: Bell::new(),
             tailer: None,
             now: Clock::continuing(None).now(),
+            wrong_by: 0,
             saved: BTreeMap::new(),
             written: 0,
             reads: 0,
@@ -114,11 +117,15 @@ impl Rig {
 
     pub(super) fn start(&mut self) {
         self.bell = Bell::new();
-        self.now.wall = Clock::continuing(None).now().wall;
+        self.now.wall = self.wall();
         let saved = self.saved.values().cloned().collect();
         let (bell, options) = (self.bell.clone(), self.options.clone());
         self.tailer = Some(Tailer::new(self.specs.clone(), saved, bell, options, self.now));
         self.drain();
+    }
+
+    fn wall(&self) -> Wall {
+        Wall(Clock::continuing(None).now().wall.0 + self.wrong_by)
     }
 
     pub(super) fn stop(&mut self) {
@@ -133,7 +140,7 @@ impl Rig {
     /// One step, its lines and positions kept.
     pub(super) fn step(&mut self) -> Step {
         // Ticks are the story's, but files carry the machine's wall time.
-        self.now.wall = Clock::continuing(None).now().wall;
+        self.now.wall = self.wall();
         self.reads += 1;
         let Rig { tailer, got, idle, early, backlog, cut, now, .. } = self;
         let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
