@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use logherald::line::{Gap, Position, PositionKey};
+use logherald::line::{Gap, Place, Position, PositionKey};
 use logherald::tail::From;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -129,6 +129,8 @@ struct Line {
 #[derive(Clone, Default)]
 struct Kept {
     saved: BTreeMap<PositionKey, Position>,
+    /// The generations that these positions are known to be in.
+    within: HashSet<usize>,
     got: Vec<String>,
     gaps: Vec<Gap>,
 }
@@ -146,6 +148,8 @@ struct World {
     /// Generations that the running agent has met.
     met: HashSet<usize>,
     before_look: Kept,
+    /// The generations that the last full look found: the kept positions are in these.
+    within: HashSet<usize>,
     rotations: usize,
     swaps: usize,
     lossy: bool,
@@ -173,6 +177,7 @@ impl World {
             plain: vec![],
             met: HashSet::new(),
             before_look: Kept::default(),
+            within: HashSet::new(),
             rotations: 0,
             swaps: 0,
             lossy: false,
@@ -317,13 +322,20 @@ impl World {
     }
 
     fn kept(&self) -> Kept {
-        Kept { saved: self.rig.saved.clone(), got: self.rig.got.clone(), gaps: self.rig.gaps.clone() }
+        Kept {
+            saved: self.rig.saved.clone(),
+            within: self.within.clone(),
+            got: self.rig.got.clone(),
+            gaps: self.rig.gaps.clone(),
+        }
     }
 
     fn all_seen(&mut self) {
         self.lines.iter_mut().for_each(|l| l.seen = true);
-        self.met.extend(self.log.iter().chain(&self.target));
-        self.met.extend(self.plain.iter().map(|(_, generation)| *generation));
+        let rotated = self.plain.iter().map(|(_, generation)| generation);
+        let all: Vec<usize> = self.log.iter().chain(&self.target).chain(rotated).copied().collect();
+        self.met.extend(&all);
+        self.within.extend(all);
     }
 
     fn look(&mut self, ms: u64) {
@@ -351,7 +363,8 @@ impl World {
             self.met.clear();
             if lose_last_look {
                 let kept = std::mem::take(&mut self.before_look);
-                (self.rig.saved, self.rig.got, self.rig.gaps) = (kept.saved, kept.got, kept.gaps);
+                (self.rig.saved, self.within) = (kept.saved, kept.within);
+                (self.rig.got, self.rig.gaps) = (kept.got, kept.gaps);
             }
         }
     }
@@ -360,12 +373,14 @@ impl World {
         if self.running() {
             return;
         }
-        let known: HashSet<(u64, i64)> = self
+        let known: HashMap<(u64, i64), u64> = self
             .rig
             .saved
-            .keys()
-            .filter_map(|k| k.file)
-            .map(|id| (id.ino, id.born.unwrap_or_default()))
+            .values()
+            .filter_map(|p| match (&p.place, p.key.file) {
+                (Place::File(place), Some(id)) => Some(((id.ino, id.born.unwrap_or_default()), place.offset)),
+                _ => None,
+            })
             .collect();
         let got: HashSet<&String> = self.rig.got.iter().collect();
         for line in self.lines.iter_mut().filter(|l| l.excuse.is_none() && !got.contains(&l.text)) {
@@ -373,7 +388,11 @@ impl World {
             if known.is_empty() && (!generation.live || self.config.from_end) {
                 line.excuse = Some(Excuse::Unknowable); // nothing tells that an agent ever ran
             } else if generation.destroyed {
-                let gap = known.contains(&generation.id);
+                // A cut shows by the bytes before the position, and one that a copy explains hides those after it.
+                let cut = self.log.is_some_and(|log| self.generations[log].id == generation.id);
+                let gap = known
+                    .get(&generation.id)
+                    .is_some_and(|offset| !cut || (*offset > 0 && self.within.contains(&line.generation)));
                 line.excuse = Some(if gap { Excuse::Gap } else { Excuse::Unknowable });
             }
         }
