@@ -24,5 +24,5 @@ mod restart;
 mod scan;
 mod store;
 mod storm;
-mod tail_files;
+mod tail;
 mod terminal;

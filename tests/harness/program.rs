@@ -78,8 +78,14 @@ impl Place {
     }
 
     fn prepare(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_logherald"));
-        command.args(args).current_dir(self.dir.path()).env_remove("LOGHERALD_LOG").env("NO_COLOR", "1");
+        let mut command = self.prepare_by(env!("CARGO_BIN_EXE_logherald"));
+        command.args(args);
+        command
+    }
+
+    fn prepare_by(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.dir.path()).env_remove("LOGHERALD_LOG").env("NO_COLOR", "1");
         for name in ["STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CONFIGURATION_DIRECTORY", "JOURNAL_STREAM"] {
             command.env_remove(name);
         }
@@ -107,6 +113,31 @@ impl Place {
         let out = lines_of(child.stdout.take().unwrap());
         let err = lines_of(child.stderr.take().unwrap());
         Agent { place: self, child, out, err, story: Vec::new() }
+    }
+
+    /// Starts the agent by `wrapper`, which executes what follows its own arguments: in a namespace, under a limit, as
+    /// another user.
+    pub(crate) fn launch_by(&self, wrapper: &[&str]) -> Agent<'_> {
+        let (program, first) = wrapper.split_first().unwrap();
+        let mut command = self.prepare_by(program);
+        command.args(first).arg(env!("CARGO_BIN_EXE_logherald")).args([
+            "run",
+            "rules.toml",
+            "--state",
+            "state",
+        ]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let out = lines_of(child.stdout.take().unwrap());
+        let err = lines_of(child.stderr.take().unwrap());
+        Agent { place: self, child, out, err, story: Vec::new() }
+    }
+
+    /// The same, and waits until it says what it watches.
+    pub(crate) fn start_by(&self, wrapper: &[&str]) -> Agent<'_> {
+        let mut agent = self.launch_by(wrapper);
+        agent.wait_for_log("watching ");
+        agent
     }
 
     /// Starts the agent with a standard output that nobody reads.
@@ -222,6 +253,11 @@ impl Agent<'_> {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The most memory it ever held, in KiB.

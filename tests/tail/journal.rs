@@ -1,0 +1,141 @@
+//! The journal as a source: every entry once, whatever becomes of the child that reads it.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use logherald::line::SourceNo;
+use logherald::tail::{Encoding, Format, From, Input, Join, Rung, SourceSpec};
+
+use super::rig::{Reader, Rig};
+
+/// A `journalctl` that reads entries from a file: arguments as the real one takes them, one entry a line.
+fn fake_journalctl(rig: &mut Rig) {
+    use std::os::unix::fs::PermissionsExt;
+    let script = r#"#!/bin/bash
+# Entries are lines "N TEXT" of the file beside this script; the cursor of one is "N".
+store="$(dirname "$0")/entries"
+after=0; follow=; lines=
+for arg in "$@"; do
+  case "$arg" in
+    --after-cursor=*) after="${arg#*=}" ;;
+    --follow) follow=1 ;;
+    --lines=1) lines=1 ;;
+  esac
+done
+[ -e "$(dirname "$0")/broken" ] && { echo "Bad message" >&2; exit 1; }
+show() { while read -r n text; do
+  [ -n "$n" ] && [ "$n" -gt "$after" ] || continue
+  after="$n"
+  printf '{"__CURSOR":"%s","__REALTIME_TIMESTAMP":"%s000000","_HOSTNAME":"h","SYSLOG_IDENTIFIER":"app","MESSAGE":"%s"}\n' "$n" "$n" "$text"
+done; }
+if [ -n "$lines" ]; then tail -n 1 "$store" | show; exit 0; fi
+show < "$store"
+[ -z "$follow" ] && exit 0
+echo $$ > "$(dirname "$0")/pid"
+while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 < <(:) || :; [ -e "$(dirname "$0")/broken" ] && exit 1; done
+"#;
+    let path = rig.path("journalctl");
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    rig.options.journalctl = path;
+    rig.options.inotify = false;
+    rig.specs = vec![SourceSpec {
+        no: SourceNo(0),
+        name: Arc::from("journal"),
+        input: Input::Journal { unit: None },
+        from: From::End,
+        max_line: 256 * 1024,
+        join: Join::None,
+        format: Format::Plain,
+        encoding: Encoding::default(),
+    }];
+    rig.put("entries", b"");
+}
+
+impl Rig {
+    fn entries(&mut self, n: usize) {
+        for _ in 0..n {
+            self.written += 1;
+            self.put("entries", format!("{0} entry {0}\n", self.written).as_bytes());
+            self.expected.push(format!("h app: entry {}\n", self.written));
+        }
+    }
+
+    /// Until every entry came, its head (the time) left out.
+    #[expect(clippy::disallowed_methods, reason = "a stopwatch: how long a child may take at most")]
+    fn heard(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let look = |rig: &mut Rig| {
+            rig.now = rig.now.plus(Duration::from_millis(100));
+            rig.step();
+            // The child needs real time.
+            assert_eq!(rig.bell.wait(Duration::from_millis(10)), Rung::Timeout);
+        };
+        while self.got.len() < self.expected.len() && Instant::now() < deadline {
+            look(self);
+        }
+        for _ in 0..20 {
+            look(self);
+        }
+        let got: Vec<&str> = self.got.iter().map(|l| &l[16..]).collect();
+        assert_eq!(got, self.expected);
+    }
+}
+
+#[test]
+fn the_journal_gives_every_entry_once_whatever_becomes_of_the_child() {
+    let mut rig = Rig::new(Reader::Looks);
+    fake_journalctl(&mut rig);
+    rig.entries(3);
+    rig.expected.clear();
+    rig.start();
+    rig.heard();
+    assert_eq!(rig.saved.len(), 1, "the end is kept from the first moment");
+    rig.entries(5);
+    rig.heard();
+    // The child is killed.
+    let pid: i32 = fs::read_to_string(rig.path("pid")).unwrap().trim().parse().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rig.entries(5);
+    rig.heard();
+    // The agent is stopped and started.
+    rig.stop();
+    rig.entries(5);
+    rig.start();
+    rig.heard();
+    rig.entries(5);
+    rig.heard();
+    assert!(rig.troubles.is_empty() && rig.gaps.is_empty(), "{:?} {:?}", rig.troubles, rig.gaps);
+    // journalctl fails for a while: that is told, and told to be over.
+    fs::write(rig.path("broken"), "").unwrap();
+    rig.entries(5);
+    for _ in 0..100 {
+        rig.now = rig.now.plus(Duration::from_millis(100));
+        rig.step();
+        assert_eq!(rig.bell.wait(Duration::from_millis(10)), Rung::Timeout);
+    }
+    fs::remove_file(rig.path("broken")).unwrap();
+    rig.now = rig.now.plus(Duration::from_secs(60));
+    rig.heard();
+    rig.now = rig.now.plus(Duration::from_secs(10));
+    rig.heard();
+    let told: Vec<(&str, bool)> = rig.troubles.iter().map(|t| (t.what.as_str(), t.over)).collect();
+    assert_eq!(told, [("ended: Bad message", false), ("ended: Bad message", true)]);
+}
+
+#[test]
+fn a_missing_journalctl_is_a_trouble_with_a_remedy() {
+    let mut rig = Rig::new(Reader::Looks);
+    fake_journalctl(&mut rig);
+    rig.options.journalctl = rig.path("none");
+    rig.start();
+    rig.pass(Duration::from_secs(100));
+    assert_eq!(rig.troubles.len(), 1);
+    assert_eq!(rig.troubles[0].what, "cannot be run: no such file");
+    assert_eq!(
+        rig.troubles[0].hint.as_deref(),
+        Some("install systemd's `journalctl`, or watch files with `files` instead of `journal`")
+    );
+}

@@ -1,0 +1,511 @@
+//! Whatever happens to a log, in any order: does every line come once, in order, or is it told that it cannot?
+//!
+//! The model knows of each line in which generation it was written, and whether somebody destroyed it. A line that is
+//! on the disk, or that a running reader holds, must come. One that was destroyed while no agent ran needs a gap that
+//! accounts for its bytes, if any agent ever kept a position in that file. One that was destroyed before anybody
+//! looked has left no trace, and nothing can be asked of anybody. Nothing else may be missing; nothing comes twice.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
+
+use logherald::line::{Gap, Place, Position, PositionKey};
+use logherald::tail::From;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use super::rig::{Reader, Rig, Squeezed, compress, secs, spec};
+
+/// How many histories; `.ci/long` asks for 50,000.
+fn cases() -> u32 {
+    std::env::var("LOGHERALD_MODEL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(2000)
+}
+
+/// A look so long finds everything that can be found.
+const FULL: u64 = 1100;
+
+/// What may happen, in any order.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    /// Lines to the log.
+    Write(u8),
+    /// Part of a line.
+    Half,
+    /// Lines by a handle that a writer kept across the last rotation.
+    Late(u8),
+    /// An empty log, where there is none.
+    Create,
+    /// As the case is configured: renamed (and created at once, or not), or copied and cut.
+    Rotate(bool),
+    /// Cut to nothing.
+    Truncate,
+    Unlink,
+    /// The newest generation that is not compressed yet.
+    Compress(usize),
+    /// Lines to what the symlink leads to.
+    Through(u8),
+    /// The symlink leads to another file.
+    Swap,
+    Look(u64),
+    /// A look at everything, in no time.
+    Ring,
+    Stop,
+    /// What the last look gave was not kept, if so.
+    Kill(bool),
+    Start,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let deed = prop_oneof![
+        8 => (1u8..60).prop_map(Deed::Write),
+        2 => Just(Deed::Half),
+        2 => (1u8..30).prop_map(Deed::Late),
+        1 => Just(Deed::Create),
+        5 => any::<bool>().prop_map(Deed::Rotate),
+        1 => Just(Deed::Truncate),
+        1 => Just(Deed::Unlink),
+        2 => (0usize..4).prop_map(Deed::Compress),
+        2 => (1u8..30).prop_map(Deed::Through),
+        1 => Just(Deed::Swap),
+        5 => (1u64..3000).prop_map(Deed::Look),
+        2 => Just(Deed::Ring),
+        2 => Just(Deed::Stop),
+        2 => any::<bool>().prop_map(Deed::Kill),
+        4 => Just(Deed::Start),
+    ];
+    proptest::collection::vec(deed, 1..40)
+}
+
+/// How the log is kept.
+#[derive(Clone, Copy, Debug)]
+struct Config {
+    by_copy: bool,
+    dated: bool,
+    from_end: bool,
+}
+
+fn configs() -> impl Strategy<Value = Config> {
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(by_copy, dated, from_end)| Config {
+        by_copy,
+        dated,
+        from_end,
+    })
+}
+
+/// Why a line need not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excuse {
+    /// Nobody can know that it was there.
+    Unknowable,
+    /// A gap tells of it.
+    Gap,
+}
+
+/// What was written into one file between two cuts.
+#[derive(Debug)]
+struct Generation {
+    /// Inode and birth time.
+    id: (u64, i64),
+    /// As a gap would call it.
+    name: PathBuf,
+    half: String,
+    /// No name leads to its bytes any more.
+    destroyed: bool,
+    /// A name that a glob or a rotation gives leads to it.
+    live: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    text: String,
+    generation: usize,
+    seen: bool,
+    excuse: Option<Excuse>,
+}
+
+/// What an agent has kept.
+#[derive(Clone, Default)]
+struct Kept {
+    saved: BTreeMap<PositionKey, Position>,
+    /// The generations that these positions are known to be in.
+    within: HashSet<usize>,
+    got: Vec<String>,
+    gaps: Vec<Gap>,
+}
+
+struct World {
+    rig: Rig,
+    config: Config,
+    generations: Vec<Generation>,
+    lines: Vec<Line>,
+    /// The generation that each name leads to now.
+    log: Option<usize>,
+    target: Option<usize>,
+    /// Rotated ones that are not compressed: name and generation, the newest last.
+    plain: Vec<(String, usize)>,
+    /// Generations that the running agent has met.
+    met: HashSet<usize>,
+    before_look: Kept,
+    /// The generations that the last full look found: the kept positions are in these.
+    within: HashSet<usize>,
+    rotations: usize,
+    swaps: usize,
+    lossy: bool,
+}
+
+fn id_of(file: &std::path::Path) -> (u64, i64) {
+    let meta = fs::metadata(file).unwrap();
+    let born = meta.created().map_or(0, |t| t.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64);
+    (meta.ino(), born)
+}
+
+impl World {
+    fn new(config: Config) -> World {
+        let mut rig = Rig::new(Reader::Looks);
+        rig.specs = vec![spec(0, "app", rig.dir.path(), &["a.log", "cur.log"])];
+        rig.specs[0].from = if config.from_end { From::End } else { From::Start };
+        fs::create_dir(rig.path("elsewhere")).unwrap();
+        let mut world = World {
+            rig,
+            config,
+            generations: vec![],
+            lines: vec![],
+            log: None,
+            target: None,
+            plain: vec![],
+            met: HashSet::new(),
+            before_look: Kept::default(),
+            within: HashSet::new(),
+            rotations: 0,
+            swaps: 0,
+            lossy: false,
+        };
+        // An agent that has kept nothing cannot know that it ever ran.
+        world.create();
+        world.start();
+        world.write(2);
+        world.look(FULL + 1);
+        world
+    }
+
+    fn running(&self) -> bool {
+        self.rig.tailer.is_some()
+    }
+
+    fn generation(&mut self, file: &str, name: &str) -> usize {
+        let (id, name) = (id_of(&self.rig.path(file)), self.rig.path(name));
+        self.generations.push(Generation { id, name, half: String::new(), destroyed: false, live: true });
+        self.generations.len() - 1
+    }
+
+    fn create(&mut self) {
+        if self.log.is_none() {
+            File::create_new(self.rig.path("a.log")).unwrap();
+            self.log = Some(self.generation("a.log", "a.log"));
+        }
+    }
+
+    fn write_to(&mut self, generation: usize, file: &str, n: u8) {
+        let text = self.rig.lines(usize::from(n));
+        let first = self.rig.expected.len() - usize::from(n);
+        let half = std::mem::take(&mut self.generations[generation].half);
+        self.rig.put(file, text.as_bytes());
+        for (i, line) in self.rig.expected.drain(first..).enumerate() {
+            let text = if i == 0 { format!("{half}{line}") } else { line };
+            self.lines.push(Line { text, generation, seen: false, excuse: None });
+        }
+    }
+
+    fn write(&mut self, n: u8) {
+        self.create();
+        let log = self.log.unwrap();
+        self.write_to(log, "a.log", n);
+    }
+
+    /// The next name of a generation, those before it moved up.
+    fn next_name(&mut self) -> String {
+        self.rotations += 1;
+        if self.config.dated {
+            return format!("a.log-{}", 20_260_000 + self.rotations);
+        }
+        let named: Vec<(usize, String)> = fs::read_dir(self.rig.dir.path())
+            .unwrap()
+            .filter_map(|e| {
+                let name = e.unwrap().file_name().into_string().unwrap();
+                let rest = name.strip_prefix("a.log.")?;
+                let digits = rest.split('.').next()?;
+                let suffix = rest[digits.len()..].to_owned();
+                digits.parse().ok().map(|n| (n, suffix))
+            })
+            .collect();
+        let mut named: Vec<_> = named.into_iter().collect();
+        named.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
+        for (n, suffix) in named {
+            self.rig.rename(&format!("a.log.{n}{suffix}"), &format!("a.log.{}{suffix}", n + 1));
+            if suffix.is_empty() {
+                let from = format!("a.log.{n}");
+                for (name, _) in self.plain.iter_mut().filter(|(name, _)| *name == from) {
+                    *name = format!("a.log.{}", n + 1);
+                }
+            }
+        }
+        "a.log.1".into()
+    }
+
+    fn rotate(&mut self, create: bool) {
+        let Some(log) = self.log else { return };
+        let to = self.next_name();
+        if self.config.by_copy {
+            fs::copy(self.rig.path("a.log"), self.rig.path(&to)).unwrap();
+            self.rig.truncate("a.log", 0);
+            self.generations[log].half.clear();
+            self.log = Some(self.cut(log));
+        } else {
+            self.rig.rename("a.log", &to);
+            self.log = None;
+            if create {
+                self.create();
+            }
+        }
+        self.plain.push((to, log));
+        self.generations[log].live = false;
+    }
+
+    /// The same file from its start again.
+    fn cut(&mut self, log: usize) -> usize {
+        let next = self.generation("a.log", "a.log");
+        if self.met.contains(&log) {
+            self.met.insert(next);
+        }
+        next
+    }
+
+    fn truncate(&mut self) {
+        let Some(log) = self.log else { return };
+        self.lossy = true;
+        self.rig.truncate("a.log", 0);
+        self.destroy(log, false);
+        self.log = Some(self.cut(log));
+    }
+
+    fn unlink(&mut self) {
+        let Some(log) = self.log.take() else { return };
+        self.lossy = true;
+        self.rig.remove("a.log");
+        self.destroy(log, true);
+    }
+
+    /// No name leads to its bytes any more; a running agent that has met the file may hold it.
+    fn destroy(&mut self, generation: usize, may_be_held: bool) {
+        self.generations[generation].destroyed = true;
+        self.generations[generation].live = false;
+        let held = may_be_held && self.met.contains(&generation);
+        if self.running() && !held {
+            let lines = self.lines.iter_mut().filter(|l| l.generation == generation && !l.seen);
+            lines.for_each(|l| l.excuse = Some(Excuse::Unknowable));
+        }
+    }
+
+    fn swap(&mut self) {
+        self.swaps += 1;
+        let next = format!("elsewhere/t{}", self.swaps);
+        File::create_new(self.rig.path(&next)).unwrap();
+        symlink(self.rig.path(&next), self.rig.path("tmp")).unwrap();
+        self.rig.rename("tmp", "cur.log");
+        if let Some(old) = self.target.take() {
+            self.lossy = true;
+            self.destroy(old, true);
+        }
+        self.target = Some(self.generation(&next, "cur.log"));
+    }
+
+    fn kept(&self) -> Kept {
+        Kept {
+            saved: self.rig.saved.clone(),
+            within: self.within.clone(),
+            got: self.rig.got.clone(),
+            gaps: self.rig.gaps.clone(),
+        }
+    }
+
+    fn all_seen(&mut self) {
+        self.lines.iter_mut().for_each(|l| l.seen = true);
+        let rotated = self.plain.iter().map(|(_, generation)| generation);
+        let all: Vec<usize> = self.log.iter().chain(&self.target).chain(rotated).copied().collect();
+        self.met.extend(&all);
+        self.within.extend(all);
+    }
+
+    fn look(&mut self, ms: u64) {
+        if self.running() {
+            self.before_look = self.kept();
+            self.rig.pass(Duration::from_millis(ms));
+            if ms > FULL {
+                self.all_seen();
+            }
+        }
+    }
+
+    fn ring(&mut self) {
+        if self.running() {
+            self.before_look = self.kept();
+            self.rig.bell.ring_everything();
+            self.rig.drain();
+            self.all_seen();
+        }
+    }
+
+    fn end(&mut self, lose_last_look: bool) {
+        if self.running() {
+            self.rig.stop();
+            self.met.clear();
+            if lose_last_look {
+                let kept = std::mem::take(&mut self.before_look);
+                (self.rig.saved, self.within) = (kept.saved, kept.within);
+                (self.rig.got, self.rig.gaps) = (kept.got, kept.gaps);
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        if self.running() {
+            return;
+        }
+        let known: HashMap<(u64, i64), u64> = self
+            .rig
+            .saved
+            .values()
+            .filter_map(|p| match (&p.place, p.key.file) {
+                (Place::File(place), Some(id)) => Some(((id.ino, id.born.unwrap_or_default()), place.offset)),
+                _ => None,
+            })
+            .collect();
+        let got: HashSet<&String> = self.rig.got.iter().collect();
+        for line in self.lines.iter_mut().filter(|l| l.excuse.is_none() && !got.contains(&l.text)) {
+            let generation = &self.generations[line.generation];
+            if known.is_empty() && (!generation.live || self.config.from_end) {
+                line.excuse = Some(Excuse::Unknowable); // nothing tells that an agent ever ran
+            } else if generation.destroyed {
+                // A cut shows by the bytes before the position, and one that a copy explains hides those after it.
+                let cut = self.log.is_some_and(|log| self.generations[log].id == generation.id);
+                let gap = known
+                    .get(&generation.id)
+                    .is_some_and(|offset| !cut || (*offset > 0 && self.within.contains(&line.generation)));
+                line.excuse = Some(if gap { Excuse::Gap } else { Excuse::Unknowable });
+            }
+        }
+        self.before_look = self.kept();
+        self.rig.start();
+        self.all_seen();
+    }
+
+    fn does(&mut self, deed: Deed) {
+        match deed {
+            Deed::Write(n) => self.write(n),
+            Deed::Half => {
+                self.create();
+                let log = self.log.unwrap();
+                if self.generations[log].half.is_empty() {
+                    self.rig.written += 1;
+                    let half = format!("half {:06} ", self.rig.written);
+                    self.rig.put("a.log", half.as_bytes());
+                    self.generations[log].half = half;
+                }
+            }
+            Deed::Late(n) => {
+                if let Some((name, generation)) = self.plain.last().cloned()
+                    && !self.config.by_copy
+                {
+                    self.write_to(generation, &name, n);
+                }
+            }
+            Deed::Create => self.create(),
+            Deed::Rotate(create) => self.rotate(create),
+            Deed::Truncate => self.truncate(),
+            Deed::Unlink => self.unlink(),
+            Deed::Compress(how) => {
+                if let Some((name, _)) = self.plain.pop() {
+                    compress(&self.rig.path(&name), Squeezed::ALL[how]);
+                }
+            }
+            Deed::Through(n) => {
+                if self.target.is_none() {
+                    self.swap();
+                }
+                let (target, file) = (self.target.unwrap(), format!("elsewhere/t{}", self.swaps));
+                self.write_to(target, &file, n);
+            }
+            Deed::Swap => self.swap(),
+            Deed::Look(ms) => self.look(ms),
+            Deed::Ring => self.ring(),
+            Deed::Stop => self.end(false),
+            Deed::Kill(lost) => self.end(lost),
+            Deed::Start => self.start(),
+        }
+    }
+
+    fn judge(&mut self) -> Result<(), TestCaseError> {
+        self.start();
+        self.rig.pass(secs(15));
+        let places: HashMap<&str, usize> =
+            self.lines.iter().enumerate().map(|(i, l)| (l.text.as_str(), i)).collect();
+        let mut last: HashMap<usize, usize> = HashMap::new();
+        let mut came = HashSet::new();
+        for text in &self.rig.got {
+            let Some(&at) = places.get(text.as_str()) else {
+                return Err(TestCaseError::fail(format!("glued or split: {text:?}")));
+            };
+            prop_assert!(came.insert(at), "came twice: {:?}", text);
+            let before = last.insert(self.lines[at].generation, at);
+            prop_assert!(before.is_none_or(|b| b < at), "out of order: {:?}", text);
+        }
+        let mut owed: HashMap<&PathBuf, u64> = HashMap::new();
+        for (at, line) in self.lines.iter().enumerate().filter(|(at, _)| !came.contains(at)) {
+            let generation = &self.generations[line.generation];
+            prop_assert!(
+                line.excuse.is_some(),
+                "lost line {} of {}: {:?}; {:?}; gaps {:?}",
+                at,
+                self.lines.len(),
+                line,
+                generation,
+                self.rig.gaps
+            );
+            if line.excuse == Some(Excuse::Gap) {
+                *owed.entry(&generation.name).or_default() += line.text.len() as u64;
+            }
+        }
+        for (name, bytes) in owed {
+            let of = |g: &&Gap| *name.as_os_str() == *std::ffi::OsStr::new(&*g.file);
+            let gaps: Vec<&Gap> = self.rig.gaps.iter().filter(of).collect();
+            let told: u64 = gaps.iter().filter_map(|g| g.bytes).sum();
+            prop_assert!(
+                gaps.iter().any(|g| g.bytes.is_none()) || told >= bytes,
+                "{} bytes of {} are lost, and told of are {:?}",
+                bytes,
+                name.display(),
+                gaps
+            );
+        }
+        prop_assert!(self.lossy || self.rig.gaps.is_empty(), "nothing was destroyed: {:?}", self.rig.gaps);
+        prop_assert!(self.rig.troubles.is_empty(), "{:?}", self.rig.troubles);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: cases(), max_shrink_iters: 2000, failure_persistence: None, ..Default::default()
+    })]
+
+    #[test]
+    fn any_history_gives_each_line_once_or_a_gap_that_accounts_for_it(deeds in deeds(), config in configs()) {
+        let mut world = World::new(config);
+        for deed in deeds {
+            world.does(deed);
+        }
+        world.judge()?;
+    }
+}
