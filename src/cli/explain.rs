@@ -124,11 +124,21 @@ fn as_json(
         }
         _ => None,
     });
-    let doc = json!({
+    let refused = steps.iter().filter_map(|e| match &e.step {
+        Step::Refused { field, found, wanted } => {
+            Some(json!({ "rule": &*e.name, "field": field, "found": found, "wanted": wanted }))
+        }
+        _ => None,
+    });
+    let refused: Vec<_> = refused.collect();
+    let mut doc = json!({
         "line": String::from_utf8_lossy(line),
         "hits": hits.collect::<Vec<_>>(),
         "excluded": excluded.collect::<Vec<_>>(),
     });
+    if !refused.is_empty() {
+        doc["where"] = refused.into();
+    }
     writeln!(out, "{doc}")
 }
 
@@ -163,6 +173,14 @@ fn as_text(
             }
             Step::Excluded { index, pattern } => {
                 writeln!(out, "  excluded  {}: by `exclude` number {}: {pattern}", e.name, index + 1)?;
+            }
+            Step::Refused { field, found, wanted } => {
+                let found = match found {
+                    Some(value) => format!("`{}` is `{}`", printable(field), printable(value)),
+                    None => format!("there is no `{}`", printable(field)),
+                };
+                let wanted: Vec<String> = wanted.iter().map(|w| format!("`{}`", printable(w))).collect();
+                writeln!(out, "  refused   {}: by `where`: {found}, wanted {}", e.name, wanted.join(" or "))?;
             }
             _ => silent.push(e),
         }
