@@ -226,4 +226,9 @@ fn explain_names_the_condition_that_does_not_hold() {
     assert_eq!(docs[0]["where"], refused("info".into(), "level", &["error", "fatal"]));
     assert_eq!(docs[1]["where"], refused(Value::Null, "http.status", &["500"]));
     assert_eq!((&docs[1]["hits"], &docs[1]["excluded"]), (&json!([]), &json!([])));
+
+    place.rules(WRAPPED);
+    let of = |stream: &str| place.says(&["explain", "--rules", "rules.toml", "--field", stream, hit]);
+    assert!(of("stream=stderr").contains("  HIT       checkout\n"));
+    assert!(of("stream=stdout").contains("by `where`: `stream` is `stdout`, wanted `stderr`\n"));
 }

@@ -389,11 +389,12 @@ fn a_rule_has_the_conditions_of_defaults_unless_it_has_its_own() {
 
 #[test]
 fn what_a_rule_asks_is_bounded() {
-    let many = |n: usize| (0..n).map(|i| format!("{{f{i}}}")).collect::<String>();
+    let list = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<Vec<_>>().concat();
+    let many = |n| list(n, &|i| format!("{{f{i}}}"));
     let rule = |more: &str| faults(&format!("{RULE}{more}\n"));
     assert_eq!(rule(&format!("message = '{}'", many(32))), "");
     assert!(rule(&format!("message = '{}'", many(33))).contains("asks for more than 32 fields"));
-    let table = |n: usize| (0..n).map(|i| format!("f{i} = 1,")).collect::<String>();
+    let table = |n| list(n, &|i| format!("f{i} = 1,"));
     assert!(rule(&format!("where = {{ {} }}", table(33))).contains("`where` has 33 conditions"));
     let values = "1,".repeat(101);
     assert!(rule(&format!("where = {{ f = [{values}] }}")).contains("`f` has 101 values, expected 1 to 100"));

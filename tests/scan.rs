@@ -381,7 +381,7 @@ fn explain_says_how_far_each_rule_got() {
     specs[4].sources = vec![SourceNo(1)];
     specs[5].only_files = vec!["/srv/*".into()];
     let set = set(specs);
-    let steps = set.explain(Some(SourceNo(0)), Some("/var/log/x"), b"Disk full, dev sda", READ.wall);
+    let steps = set.explain(Some(SourceNo(0)), Some("/var/log/x"), b"Disk full, dev sda", &[], READ.wall);
     let steps: Vec<Step> = steps.into_iter().map(|e| e.step).collect();
     let full = vec![("what".to_owned(), Some("full".to_owned()))];
     assert_eq!(
@@ -395,7 +395,7 @@ fn explain_says_how_far_each_rule_got() {
             Step::OtherFile,
         ]
     );
-    let step = set.explain(None, None, b"disk full, dev sda", READ.wall).swap_remove(3).step;
+    let step = set.explain(None, None, b"disk full, dev sda", &[], READ.wall).swap_remove(3).step;
     assert_eq!(step, Step::Excluded { index: 1, pattern: r"dev \w+".into() });
 }
 
@@ -421,7 +421,7 @@ fn the_agents_own_lines_never_hit_by_whatever_way_they_are_found() {
     let hits = scan.hits(format!("{own}\n{other}\n{own}\n").as_bytes());
     let lines: Vec<(u32, &str)> = hits.iter().map(|h| (h.rule.0, &*h.line)).collect();
     assert_eq!(lines, [(0, other), (1, other)]);
-    let steps = set(specs).explain(None, None, own.as_bytes(), Wall(0));
+    let steps = set(specs).explain(None, None, own.as_bytes(), &[], Wall(0));
     assert!(steps.iter().all(|e| e.step == Step::Own), "{steps:?}");
 }
 
@@ -601,7 +601,7 @@ fn the_first_condition_that_fails_is_named() {
     spec.fields = conditions(&[("level", "error|fatal"), ("stream", "stderr")]);
     spec.captures.push("user".into());
     let set = set(vec![spec.clone()]);
-    let step = |line: &str| set.explain(None, None, line.as_bytes(), READ.wall).swap_remove(0).step;
+    let step = |line: &str| set.explain(None, None, line.as_bytes(), &[], READ.wall).swap_remove(0).step;
     let refused = |field: &str, found: Option<&str>, wanted: &[&str]| Step::Refused {
         field: field.into(),
         found: found.map(str::to_owned),

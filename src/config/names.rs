@@ -160,13 +160,13 @@ pub(super) fn conditions<'t>(value: &Value<'t>) -> Option<Conditions<'t>> {
         value.scope.error(value.span.clone(), message);
         return None;
     }
-    let all = flat.into_iter().filter_map(|(name, v)| condition(name, &v)).collect();
+    let all = flat.into_iter().filter_map(|(name, v)| condition(&name, &v)).collect();
     Some(Conditions { all, value: value.clone() })
 }
 
-fn condition(field: String, value: &Value<'_>) -> Option<Where> {
+fn condition(name: &str, value: &Value<'_>) -> Option<Where> {
     const EXPECTED: &str = "a string, a number, a boolean or an array of these";
-    let field = meant(&field).to_owned();
+    let field = meant(name).to_owned();
     if !is_field(&field) {
         value.scope.error(value.span.clone(), no_field(&field));
         return None;

@@ -10,7 +10,7 @@ use super::rule::{Fate, Origin, every_capture};
 use super::scanner::RuleSet;
 use super::stamp;
 use crate::hit::RuleNo;
-use crate::line::SourceNo;
+use crate::line::{Field, SourceNo};
 use crate::time::Wall;
 
 /// How far one rule got.
@@ -68,13 +68,14 @@ pub enum Step {
 impl RuleSet {
     /// For each rule, in order, how far it gets with `line` (without its line end).
     ///
-    /// `source` and `file` narrow the rules where they are given. `read` is when the line is taken to have been
+    /// `source` and `file` narrow the rules where they are given. `fields` are what the line's wrapping says. `read` is when the line is taken to have been
     /// read: stamps without a year are near it.
     pub fn explain(
         &self,
         source: Option<SourceNo>,
         file: Option<&str>,
         line: &[u8],
+        fields: &[Field],
         read: Wall,
     ) -> Vec<Explained> {
         let folded: Vec<u8> = line.iter().map(|b| b | 0x20).collect();
@@ -94,7 +95,8 @@ impl RuleSet {
                         rule.texts.get_or_init(|| readable(set, &spec.pattern.expanded).into()),
                     ))
                 } else {
-                    self.judged(rule, source, file.unwrap_or_default(), line, read)
+                    let fields = Fields::new(fields, line);
+                    self.judged(rule, source, file.unwrap_or_default(), line, fields, read)
                 };
                 Explained { rule: spec.no, name: Arc::clone(&spec.name), step }
             })
@@ -107,10 +109,10 @@ impl RuleSet {
         source: Option<SourceNo>,
         file: &str,
         line: &[u8],
+        mut fields: Fields<'_>,
         read: Wall,
     ) -> Step {
         let mut locs = rule.spec.pattern.regex.capture_locations();
-        let mut fields = Fields::new(&[], line);
         match rule.fate(line, &mut locs, &mut fields) {
             Fate::NoMatch => Step::NoMatch,
             Fate::Own => Step::Own,

@@ -344,7 +344,31 @@ mod tests {
         assert_eq!([meant("level"), meant("field.host"), meant("field.")], ["level", "host", "field."]);
     }
 
+    /// As a careful program writes it: in quotes only where it must be.
+    fn written(pairs: &[(String, String)]) -> String {
+        let one = |(key, value): &(String, String)| {
+            let bare = !value.is_empty() && !value.contains(|c: char| c.is_ascii_whitespace() || c == '"');
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            if bare { format!("{key}={value}") } else { format!("{key}=\"{quoted}\"") }
+        };
+        pairs.iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
     proptest! {
+        #[test]
+        fn pairs_read_back(
+            pairs in proptest::collection::vec(("[a-z][a-z0-9_.-]{0,6}", r#"[a-zé =\\"\n{}]{0,12}"#), 0..8),
+        ) {
+            let text = written(&pairs);
+            let mut fields = Fields::new(&[], text.as_bytes());
+            for (key, _) in &pairs {
+                // the first of one name wins
+                let first = pairs.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+                let found = fields.get(key);
+                prop_assert_eq!(found.as_deref(), first, "{}", text);
+            }
+        }
+
         #[test]
         fn no_text_panics(text: Vec<u8>, name in ".{0,8}") {
             Fields::new(&[], &text).get(&name);

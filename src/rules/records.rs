@@ -14,17 +14,17 @@ use crate::line::Record;
 pub(super) struct Records<'a> {
     desk: Desk<'a>,
     wide: Option<&'a Wide>,
-    records: &'a [Record],
+    table: &'a [Record],
     /// The record under the cursor.
     at: usize,
 }
 
 impl<'a> Records<'a> {
     pub(super) fn scan(desk: Desk<'a>, engine: &'a Engine) {
-        let (bytes, records) = (desk.block.bytes, desk.block.records);
-        let mut pass = Records { desk, wide: engine.wide.as_deref(), records, at: 0 };
+        let (bytes, table) = (desk.block.bytes, desk.block.records);
+        let mut pass = Records { desk, wide: engine.wide.as_deref(), table, at: 0 };
         engine.filter.each(bytes, |place, rule| pass.point(place, rule));
-        while let Some(record) = pass.records.get(pass.at) {
+        while let Some(record) = pass.table.get(pass.at) {
             pass.leave(record);
             if pass.wide.is_none() {
                 // no rule is put down for any that follows
@@ -35,7 +35,7 @@ impl<'a> Records<'a> {
 
     /// A rule's literal stands at `place`, or seems to.
     fn point(&mut self, place: usize, rule: u32) {
-        while let Some(record) = self.records.get(self.at) {
+        while let Some(record) = self.table.get(self.at) {
             if place < record.start as usize {
                 return;
             }
