@@ -143,3 +143,92 @@ fn of_many_lines_explain_lists_the_rules_that_came_near() {
          `out of swap`\n\n"
     );
 }
+
+/// A rule on JSON lines with conditions, and its tests.
+const WRAPPED: &str = r#"
+[[source]]
+name = "app"
+files = ["DIR/app.json"]
+format = "json"
+
+[[rule]]
+name = "checkout"
+source = "app"
+match = 'checkout'
+exclude = ['"probe"']
+where = { level = ["error", "fatal"], http.status = 500, stream = "stderr" }
+by = ["user.id"]
+message = "{user.id} of {shop}"
+tests = [
+  { line = '{"level":"error","http":{"status":500},"user":{"id":7},"shop":"a","msg":"checkout"}', fields = { stream = "stderr" }, gives = { "user.id" = "7", shop = "a" } },
+  { line = '{"level":"error","http":{"status":500},"msg":"checkout"}', fields = { stream = "stdout" }, gives = "nothing" },
+  { line = '{"level":"error","by":"probe","msg":"checkout"}', gives = "excluded" },
+  { line = '{"level":"info","msg":"checkout"}', gives = "nothing" },
+]
+"#;
+
+#[test]
+fn inline_tests_are_judged_by_fields_too() {
+    let place = Place::new();
+    place.rules(WRAPPED);
+    place.append("app.json", "");
+    assert_eq!(place.says(&["check", "rules.toml"]), "rules.toml: 1 rule, 4 tests, 1 space; no fault\n");
+}
+
+#[test]
+fn a_test_that_where_refuses_says_by_what() {
+    let place = Place::new();
+    let wrong = [("gives = \"nothing\"", "gives = {}"), ("shop = \"a\"", "shop = \"b\"")];
+    place.rules(&wrong.iter().fold(WRAPPED.to_owned(), |text, (from, to)| text.replace(from, to)));
+    place.append("app.json", "");
+    let out = place.command(&["check", "rules.toml"]);
+    let said = String::from_utf8(out.stdout).unwrap();
+    for wanted in [
+        "test 1 failed: expected user.id=`7`, shop=`b`, but the line is a hit with user.id=`7`, shop=`a`",
+        "test 2 failed: expected a hit, but `where` refuses it: stream=`stdout`",
+        "test 4 failed: expected a hit, but `where` refuses it: level=`info`",
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
+}
+
+#[test]
+fn a_line_of_the_agents_own_passes_no_test() {
+    let place = Place::new();
+    let own = "Nov 22 05:26:00 web1 logherald[77]: Failed password for root from 192.0.2.1 port 22";
+    place.rules(&RULES.replace("\"all is well\", gives = \"nothing\"", &format!("'{own}', gives = {{}}")));
+    let out = place.command(&["check", "rules.toml"]);
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert!(said.contains("test 3 failed: expected a hit, but the line is one of the agent's own"), "{said}");
+}
+
+#[test]
+fn explain_names_the_condition_that_does_not_hold() {
+    let place = Place::new();
+    place.rules(&WRAPPED.replace(", stream = \"stderr\" }", " }"));
+    let info = r#"{"level":"info","msg":"checkout"}"#;
+    let error = r#"{"level":"error","msg":"checkout"}"#;
+    let hit = r#"{"level":"error","http.status":500,"user":{"id":7},"msg":"checkout"}"#;
+    let said = place.says(&["explain", "--rules", "rules.toml", info, error, hit]);
+    assert_eq!(
+        said,
+        format!(
+            "{info}\n  refused   checkout: by `where`: `level` is `info`, wanted `error` or `fatal`\n\n\
+             {error}\n  refused   checkout: by `where`: there is no `http.status`, wanted `500`\n\n\
+             {hit}\n  HIT       checkout\n            user.id = 7\n            shop = (none)\n            \
+             key: user.id=7\n            event time: none in the line, so when it is read\n            \
+             opens an incident, unless one is open: warning to `console`\n\n"
+        )
+    );
+    let said = place.says(&["explain", "--rules", "rules.toml", "--json", info, error]);
+    let docs: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let refused = |found: Value, field: &str, wanted: &[&str]| json!([{ "rule": "checkout", "field": field, "found": found, "wanted": wanted }]);
+    assert_eq!(docs[0]["where"], refused("info".into(), "level", &["error", "fatal"]));
+    assert_eq!(docs[1]["where"], refused(Value::Null, "http.status", &["500"]));
+    assert_eq!((&docs[1]["hits"], &docs[1]["excluded"]), (&json!([]), &json!([])));
+
+    place.rules(WRAPPED);
+    let of = |stream: &str| place.says(&["explain", "--rules", "rules.toml", "--field", stream, hit]);
+    assert!(of("stream=stderr").contains("  HIT       checkout\n"));
+    assert!(of("stream=stdout").contains("by `where`: `stream` is `stdout`, wanted `stderr`\n"));
+}

@@ -11,8 +11,8 @@ use std::time::Duration;
 use logherald::alert::Severity;
 use logherald::chat::{SecretSource, TokenWay, Way};
 use logherald::config::{self, Env, Files, Gives, Loaded, Look};
-use logherald::rules::{By, RuleSpec};
-use logherald::tail::{From, Input};
+use logherald::rules::{By, Pattern, RuleSpec};
+use logherald::tail::{Format, From, Input, Join, Preset};
 use logherald::time::{Now, Tick, Wall};
 use proptest::prelude::*;
 
@@ -330,6 +330,78 @@ severity = "info"
     assert_eq!(waits, [(5, 30), (60, 60)]);
 }
 
+#[test]
+fn what_lines_are_wrapped_in_is_said_to_those_who_read_them() {
+    let text = r#"
+[[source]]
+name = "a"
+files = ["/a"]
+start = '^{ip} '
+format = "docker"
+encoding = "latin1"
+[[source]]
+name = "b"
+stdin = true
+join = "python"
+[[rule]]
+name = "x"
+source = "a"
+match = '(?<user>\w+)'
+where = { http = { status = [0x1F4, 1_000, 1.50] }, "field.level" = "error", ok = true }
+by = ["stream", "field.host", "host", "user"]
+message = "{user} {stream} {level} {level}"
+tests = [{ line = 'a', fields = { stream = "stderr", n = 7 }, gives = { level = "x" } }]
+[[rule]]
+name = "y"
+source = "b"
+match = 'y'
+"#;
+    let loaded = load(text);
+    assert_eq!(loaded.render(Look::Plain), "");
+    let set = loaded.settings.unwrap();
+    let [a, b] = set.sources.as_slice() else { panic!("{:?}", set.sources) };
+    let start = Pattern::new("^{ip} ").unwrap().expanded;
+    assert_eq!((&a.join, a.format, a.encoding.name()), (&Join::Start(start), Format::Docker, "windows-1252"));
+    assert_eq!((&b.input, &b.join, b.format), (&Input::Stdin, &Join::Preset(Preset::Python), Format::Plain));
+    let rule = &set.rules[0];
+    let wanted = [("http.status", &["500", "1000", "1.50"][..]), ("level", &["error"]), ("ok", &["true"])];
+    let conditions: Vec<(&str, Vec<&str>)> = rule
+        .fields
+        .iter()
+        .map(|w| (w.field.as_str(), w.values.iter().map(String::as_str).collect()))
+        .collect();
+    assert_eq!(conditions, wanted.map(|(f, v)| (f, v.to_vec())));
+    let capture = |name: &str| By::Capture(name.into());
+    assert_eq!(rule.by, [capture("stream"), capture("field.host"), By::Host, capture("user")]);
+    assert_eq!(rule.captures, ["user", "stream", "field.host", "level"]);
+    assert_eq!(set.policy.rules[0].captures, rule.captures);
+    let fields: Vec<(&str, &str)> = set.tests[0].fields.iter().map(|f| (&*f.name, &*f.value)).collect();
+    assert_eq!(fields, [("stream", "stderr"), ("n", "7")]);
+}
+
+#[test]
+fn a_rule_has_the_conditions_of_defaults_unless_it_has_its_own() {
+    let text = "[defaults]\njournal = true\nwhere = { PRIORITY = 3 }\n[[rule]]\nname = 'x'\nmatch = 'x'\n\
+                [[rule]]\nname = 'y'\nmatch = 'y'\nwhere = {}\n";
+    let set = load(text).settings.expect("no fault");
+    assert_eq!(set.rules.iter().map(|r| r.fields.len()).collect::<Vec<_>>(), [1, 0]);
+}
+
+#[test]
+fn what_a_rule_asks_is_bounded() {
+    let list = |n: usize, one: &dyn Fn(usize) -> String| (0..n).map(one).collect::<Vec<_>>().concat();
+    let many = |n| list(n, &|i| format!("{{f{i}}}"));
+    let rule = |more: &str| faults(&format!("{RULE}{more}\n"));
+    assert_eq!(rule(&format!("message = '{}'", many(32))), "");
+    assert!(rule(&format!("message = '{}'", many(33))).contains("asks for more than 32 fields"));
+    let table = |n| list(n, &|i| format!("f{i} = 1,"));
+    assert!(rule(&format!("where = {{ {} }}", table(33))).contains("`where` has 33 conditions"));
+    let values = "1,".repeat(101);
+    assert!(rule(&format!("where = {{ f = [{values}] }}")).contains("`f` has 101 values, expected 1 to 100"));
+    let long = "f".repeat(257);
+    assert!(rule(&format!("by = ['{long}']")).contains("cannot be the name of a field"));
+}
+
 /// The sources of one rule with both `files` and `journal`, on a machine with these logs.
 fn read_with(logs: &[(&'static str, Wall)]) -> String {
     let text =
@@ -355,6 +427,9 @@ fn a_window_is_begun_anew_when_what_it_counts_changes_and_only_then() {
     assert_ne!(print(""), print("exclude = ['b']\n"));
     assert_ne!(print("threshold = 2\nwithin = '1m'\n"), print("threshold = 2\nwithin = '2m'\n"));
     assert_ne!(print("by = ['file']\n"), print("by = ['kind']\n"));
+    assert_eq!(print(""), print("where = {}\n"));
+    assert_ne!(print(""), print("where = { a = 1 }\n"));
+    assert_ne!(print("where = { a = [1, 2] }\n"), print("where = { a = 1 }\n"));
     // it is kept in the state on disk: another value after an update would forget every window
     assert_eq!(print(""), 10_631_437_815_079_070_730);
 }
@@ -445,7 +520,13 @@ proptest! {
 }
 
 const HEADERS: [&str; 6] = ["[[rule]]", "[[source]]", "[space.a]", "[defaults]", "[route]", "[chat]"];
-const KEYS: [&str; 27] = [
+const KEYS: [&str; 33] = [
+    "where",
+    "stdin",
+    "start",
+    "join",
+    "format",
+    "encoding",
     "name",
     "match",
     "exclude",
@@ -474,7 +555,13 @@ const KEYS: [&str; 27] = [
     "enabled",
     "naem",
 ];
-const VALUES: [&str; 24] = [
+const VALUES: [&str; 30] = [
+    "'json'",
+    "'java'",
+    "'latin1'",
+    "{ level = 'a', http.status = [1, true] }",
+    "{ a = { b = {} } }",
+    "[{ line = 'a', fields = { a = 1 }, gives = {} }]",
     "true",
     "false",
     "1",

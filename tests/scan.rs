@@ -1,5 +1,6 @@
 //! Does the scanner find exactly what each regex finds on each line alone?
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -7,8 +8,8 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use logherald::hit::{CAPTURE_BYTES, Hit, LINE_BYTES, RuleNo};
-use logherald::line::{Block, BlockEnd, Record, SourceNo};
-use logherald::rules::{By, LineVerdict, Pattern, RuleSet, RuleSpec, SourceClock, Step, test_line};
+use logherald::line::{Block, BlockEnd, Field, Record, SourceNo};
+use logherald::rules::{By, LineVerdict, Pattern, RuleSet, RuleSpec, SourceClock, Step, Where, test_line};
 use logherald::time::{Now, Tick, Wall};
 use proptest::prelude::*;
 
@@ -46,6 +47,7 @@ struct Scan {
     end: BlockEnd,
     early: Vec<Arc<str>>,
     records: Vec<Record>,
+    fields: Vec<Field>,
 }
 
 impl Scan {
@@ -57,6 +59,7 @@ impl Scan {
             end: BlockEnd::Whole,
             early: Vec::new(),
             records: Vec::new(),
+            fields: Vec::new(),
         }
     }
 
@@ -72,7 +75,7 @@ impl Scan {
             read: READ,
             backlog: false,
             records: &self.records,
-            fields: &[],
+            fields: &self.fields,
         };
         let mut out = Vec::new();
         self.set.scan(&block, &mut out);
@@ -378,7 +381,7 @@ fn explain_says_how_far_each_rule_got() {
     specs[4].sources = vec![SourceNo(1)];
     specs[5].only_files = vec!["/srv/*".into()];
     let set = set(specs);
-    let steps = set.explain(Some(SourceNo(0)), Some("/var/log/x"), b"Disk full, dev sda", READ.wall);
+    let steps = set.explain(Some(SourceNo(0)), Some("/var/log/x"), b"Disk full, dev sda", &[], READ.wall);
     let steps: Vec<Step> = steps.into_iter().map(|e| e.step).collect();
     let full = vec![("what".to_owned(), Some("full".to_owned()))];
     assert_eq!(
@@ -392,7 +395,7 @@ fn explain_says_how_far_each_rule_got() {
             Step::OtherFile,
         ]
     );
-    let step = set.explain(None, None, b"disk full, dev sda", READ.wall).swap_remove(3).step;
+    let step = set.explain(None, None, b"disk full, dev sda", &[], READ.wall).swap_remove(3).step;
     assert_eq!(step, Step::Excluded { index: 1, pattern: r"dev \w+".into() });
 }
 
@@ -400,10 +403,12 @@ fn explain_says_how_far_each_rule_got() {
 fn an_inline_test_is_judged_by_the_rule_alone() {
     let mut spec = rule(0, r"from {ip}(?: port (?<port>\d+))?");
     spec.exclude = vec![Pattern::new("from 10[.]").unwrap()];
-    assert_eq!(test_line(&spec, b"nothing"), LineVerdict::Nothing);
-    assert_eq!(test_line(&spec, b"from 10.0.0.1"), LineVerdict::Excluded(0));
+    assert_eq!(test_line(&spec, b"nothing", &[]), LineVerdict::Nothing);
+    assert_eq!(test_line(&spec, b"from 10.0.0.1", &[]), LineVerdict::Excluded(0));
     let captures = vec![("ip".into(), Some("192.0.2.1".into())), ("port".into(), None)];
-    assert_eq!(test_line(&spec, b"from 192.0.2.1"), LineVerdict::Hit { captures });
+    assert_eq!(test_line(&spec, b"from 192.0.2.1", &[]), LineVerdict::Hit { captures });
+    let own = b"Nov 22 05:26:00 web1 logherald[77]: from 192.0.2.1";
+    assert_eq!(test_line(&spec, own, &[]), LineVerdict::Own);
 }
 
 #[test]
@@ -416,8 +421,202 @@ fn the_agents_own_lines_never_hit_by_whatever_way_they_are_found() {
     let hits = scan.hits(format!("{own}\n{other}\n{own}\n").as_bytes());
     let lines: Vec<(u32, &str)> = hits.iter().map(|h| (h.rule.0, &*h.line)).collect();
     assert_eq!(lines, [(0, other), (1, other)]);
-    let steps = set(specs).explain(None, None, own.as_bytes(), Wall(0));
+    let steps = set(specs).explain(None, None, own.as_bytes(), &[], Wall(0));
     assert!(steps.iter().all(|e| e.step == Step::Own), "{steps:?}");
+}
+
+/// Blocks with a table: the text of each record, and what stands behind it that belongs to none.
+fn some_records() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
+    let joined = proptest::collection::vec(some_line(), 1..4).prop_map(|l| l.join(&b"\n"[..]));
+    let gap = prop_oneof![3 => Just(Vec::new()), 1 => some_line(), 1 => Just(b" disk full\npanic".to_vec())];
+    proptest::collection::vec((joined, gap), 1..10)
+}
+
+/// The bytes of a block and its table.
+fn table(parts: &[(Vec<u8>, Vec<u8>)]) -> (Vec<u8>, Vec<Record>) {
+    let (mut bytes, mut records) = (Vec::new(), Vec::new());
+    for (text, gap) in parts {
+        let start = bytes.len() as u32;
+        bytes.extend_from_slice(text);
+        records.push(Record { start, end: bytes.len() as u32, ..Record::default() });
+        bytes.extend_from_slice(gap);
+        bytes.push(b'\n');
+    }
+    (bytes, records)
+}
+
+/// `rule: line: captures` of each hit.
+fn described(no: RuleNo, line: &str, captures: &[Option<Cow<'_, str>>]) -> String {
+    format!("{} {line:?} {captures:?}", no.0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 768, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_scan_of_records_finds_what_each_regex_finds_on_each_record(
+        specs in some_rules(),
+        parts in some_records(),
+    ) {
+        let (bytes, records) = table(&parts);
+        let mut scan = Scan::new(specs.clone());
+        scan.records = records;
+        let found: Vec<String> = scan
+            .hits(&bytes)
+            .iter()
+            .map(|h| {
+                let captures: Vec<_> = h.captures.iter().map(|c| c.as_deref().map(Cow::Borrowed)).collect();
+                described(h.rule, &h.line, &captures)
+            })
+            .collect();
+        let mut wanted = Vec::new();
+        for (text, _) in &parts {
+            for rule in &specs {
+                let Some(caps) = rule.pattern.regex.captures(text) else { continue };
+                if rule.exclude.iter().any(|e| e.regex.is_match(text)) {
+                    continue;
+                }
+                let names = rule.captures.iter();
+                let captures: Vec<_> =
+                    names.map(|n| caps.name(n).map(|m| String::from_utf8_lossy(m.as_bytes()))).collect();
+                wanted.push(described(rule.no, &String::from_utf8_lossy(text), &captures));
+            }
+        }
+        prop_assert_eq!(found, wanted, "block {:?}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn what_stands_between_records_belongs_to_none() {
+    let mut scan = Scan::new(rules(&["disk full", r"a\nb", "^b$", r"(?s)full.*full", r"\d"]));
+    let parts: Vec<(Vec<u8>, Vec<u8>)> =
+        [("disk", " full"), ("a\nb", "7"), ("b", ""), ("disk full\n\nfull 1", "disk full")]
+            .map(|(text, gap)| (text.into(), gap.into()))
+            .into();
+    let (bytes, records) = table(&parts);
+    scan.records = records;
+    let wanted =
+        ["1: a\nb", "2: b", "0: disk full\n\nfull 1", "3: disk full\n\nfull 1", "4: disk full\n\nfull 1"];
+    assert_eq!(scan.told(&bytes), wanted);
+}
+
+#[test]
+fn the_first_record_is_the_one_that_was_hit_early() {
+    let mut scan = Scan::new(rules(&["disk", "."]));
+    let (bytes, records) = table(&[("the disk\nis full".into(), "".into()), ("disk".into(), "".into())]);
+    scan.records = records;
+    scan.early = vec!["rule-0".into(), "rule-1".into()];
+    assert_eq!(scan.told(&bytes), ["0: disk", "1: disk"]);
+}
+
+#[test]
+fn a_record_without_a_time_has_the_time_of_its_text() {
+    let mut scan = Scan::new(rules(&["disk"]));
+    let (bytes, mut records) = table(&[
+        ("2026-01-01T00:00:00Z disk".into(), "".into()),
+        ("2026-01-01T00:00:00Z disk".into(), "".into()),
+    ]);
+    records[1].stamp = Some(Wall(7));
+    scan.records = records;
+    let times: Vec<_> = scan.hits(&bytes).iter().map(|h| h.stamp).collect();
+    assert_eq!(times, [Some(Wall(1_767_225_600_000)), Some(Wall(7))]);
+}
+
+#[test]
+fn a_joined_line_of_the_agents_own_is_known_by_its_first() {
+    let mut scan = Scan::new(rules(&["No space left on device", "."]));
+    let parts: Vec<(Vec<u8>, Vec<u8>)> = [
+        "Nov 22 05:26:00 web1 logherald[77]: watching\n│ No space left on device",
+        "app: oops\nNov 22 05:26:00 web1 logherald[77]: No space left on device",
+    ]
+    .map(|text| (text.into(), Vec::new()))
+    .into();
+    let (bytes, records) = table(&parts);
+    scan.records = records;
+    assert_eq!(scan.hits(&bytes).len(), 2, "those of the second");
+}
+
+/// Conditions, as `field = value` or `field = value|value`.
+fn conditions(all: &[(&str, &str)]) -> Vec<Where> {
+    let one = |(field, values): &(&str, &str)| Where {
+        field: (*field).to_owned(),
+        values: values.split('|').map(str::to_owned).collect(),
+    };
+    all.iter().map(one).collect()
+}
+
+#[test]
+fn a_hit_needs_every_condition() {
+    let mut spec = rule(0, "fail");
+    spec.fields = conditions(&[("level", "error|fatal"), ("http.status", "500")]);
+    let mut scan = Scan::new(vec![spec, rule(1, "fail")]);
+    let text = concat!(
+        "{\"level\":\"error\",\"http\":{\"status\":500},\"msg\":\"fail 1\"}\n",
+        "{\"level\":\"ERROR\",\"http\":{\"status\":500},\"msg\":\"fail 2\"}\n",
+        "{\"level\":\"fatal\",\"http.status\":\"500\",\"msg\":\"fail 3\"}\n",
+        "{\"level\":\"fatal\",\"msg\":\"fail 4\"}\n",
+        "{\"level\":\"error\",\"http.status\":500,\"msg\":\"fail 5\n",
+        "level=fatal http.status=500 fail=6\n",
+        "level=\"fatal\" fail http.status=50\n",
+    );
+    let hits = scan.hits(text.as_bytes());
+    let of = |no| hits.iter().filter(|h| h.rule == RuleNo(no)).map(|h| &*h.line).collect::<Vec<_>>();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(of(0), [lines[0], lines[2], lines[5]]);
+    assert_eq!(of(1), lines);
+}
+
+#[test]
+fn what_match_does_not_name_is_a_field() {
+    let mut spec = rule(0, r"(?<what>fail)");
+    spec.by = vec![By::Capture("app.name".into()), By::Capture("gone".into())];
+    spec.captures = ["what", "stream", "user", "field.what", "gone"].map(str::to_owned).into();
+    let mut scan = Scan::new(vec![spec]);
+    let text = r#"{"what":"x","user":"a \"b\"","app":{"name":"shop"},"stream":"forged","msg":"fail"}"#;
+    let (bytes, mut records) = table(&[("no".into(), "".into()), (text.into(), "".into())]);
+    records[1].fields = (1, 2);
+    scan.records = records;
+    scan.fields = ["stdout", "stderr"].map(|v| Field { name: "stream".into(), value: v.into() }).into();
+    let hits = scan.hits(&bytes);
+    assert_eq!(*hits[0].key, ["shop".into(), "(none)".into()]);
+    let captures = ["fail", "stderr", "a \"b\"", "x"].map(|v| Some(v.into())).into_iter().chain([None]);
+    assert_eq!(*hits[0].captures, captures.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_field_that_travels_is_cut_and_one_that_is_compared_is_not() {
+    let long = "ä".repeat(400);
+    let mut spec = rule(0, "fail");
+    spec.fields = conditions(&[("user", &long)]);
+    spec.captures = vec!["user".into()];
+    let hits = Scan::new(vec![spec]).hits(format!("fail user={long}\nfail user={long}x\n").as_bytes());
+    assert_eq!(hits.len(), 1);
+    let user = hits[0].captures[0].as_deref().unwrap();
+    assert!(user.len() <= CAPTURE_BYTES && user.ends_with("ä…"), "{user}");
+}
+
+#[test]
+fn the_first_condition_that_fails_is_named() {
+    let mut spec = rule(0, "fail (?<n>\\d)");
+    spec.fields = conditions(&[("level", "error|fatal"), ("stream", "stderr")]);
+    spec.captures.push("user".into());
+    let set = set(vec![spec.clone()]);
+    let step = |line: &str| set.explain(None, None, line.as_bytes(), &[], READ.wall).swap_remove(0).step;
+    let refused = |field: &str, found: Option<&str>, wanted: &[&str]| Step::Refused {
+        field: field.into(),
+        found: found.map(str::to_owned),
+        wanted: wanted.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(step("fail 1 level=info"), refused("level", Some("info"), &["error", "fatal"]));
+    assert_eq!(step("fail 1 level=error"), refused("stream", None, &["stderr"]));
+    let captures = vec![("n".into(), Some("1".into())), ("user".into(), Some("kim".into()))];
+    let hit = Step::Hit { captures: captures.clone(), key: vec![], stamp: None };
+    assert_eq!(step("fail 1 level=error stream=stderr user=kim"), hit);
+
+    let wrapper = [Field { name: "stream".into(), value: "stderr".into() }];
+    let verdict = |line: &str| test_line(&spec, line.as_bytes(), &wrapper);
+    assert_eq!(verdict("fail 1 user=kim"), LineVerdict::Refused { index: 0, found: None });
+    assert_eq!(verdict("fail 1 level=fatal user=kim stream=stdout"), LineVerdict::Hit { captures });
 }
 
 /// The folder of real logs and rules that lies beside a developer's checkout.

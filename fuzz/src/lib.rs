@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use logherald::hit::{Hit, RuleNo};
-use logherald::line::{Block, BlockEnd, SourceNo};
+use logherald::line::{Block, BlockEnd, Record, SourceNo};
 use logherald::rules::{Pattern, RuleSet, RuleSpec, SourceClock, Step};
 use logherald::time::{Now, Tick, Wall};
 
@@ -35,6 +35,24 @@ pub fn spec(no: u32, pattern: Pattern, exclude: Vec<Pattern>) -> RuleSpec {
 /// # Panics
 /// Where they are not: that is a finding.
 pub fn assert_plain(rules: &[RuleSpec], block: &[u8]) {
+    let lines = block[..block.len() - 1].split(|b| *b == b'\n');
+    assert_lines(rules, block, &[], lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line)));
+}
+
+/// So they are in a block that comes with a table: on each of its records.
+///
+/// # Panics
+/// Where they are not: that is a finding.
+pub fn assert_records(rules: &[RuleSpec], block: &[u8], records: &[Record]) {
+    assert_lines(rules, block, records, records.iter().map(|r| &block[r.start as usize..r.end as usize]));
+}
+
+fn assert_lines<'a>(
+    rules: &[RuleSpec],
+    block: &[u8],
+    records: &[Record],
+    lines: impl Iterator<Item = &'a [u8]>,
+) {
     let clock = SourceClock { no: SourceNo(0), tz: TimeZone::UTC };
     let mut set = RuleSet::new(rules.to_vec(), vec![clock], "web1".into());
     let file: Arc<str> = "/var/log/syslog".into();
@@ -48,15 +66,14 @@ pub fn assert_plain(rules: &[RuleSpec], block: &[u8]) {
         hit_early: &[],
         read: READ,
         backlog: false,
-        records: &[],
+        records,
         fields: &[],
     };
     let mut found: Vec<Hit> = Vec::new();
     set.scan(&whole, &mut found);
     let mut found = found.iter();
-    for line in block[..block.len() - 1].split(|b| *b == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        for (rule, explained) in rules.iter().zip(set.explain(None, None, line, READ.wall)) {
+    for line in lines {
+        for (rule, explained) in rules.iter().zip(set.explain(None, None, line, &[], READ.wall)) {
             let matches = rule.pattern.regex.is_match(line);
             let excluded = rule.exclude.iter().any(|e| e.regex.is_match(line));
             // the agent's own lines are hits of nothing; only `explain` says that a line is one

@@ -15,7 +15,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use logherald::line::{BlockEnd, Position, PositionKey, SourceNo};
-use logherald::tail::{Bell, From, Input, SourceSpec, TailOptions, Tailer};
+use logherald::tail::{Bell, Encoding, Format, From, Input, Join, SourceSpec, TailOptions, Tailer};
 use logherald::time::{Clock, Now};
 
 const MAX_LINE: usize = 24;
@@ -54,7 +54,16 @@ fn options() -> TailOptions {
 fn spec(dir: &Path) -> SourceSpec {
     let globs = vec![format!("{}/*.log", dir.display())];
     let input = Input::Files { globs, exclude: Vec::new() };
-    SourceSpec { no: SourceNo(0), name: "app".into(), input, from: From::Start, max_line: MAX_LINE }
+    SourceSpec {
+        no: SourceNo(0),
+        name: "app".into(),
+        input,
+        from: From::Start,
+        max_line: MAX_LINE,
+        join: Join::None,
+        format: Format::Plain,
+        encoding: Encoding::default(),
+    }
 }
 
 fn begin(path: &Path) -> File {

@@ -84,9 +84,10 @@ fn report(
 /// What a failed test says.
 fn failed(settings: &Settings, test: &RuleTest) -> Option<Diagnostic> {
     let spec = &settings.rules[test.rule.0 as usize];
-    let found = test_line(spec, test.line.as_bytes());
+    let found = test_line(spec, test.line.as_bytes(), &test.fields);
     let expected = match (&test.gives, &found) {
-        (Gives::Nothing, LineVerdict::Nothing) | (Gives::Excluded, LineVerdict::Excluded(_)) => return None,
+        (Gives::Nothing, LineVerdict::Nothing | LineVerdict::Own | LineVerdict::Refused { .. })
+        | (Gives::Excluded, LineVerdict::Excluded(_)) => return None,
         (Gives::Captures(wanted), LineVerdict::Hit { captures }) => {
             let is = |(name, value): &(String, String)| {
                 captures.iter().any(|(n, v)| n == name && v.as_deref() == Some(value))
@@ -105,7 +106,15 @@ fn failed(settings: &Settings, test: &RuleTest) -> Option<Diagnostic> {
     };
     let found = match found {
         LineVerdict::Nothing => "`match` does not accept the line".to_owned(),
+        LineVerdict::Own => "the line is one of the agent's own".to_owned(),
         LineVerdict::Excluded(n) => format!("`exclude` number {} takes the line out", n + 1),
+        LineVerdict::Refused { index, found } => {
+            let field = &spec.fields[index].field;
+            match found {
+                Some(value) => format!("`where` refuses it: {field}=`{value}`"),
+                None => format!("`where` refuses it: no {field}"),
+            }
+        }
         LineVerdict::Hit { captures } if captures.is_empty() => "the line is a hit".to_owned(),
         LineVerdict::Hit { captures } => {
             format!("the line is a hit with {}", pairs(captures.iter().map(|(n, v)| (n, v.as_ref()))))

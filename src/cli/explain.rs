@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::config;
 use crate::judge::RulePolicy;
+use crate::line::Field;
 use crate::rules::{Explained, RuleSet, Step};
 use crate::template::span_text;
 use crate::time::{Clock, Wall};
@@ -24,7 +25,8 @@ const TEXTS: usize = 3;
   tail /var/log/auth.log | logherald explain --file /var/log/auth.log
   logherald explain --json < app.log | jq -r '.hits[].rule' | sort | uniq -c
 
-Without --file every rule is asked, whichever files it reads. Of lines from
+Without --file every rule is asked, whichever files it reads. A line is given
+as `match` sees it: of a container's log the text alone. Of lines from
 standard input, rules whose text is not in the line are counted, not listed.")]
 pub(super) struct Args {
     /// Lines; without any they are read from standard input
@@ -35,9 +37,17 @@ pub(super) struct Args {
     /// Ask only the rules that read this file
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
+    /// What a container's runtime or the journal says beside the line
+    #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field)]
+    fields: Vec<Field>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+fn field(text: &str) -> Result<Field, String> {
+    let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("it has no `=`")?;
+    Ok(Field { name: name.to_owned().into(), value: value.to_owned().into() })
 }
 
 pub(super) fn explain(args: &Args) -> Done {
@@ -60,7 +70,7 @@ pub(super) fn explain(args: &Args) -> Done {
     let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
     let mut one = |line: &[u8]| -> std::io::Result<()> {
-        let steps = rules.explain(None, args.file.as_deref(), line, now.wall);
+        let steps = rules.explain(None, args.file.as_deref(), line, &args.fields, now.wall);
         if args.json {
             as_json(&mut out, line, &steps, &settings.policy.rules, now.wall)
         } else {
@@ -124,11 +134,21 @@ fn as_json(
         }
         _ => None,
     });
-    let doc = json!({
+    let refused = steps.iter().filter_map(|e| match &e.step {
+        Step::Refused { field, found, wanted } => {
+            Some(json!({ "rule": &*e.name, "field": field, "found": found, "wanted": wanted }))
+        }
+        _ => None,
+    });
+    let refused: Vec<_> = refused.collect();
+    let mut doc = json!({
         "line": String::from_utf8_lossy(line),
         "hits": hits.collect::<Vec<_>>(),
         "excluded": excluded.collect::<Vec<_>>(),
     });
+    if !refused.is_empty() {
+        doc["where"] = refused.into();
+    }
     writeln!(out, "{doc}")
 }
 
@@ -163,6 +183,14 @@ fn as_text(
             }
             Step::Excluded { index, pattern } => {
                 writeln!(out, "  excluded  {}: by `exclude` number {}: {pattern}", e.name, index + 1)?;
+            }
+            Step::Refused { field, found, wanted } => {
+                let found = match found {
+                    Some(value) => format!("`{}` is `{}`", printable(field), printable(value)),
+                    None => format!("there is no `{}`", printable(field)),
+                };
+                let wanted: Vec<String> = wanted.iter().map(|w| format!("`{}`", printable(w))).collect();
+                writeln!(out, "  refused   {}: by `where`: {found}, wanted {}", e.name, wanted.join(" or "))?;
             }
             _ => silent.push(e),
         }

@@ -66,6 +66,7 @@ pub(super) fn assemble<'t>(
             rule: no,
             no: at + 1,
             line: test.line.clone(),
+            fields: test.fields.clone(),
             gives: test.gives.clone(),
             place: draft.scope.place(test.span.clone()),
         }));
@@ -77,7 +78,7 @@ pub(super) fn assemble<'t>(
             only_files,
             pattern: body.pattern,
             exclude: body.exclude,
-            fields: Vec::new(),
+            fields: body.conditions,
             by: body.by,
             captures: body.captures,
         });
@@ -130,6 +131,13 @@ fn read_sources<'t>(tops: &'t [Table<'t>], env: &Env) -> Vec<Named<'t>> {
             let also = (first.name.scope.place(first.name.span.clone()), "first here");
             source.name.scope.clash(source.name.span.clone(), message, "give one of them another name", also);
             continue;
+        }
+        if let Some(first) = all.iter().find(|s| s.is_stdin() && source.is_stdin()) {
+            let message =
+                format!("source `{}` reads `stdin`, which another reads already", source.name.value);
+            let also = (first.name.scope.place(first.name.span.clone()), "this one");
+            let hint = "let its rules read that one: each line is read once";
+            source.name.scope.clash(source.name.span.clone(), message, hint, also);
         }
         all.push(source);
     }
@@ -252,5 +260,11 @@ fn fingerprint(body: &Body<'_>) -> u64 {
     body.by_names.iter().for_each(|name| part(name));
     part(&body.threshold.to_string());
     part(&body.within.as_millis().to_string());
+    // a rule without conditions has the value that it had before there were any
+    for condition in &body.conditions {
+        part("where");
+        part(&condition.field);
+        condition.values.iter().for_each(|value| part(value));
+    }
     hasher.finish()
 }

@@ -12,6 +12,9 @@ use crate::rules::Pattern;
 /// A longer look-around is not repeated in the hint, in bytes.
 const QUOTED: usize = 60;
 
+/// What `start` is for.
+const BEGINS: &str = r"write how a record begins, such as '^\d{4}-'";
+
 /// What a scan of a pattern passes by.
 #[derive(Debug, PartialEq, Eq)]
 enum Token<'p> {
@@ -27,7 +30,7 @@ enum Token<'p> {
     BackReference(Range<usize>),
 }
 
-/// Compiles a `match` or `exclude`; reports every fault that can be told without the rest of the rule.
+/// Compiles a `match`, an `exclude` or a source's `start`; reports every fault that can be told without the rest of the rule.
 pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
     let key = text.key.as_str();
     let scope = &text.scope;
@@ -52,7 +55,11 @@ pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
                 let reference = shown(&text.value[range.clone()]);
                 let message =
                     format!("back-reference `{reference}` is not supported: every rule runs in linear time");
-                let hint = "capture both places under names of their own, or use `exclude`";
+                let hint = if key == "start" {
+                    BEGINS
+                } else {
+                    "capture both places under names of their own, or use `exclude`"
+                };
                 scope.error_hint(text.inner(&range), message, hint);
             }
             _ => {}
@@ -78,6 +85,9 @@ pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
             let message =
                 "`exclude` accepts every line (it matches the empty string), so the rule never hits";
             scope.error_hint(text.span.clone(), message, "write what must not be told, or leave it out");
+        } else if key == "start" {
+            let message = "`start` accepts every line (it matches the empty string), so it joins none";
+            scope.error_hint(text.span.clone(), message, BEGINS);
         } else {
             let message = format!("`{key}` accepts every line (it matches the empty string)");
             scope.error_hint(text.span.clone(), message, "if every line is meant, write '.+'");
@@ -130,6 +140,9 @@ fn instead_of(key: &str, look: &str) -> String {
     let inner = look.trim_start_matches("(?").trim_start_matches(['<', '=', '!']);
     let inner = inner.strip_suffix(')').unwrap_or(inner);
     let negative = look.starts_with("(?!") || look.starts_with("(?<!");
+    if key == "start" {
+        return BEGINS.to_owned();
+    }
     if key == "match" && negative && inner.len() <= QUOTED && !inner.contains(['\'', '\n']) {
         return format!("use exclude = ['{inner}']");
     }

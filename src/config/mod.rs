@@ -11,7 +11,9 @@
 mod assemble;
 pub mod diagnostic;
 pub mod files;
+mod inline;
 mod lint;
+mod names;
 mod rule;
 pub mod settings;
 mod source;

@@ -7,21 +7,23 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::inline::{Test, tests};
 use super::lint;
-use super::settings::Gives;
-use super::source::{Named, Reads, reads};
+use super::names::{Conditions, Names, conditions, in_own_file};
+use super::source::{Named, Reads, have_fields, reads};
 use super::space::{MOST_PER_HOUR, SEVERITIES, Spaces, is_web};
 use super::walk::{Scope, Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::alert::Severity;
-use crate::rules::{By, Pattern};
-use crate::template::{BUILT_IN, Template};
+use crate::rules::{By, Pattern, Where};
+use crate::template::Template;
 
 /// Keys of a rule that `defaults` may give too.
-const SHARED: [&str; 15] = [
+const SHARED: [&str; 16] = [
     "files",
     "source",
     "journal",
     "exclude",
+    "where",
     "by",
     "threshold",
     "within",
@@ -35,8 +37,7 @@ const SHARED: [&str; 15] = [
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 12] = [
-    "where",
+const LATER: [&str; 11] = [
     "distinct",
     "hold",
     "resolve",
@@ -56,8 +57,6 @@ const MOST_THRESHOLD: u32 = 10_000;
 const MOST_BY: usize = 8;
 /// A message is a heading, not a page, in characters.
 const MESSAGE_CHARS: usize = 2000;
-/// A test's line is no longer than the longest line that is matched whole by default, in bytes.
-const TEST_LINE: usize = 256 << 10;
 const MOMENT: Duration = Duration::from_millis(1);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const QUIET: Duration = Duration::from_secs(600);
@@ -69,6 +68,7 @@ const MAX_PER_HOUR: u32 = 30;
 pub(super) struct Keys<'t> {
     reads: Option<Reads<'t>>,
     exclude: Option<Vec<Pattern>>,
+    conditions: Option<Conditions<'t>>,
     by: Option<Vec<Text<'t>>>,
     threshold: Option<(u32, Range<usize>)>,
     within: Option<(Duration, Range<usize>)>,
@@ -111,6 +111,7 @@ pub(super) struct Body<'t> {
     pub(super) reads: Reads<'t>,
     pub(super) pattern: Pattern,
     pub(super) exclude: Vec<Pattern>,
+    pub(super) conditions: Vec<Where>,
     pub(super) by: Vec<By>,
     pub(super) by_names: Vec<String>,
     pub(super) captures: Vec<String>,
@@ -124,14 +125,6 @@ pub(super) struct Body<'t> {
     pub(super) quiet: Duration,
     pub(super) max_per_hour: u32,
     pub(super) tests: Vec<Test>,
-}
-
-/// One of its `tests`.
-#[derive(Debug)]
-pub(super) struct Test {
-    pub(super) line: String,
-    pub(super) gives: Gives,
-    pub(super) span: Range<usize>,
 }
 
 /// What every rule is read against.
@@ -158,6 +151,7 @@ fn keys<'t>(table: &Table<'t>) -> Keys<'t> {
             .get("exclude")
             .and_then(|v| v.texts())
             .map(|t| t.iter().filter_map(lint::pattern).collect()),
+        conditions: table.get("where").and_then(|v| conditions(&v)),
         by: table.get("by").and_then(|v| by(&v)),
         threshold: table.get("threshold").and_then(|v| Some((threshold(&v)?, v.span))),
         within: time("within", MOMENT..=WEEK),
@@ -202,7 +196,6 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         }
     };
     let by_texts = own.by.as_ref().or(default.by.as_ref());
-    let captures = pattern.as_ref().map(|(p, _)| p.capture_names()).unwrap_or_default();
     let (threshold, within) = window(&own, default, &table);
     let severity = own.severity.or(default.severity).unwrap_or_default();
     let space = own.space.as_ref().map_or_else(|| around.space.clone(), |t| around.spaces.find_or_admin(t));
@@ -216,17 +209,21 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
             "add files = [\"/var/log/…\"], or journal = true",
         );
     }
+    let captures = pattern.as_ref().map(|(p, _)| p.capture_names()).unwrap_or_default();
+    let mut names = Names::new(captures, have_fields(reads.as_ref(), around.sources));
+    let conditions = own.conditions.as_ref().or(default.conditions.as_ref());
+    let conditions = conditions.map(|c| c.of(&names, &scope)).unwrap_or_default();
     let message = own.message.as_ref().or(default.message.as_ref());
     let mut parsed = None;
     if let Some((pattern, text)) = &pattern {
-        let by = check_by(by_texts.map_or(&[][..], Vec::as_slice), &captures, &scope);
-        let names: Vec<&str> = by_texts.into_iter().flatten().map(|t| t.value).collect();
-        lint::forgeable_key(text, &names);
-        let message = message.map_or_else(|| Some(Template::line()), |t| template(t, &captures, &scope));
+        let by = names.by(by_texts.map_or(&[][..], Vec::as_slice), &scope);
+        let keys: Vec<&str> = by_texts.into_iter().flatten().map(|t| t.value).collect();
+        lint::forgeable_key(text, &keys);
+        let message = message.map_or_else(|| Some(Template::line()), |t| names.template(t, &scope));
         parsed = by.zip(message).map(|(by, message)| (pattern.clone(), by, message));
     }
     let tests =
-        table.get("tests").map(|v| tests(&v, pattern.is_some().then_some(&captures))).unwrap_or_default();
+        table.get("tests").map(|v| tests(&v, pattern.is_some().then_some(&names))).unwrap_or_default();
     let Some(name) = name else {
         missing(
             "a rule without a `name`",
@@ -240,9 +237,10 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         reads,
         pattern,
         exclude: own.exclude.or_else(|| default.exclude.clone()).unwrap_or_default(),
+        conditions,
         by,
         by_names: by_texts.into_iter().flatten().map(|t| t.value.to_owned()).collect(),
-        captures,
+        captures: names.captures,
         threshold,
         within,
         severity,
@@ -301,39 +299,6 @@ fn by<'t>(value: &Value<'t>) -> Option<Vec<Text<'t>>> {
     Some(texts)
 }
 
-fn check_by(texts: &[Text<'_>], captures: &[String], scope: &Scope<'_>) -> Option<Vec<By>> {
-    let mut all = Vec::new();
-    for text in texts {
-        all.push(match text.value {
-            name if captures.iter().any(|c| c == name) => By::Capture(name.to_owned()),
-            "file" => By::File,
-            "host" => By::Host,
-            "kind" => By::Kind,
-            name => {
-                let name = shown(name);
-                let message = if captures.is_empty() {
-                    format!("`by` names `{name}`, but `match` captures nothing")
-                } else {
-                    format!("`by` names `{name}`, but `match` captures only: {}", list(captures))
-                };
-                let names: Vec<&str> =
-                    captures.iter().map(String::as_str).chain(["file", "host", "kind"]).collect();
-                let hint = did_you_mean(&name, &names).unwrap_or_else(|| {
-                    "capture it, such as `(?<name>\\S+)`; `file`, `host` and `kind` are built in".to_owned()
-                });
-                in_own_file(scope, text).error_hint(text.span.clone(), message, hint);
-                continue;
-            }
-        });
-    }
-    (all.len() == texts.len()).then_some(all)
-}
-
-/// A fault in what `defaults` gave is a fault of the rule, drawn where it is written.
-fn in_own_file<'t>(rule: &Scope<'t>, text: &Text<'t>) -> Scope<'t> {
-    if rule.file == text.scope.file { rule.clone() } else { rule.at(&text.scope) }
-}
-
 fn check_source(text: &Text<'_>, sources: &[Named<'_>], scope: &Scope<'_>) {
     if sources.iter().any(|s| s.name.value == text.value) {
         return;
@@ -344,7 +309,8 @@ fn check_source(text: &Text<'_>, sources: &[Named<'_>], scope: &Scope<'_>) {
         [] => format!("there is no [[source]]; add one with name = \"{name}\""),
         names => format!("the sources are: {}", list(names)),
     });
-    in_own_file(scope, text).error_hint(text.span.clone(), format!("unknown source `{name}`"), hint);
+    let scope = in_own_file(scope, &text.scope);
+    scope.error_hint(text.span.clone(), format!("unknown source `{name}`"), hint);
 }
 
 fn message_fits(text: &Text<'_>) -> bool {
@@ -358,24 +324,6 @@ fn message_fits(text: &Text<'_>) -> bool {
     false
 }
 
-fn template(text: &Text<'_>, captures: &[String], scope: &Scope<'_>) -> Option<Template> {
-    match Template::parse(text.value, captures) {
-        Ok(template) => Some(template),
-        Err(fault) => {
-            let names: Vec<&str> =
-                captures.iter().map(String::as_str).chain(BUILT_IN).chain(["line"]).collect();
-            let hint = match &fault.unknown {
-                Some(name) => {
-                    did_you_mean(name, &names).unwrap_or_else(|| format!("known names: {}", list(&names)))
-                }
-                None => "a brace that is meant as one is doubled: `{{` and `}}`".to_owned(),
-            };
-            in_own_file(scope, text).error_hint(text.inner(&fault.span), fault.what, hint);
-            None
-        }
-    }
-}
-
 fn runbook(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     let url = url::Url::parse(text.value).ok().filter(is_web);
@@ -385,79 +333,4 @@ fn runbook(value: &Value<'_>) -> Option<String> {
         return None;
     }
     Some(text.value.to_owned())
-}
-
-/// `captures` is `None` where the pattern is faulty, so that nothing can be said of names.
-fn tests(value: &Value<'_>, captures: Option<&Vec<String>>) -> Vec<Test> {
-    let tables = value.array().unwrap_or_default();
-    tables.iter().filter_map(Value::table).filter_map(|t| test(&t, captures)).collect()
-}
-
-fn test(table: &Table<'_>, captures: Option<&Vec<String>>) -> Option<Test> {
-    table.check_keys(&["line", "gives"], &["key"]);
-    let missing = |what: &str| {
-        let hint = "a test is { line = '…', gives = \"nothing\" }, \"excluded\" or { capture = \"value\" }";
-        table.scope.error_hint(table.span.clone(), format!("a test without `{what}`"), hint);
-    };
-    let line = table.get("line");
-    let gives = table.get("gives");
-    if line.is_none() {
-        missing("line");
-    }
-    if gives.is_none() {
-        missing("gives");
-    }
-    let (line, gives) = (line?.text(), gives?);
-    let span = gives.span.clone();
-    let gives = expectation(&gives, captures)?;
-    let line = line?;
-    if line.value.len() > TEST_LINE {
-        line.scope.error(line.span, "`line` is longer than 256 KiB");
-        return None;
-    }
-    Some(Test { line: line.value.to_owned(), gives, span })
-}
-
-fn expectation(value: &Value<'_>, captures: Option<&Vec<String>>) -> Option<Gives> {
-    if value.is_table() {
-        let table = value.table()?;
-        let mut wanted = Vec::new();
-        for (name, span, member) in table.entries() {
-            if let Some(captures) = captures.filter(|all| !all.iter().any(|c| c == name)) {
-                let names: Vec<&str> = captures.iter().map(String::as_str).collect();
-                let name = shown(name);
-                let hint = did_you_mean(&name, &names).unwrap_or_else(|| match names.as_slice() {
-                    [] => "`match` captures nothing; `gives = {}` expects a hit".to_owned(),
-                    names => format!("`match` captures: {}", list(names)),
-                });
-                value.scope.error_hint(
-                    span,
-                    format!("`gives` names `{name}`, which `match` does not capture"),
-                    hint,
-                );
-            }
-            wanted.push((name.to_owned(), member.text()?.value.to_owned()));
-        }
-        return Some(Gives::Captures(wanted));
-    }
-    let Some(text) = value.as_text() else {
-        return value.expected("`\"nothing\"`, `\"excluded\"` or a table such as `{ user = \"root\" }`");
-    };
-    match text.value {
-        "nothing" => Some(Gives::Nothing),
-        "excluded" => Some(Gives::Excluded),
-        "resolved" => {
-            let message = "`gives = \"resolved\"` is not supported by this version yet";
-            value.scope.error_hint(value.span.clone(), message, "remove this test");
-            None
-        }
-        other => {
-            let message = format!(
-                "`gives` is `{}`, expected `nothing`, `excluded` or a table such as `{{ user = \"root\" }}`",
-                shown(other)
-            );
-            value.scope.error(value.span.clone(), message);
-            None
-        }
-    }
 }

@@ -6,6 +6,7 @@ use super::diagnostic::Place;
 use crate::chat::Target;
 use crate::hit::RuleNo;
 use crate::judge::Policy;
+use crate::line::Field;
 use crate::rules::{RuleSpec, SourceClock};
 use crate::tail::SourceSpec;
 
@@ -38,6 +39,8 @@ pub struct RuleTest {
     pub no: usize,
     /// The line.
     pub line: String,
+    /// What its wrapping says: the stream of a container, the priority of an entry.
+    pub fields: Vec<Field>,
     /// What is expected.
     pub gives: Gives,
     /// Where the expectation stands: a failed test points there.
@@ -47,9 +50,9 @@ pub struct RuleTest {
 /// What a test expects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gives {
-    /// A hit with these values of captures, among others.
+    /// A hit with these values of captures and fields, among others.
     Captures(Vec<(String, String)>),
-    /// `match` does not accept the line.
+    /// `match` does not accept the line, or `where` does not, or it is the agent's own.
     Nothing,
     /// `match` accepts the line, and an `exclude` too.
     Excluded,

@@ -1,4 +1,4 @@
-//! Where lines come from: `[[source]]`, and the `files` and `journal` of rules.
+//! Where lines come from: `[[source]]`, and the `files` and `journal` of rules; and what they are wrapped in.
 //!
 //! All rule-level `files` make *one* source, so that a file ten rules name is read once; each rule keeps its own
 //! globs to know which of those files concern it. A rule that names `files` *and* `journal` says: the files, or on
@@ -12,13 +12,33 @@ use jiff::tz::TimeZone;
 
 use super::Env;
 use super::files::{Files, glob};
-use super::walk::{Table, Text, Value, check_name, shown};
+use super::lint;
+use super::walk::{Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::line::SourceNo;
 use crate::rules::SourceClock;
-use crate::tail::{Encoding, Format, From, Input, Join, SourceSpec};
+use crate::tail::{Encoding, Format, From, Input, Join, Preset, SourceSpec};
 
-const KNOWN: [&str; 7] = ["name", "files", "exclude_files", "journal", "from", "tz", "max_line"];
-const LATER: [&str; 5] = ["stdin", "start", "join", "format", "encoding"];
+const KNOWN: [&str; 12] = [
+    "name",
+    "files",
+    "exclude_files",
+    "journal",
+    "stdin",
+    "start",
+    "join",
+    "format",
+    "encoding",
+    "from",
+    "tz",
+    "max_line",
+];
+/// A source reads one of these.
+const INPUTS: [&str; 3] = ["files", "journal", "stdin"];
+/// What the journal has of its own.
+const NOT_OF_JOURNAL: [&str; 4] = ["start", "join", "format", "encoding"];
+/// Some of the encodings that there are, for those who look for one.
+const ENCODINGS: [&str; 7] =
+    ["utf-8", "utf-16", "utf-16be", "latin1", "windows-1252", "shift_jis", "gb18030"];
 
 /// A longer line is matched on its head, in bytes.
 const MAX_LINE: usize = 256 << 10;
@@ -117,15 +137,59 @@ fn journal_of(value: &Value<'_>) -> Option<Journal> {
 #[derive(Debug)]
 pub(super) struct Named<'t> {
     pub(super) name: Text<'t>,
+    /// Its lines have fields, or what its faults hide may say so.
+    has_fields: bool,
+    made: Made,
+}
+
+/// What a source is made of, beside its name and number.
+#[derive(Clone, Debug)]
+struct Made {
     input: Input,
     from: From,
     max_line: usize,
+    join: Join,
+    format: Format,
+    encoding: Encoding,
     tz: TimeZone,
+}
+
+impl Made {
+    /// One that says nothing but what it reads.
+    fn plain(input: Input, tz: TimeZone) -> Made {
+        Made {
+            input,
+            from: From::End,
+            max_line: MAX_LINE,
+            join: Join::None,
+            format: Format::Plain,
+            encoding: Encoding::default(),
+            tz,
+        }
+    }
+}
+
+impl Named<'_> {
+    /// It reads the agent's standard input.
+    pub(super) fn is_stdin(&self) -> bool {
+        self.made.input == Input::Stdin
+    }
+}
+
+/// Every line of what a rule reads has fields; also where that cannot be told for a fault.
+pub(super) fn have_fields(reads: Option<&Reads<'_>>, sources: &[Named<'_>]) -> bool {
+    match reads {
+        None => true,
+        Some(Reads::Named(text)) => {
+            sources.iter().find(|s| s.name.value == text.value).is_none_or(|s| s.has_fields)
+        }
+        Some(Reads::Own { files, .. }) => files.is_empty(),
+    }
 }
 
 /// Reads a `[[source]]`; `None` where its name or its input is not there to be used.
 pub(super) fn named<'t>(table: &Table<'t>, env: &Env) -> Option<Named<'t>> {
-    table.check_keys(&KNOWN, &LATER);
+    table.check_keys(&KNOWN, &[]);
     let scope = &table.scope;
     let Some(name) = table.get("name") else {
         scope.error_hint(
@@ -146,37 +210,91 @@ pub(super) fn named<'t>(table: &Table<'t>, env: &Env) -> Option<Named<'t>> {
     let words = [("end", From::End), ("start", From::Start)];
     let from = table.get("from").and_then(|v| v.one_of(&words)).unwrap_or_default();
     let max_line = table.get("max_line").and_then(|v| v.size(&MAX_LINE_BOUNDS));
+    let max_line = max_line.and_then(|n| usize::try_from(n).ok()).unwrap_or(MAX_LINE);
     let tz = table.get("tz").and_then(|v| zone(&v)).unwrap_or_else(|| env.tz.clone());
-    let exclude = table.get("exclude_files");
-    let input = match (table.get("files"), table.get("journal")) {
-        (Some(files), None) => {
-            let exclude = exclude.and_then(|v| globs(&v, false)).unwrap_or_default();
-            Input::Files { globs: globs(&files, true)?, exclude }
+    let join = join(table);
+    let written = table.get("format");
+    let format = written.as_ref().and_then(|v| v.one_of(&Format::ALL));
+    let encoding = table.get("encoding").and_then(|v| encoding(&v)).unwrap_or_default();
+    let input = input(table, name.value)?;
+    let has_fields = match written {
+        Some(_) => format != Some(Format::Plain),
+        None => matches!(input, Input::Journal { .. }),
+    };
+    let format = format.unwrap_or_default();
+    let made = Made { input, from, max_line, join, format, encoding, tz };
+    Some(Named { name, has_fields, made })
+}
+
+/// What a source reads. A source that says nothing or too much is taken for the journal, so that rules find it;
+/// `None` where what it says cannot be used.
+fn input(table: &Table<'_>, name: &str) -> Option<Input> {
+    let scope = &table.scope;
+    let mut given: Vec<Value<'_>> = INPUTS.iter().filter_map(|key| table.get(key)).collect();
+    given.sort_by_key(|v| INPUTS.iter().position(|key| *key == v.key));
+    let Some((first, more)) = given.split_first() else {
+        let message = format!("source `{}` has none of `files`, `journal` and `stdin`", shown(name));
+        let hint = "say what it reads, such as files = [\"/srv/app/*.log\"]";
+        scope.error_hint(table.span.clone(), message, hint);
+        return Some(Input::Journal { unit: None });
+    };
+    if !more.is_empty() {
+        for other in more {
+            let message = format!("`{}` beside `{}`: a source reads one or the other", other.key, first.key);
+            scope.error_hint(other.span.clone(), message, "make it two sources");
         }
-        (None, Some(journal)) => {
-            if let Some(exclude) = exclude {
-                let message = "`exclude_files` belongs to a source with `files`";
-                scope.error_hint(exclude.span, message, "remove it");
-            }
-            Input::Journal { unit: journal_of(&journal)?.unit }
-        }
-        (Some(_), Some(journal)) => {
-            let message = "`journal` beside `files`: a source reads one or the other";
-            scope.error_hint(journal.span, message, "make it two sources");
-            return Some(Named { name, input: Input::Journal { unit: None }, from, max_line: MAX_LINE, tz });
-        }
-        (None, None) => {
-            let message = format!("source `{}` has neither `files` nor `journal`", shown(name.value));
-            scope.error_hint(
-                table.span.clone(),
-                message,
-                "say what it reads, such as files = [\"/srv/app/*.log\"]",
-            );
-            return Some(Named { name, input: Input::Journal { unit: None }, from, max_line: MAX_LINE, tz });
+        return Some(Input::Journal { unit: None });
+    }
+    let misfit = |keys: &[&str], belongs: &str, hint: &str| {
+        for key in keys.iter().filter_map(|key| table.get(key)) {
+            let message = format!("`{}` belongs to a source with {belongs}", key.key);
+            scope.error_hint(key.span, message, hint);
         }
     };
-    let max_line = max_line.and_then(|n| usize::try_from(n).ok()).unwrap_or(MAX_LINE);
-    Some(Named { name, input, from, max_line, tz })
+    match first.key.as_str() {
+        "files" => {
+            let exclude = table.get("exclude_files").and_then(|v| globs(&v, false)).unwrap_or_default();
+            Some(Input::Files { globs: globs(first, true)?, exclude })
+        }
+        "journal" => {
+            misfit(&["exclude_files"], "`files`", "remove it");
+            misfit(&NOT_OF_JOURNAL, "`files` or `stdin`", "remove it: the journal has its own");
+            Some(Input::Journal { unit: journal_of(first)?.unit })
+        }
+        _ => {
+            misfit(&["exclude_files", "from"], "`files`", "remove it");
+            match first.as_flag() {
+                Some(true) => Some(Input::Stdin),
+                _ => first.expected("`true`"),
+            }
+        }
+    }
+}
+
+/// Which lines belong together: `start` or `join`.
+fn join(table: &Table<'_>) -> Join {
+    let (start, join) = (table.get("start"), table.get("join"));
+    if let (Some(_), Some(join)) = (&start, &join) {
+        let message = "`join` beside `start`: both say where a record begins";
+        join.scope.error_hint(join.span.clone(), message, "remove one of them");
+    }
+    if let Some(preset) = join.and_then(|v| v.one_of(&Preset::ALL)) {
+        return Join::Preset(preset);
+    }
+    let pattern = start.and_then(|v| v.text()).and_then(|text| lint::pattern(&text));
+    pattern.map_or(Join::None, |p| Join::Start(p.expanded))
+}
+
+fn encoding(value: &Value<'_>) -> Option<Encoding> {
+    let text = value.text()?;
+    let encoding = Encoding::named(text.value);
+    if encoding.is_none() {
+        let name = shown(text.value);
+        let hint = did_you_mean(&name, &ENCODINGS)
+            .unwrap_or_else(|| format!("some that are known: {}", list(&ENCODINGS)));
+        text.scope.error_hint(text.span, format!("unknown encoding `{name}`"), hint);
+    }
+    encoding
 }
 
 fn zone(value: &Value<'_>) -> Option<TimeZone> {
@@ -218,9 +336,7 @@ impl<'a> Needed<'a> {
         match reads {
             Reads::Named(text) => {
                 let source = self.named.iter().find(|s| s.name.value == text.value)?;
-                let max_line = source.max_line;
-                let no = self
-                    .add(text.value, || (source.input.clone(), source.from, max_line, source.tz.clone()))?;
+                let no = self.add(text.value, || source.made.clone())?;
                 Some((vec![no], Vec::new()))
             }
             Reads::Own { files, journal } => {
@@ -235,7 +351,7 @@ impl<'a> Needed<'a> {
                     let name = unit.as_ref().map_or("journal".to_owned(), |u| format!("journal:{u}"));
                     let input = Input::Journal { unit: unit.clone() };
                     let tz = self.env.tz.clone();
-                    sources.push(self.add(&name, || (input, From::End, MAX_LINE, tz))?);
+                    sources.push(self.add(&name, || Made::plain(input, tz))?);
                     if !only.is_empty() {
                         // the globs narrow the rule to its files, and the journal is one of them
                         only.push("journal".to_owned());
@@ -254,7 +370,7 @@ impl<'a> Needed<'a> {
     fn shared_files(&mut self, files: &[String]) -> Option<SourceNo> {
         let tz = self.env.tz.clone();
         let empty = Input::Files { globs: Vec::new(), exclude: Vec::new() };
-        let no = self.add("files", || (empty, From::End, MAX_LINE, tz))?;
+        let no = self.add("files", || Made::plain(empty, tz))?;
         if let Input::Files { globs, .. } = &mut self.specs[usize::from(no.0)].input {
             for file in files {
                 if !globs.contains(file) {
@@ -265,7 +381,7 @@ impl<'a> Needed<'a> {
         Some(no)
     }
 
-    fn add(&mut self, name: &str, make: impl FnOnce() -> (Input, From, usize, TimeZone)) -> Option<SourceNo> {
+    fn add(&mut self, name: &str, make: impl FnOnce() -> Made) -> Option<SourceNo> {
         if let Some(there) = self.specs.iter().find(|s| *s.name == *name) {
             return Some(there.no);
         }
@@ -273,16 +389,16 @@ impl<'a> Needed<'a> {
             return None;
         }
         let no = SourceNo(u16::try_from(self.specs.len()).ok()?);
-        let (input, from, max_line, tz) = make();
+        let Made { input, from, max_line, join, format, encoding, tz } = make();
         self.specs.push(SourceSpec {
             no,
             name: Arc::from(name),
             input,
             from,
             max_line,
-            join: Join::None,
-            format: Format::Plain,
-            encoding: Encoding::default(),
+            join,
+            format,
+            encoding,
         });
         self.clocks.push(SourceClock { no, tz });
         Some(no)

@@ -251,6 +251,23 @@ impl<'t> Value<'t> {
         self.node.as_bool()
     }
 
+    /// A string, an integer, a float or a boolean as text; no fault if it is none of them.
+    pub(super) fn as_scalar(&self) -> Option<String> {
+        match self.node {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Integer(n) => i128::from_str_radix(n.as_str(), n.radix()).ok().map(|n| n.to_string()),
+            DeValue::Float(n) => Some(n.as_str().to_owned()),
+            DeValue::Boolean(flag) => Some(flag.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The members, if it is an array; no fault if it is not.
+    pub(super) fn as_array(&self) -> Option<Vec<Value<'t>>> {
+        let member = |v| Value::new(self.scope.clone(), self.key.clone(), v);
+        Some(self.node.as_array()?.iter().map(member).collect())
+    }
+
     pub(super) fn is_table(&self) -> bool {
         self.node.is_table()
     }
@@ -340,7 +357,7 @@ impl<'t> Value<'t> {
 
     /// The members of an array.
     pub(super) fn array(&self) -> Option<Vec<Value<'t>>> {
-        let Some(array) = self.node.as_array() else {
+        let Some(array) = self.as_array() else {
             if self.node.is_str() {
                 let quoted = self.scope.text.get(self.span.clone()).unwrap_or_default();
                 let hint = (quoted.len() < 80).then(|| format!("write {} = [{quoted}]", self.key));
@@ -350,8 +367,7 @@ impl<'t> Value<'t> {
             }
             return self.expected("an array");
         };
-        let member = |v| Value::new(self.scope.clone(), self.key.clone(), v);
-        Some(array.iter().map(member).collect())
+        Some(array)
     }
 
     /// An array of strings; members that are none are reported and left out.
@@ -426,7 +442,7 @@ pub(super) fn list<S: AsRef<str>>(names: &[S]) -> String {
 }
 
 /// `` `a` `b` `c` ``
-fn ticked(names: &[&str]) -> String {
+pub(super) fn ticked(names: &[&str]) -> String {
     names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" ")
 }
 

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use super::fields::Fields;
 use super::literal::SHORTEST;
-use super::rule::{Fate, Origin};
+use super::rule::{Fate, Origin, every_capture};
 use super::scanner::RuleSet;
 use super::stamp;
-use crate::hit::{CAPTURE_BYTES, RuleNo};
-use crate::line::SourceNo;
+use crate::hit::RuleNo;
+use crate::line::{Field, SourceNo};
 use crate::time::Wall;
 
 /// How far one rule got.
@@ -43,9 +44,19 @@ pub enum Step {
         /// As the operator wrote it.
         pattern: Arc<str>,
     },
+    /// A condition of its `where` does not hold; the first of those.
+    Refused {
+        /// The field that it asks.
+        field: String,
+        /// What that field is, cut; `None` where the line has none.
+        found: Option<String>,
+        /// What it may be.
+        wanted: Vec<String>,
+    },
     /// A hit.
     Hit {
-        /// Every named capture of the pattern, in its order; `None` where one took no part.
+        /// Every named capture of the pattern, in its order, then the fields that the rule asks for; `None` where one
+        /// took no part.
         captures: Vec<(String, Option<String>)>,
         /// The values of `by`.
         key: Vec<String>,
@@ -57,13 +68,14 @@ pub enum Step {
 impl RuleSet {
     /// For each rule, in order, how far it gets with `line` (without its line end).
     ///
-    /// `source` and `file` narrow the rules where they are given. `read` is when the line is taken to have been
+    /// `source` and `file` narrow the rules where they are given. `fields` are what the line's wrapping says. `read` is when the line is taken to have been
     /// read: stamps without a year are near it.
     pub fn explain(
         &self,
         source: Option<SourceNo>,
         file: Option<&str>,
         line: &[u8],
+        fields: &[Field],
         read: Wall,
     ) -> Vec<Explained> {
         let folded: Vec<u8> = line.iter().map(|b| b | 0x20).collect();
@@ -83,7 +95,8 @@ impl RuleSet {
                         rule.texts.get_or_init(|| readable(set, &spec.pattern.expanded).into()),
                     ))
                 } else {
-                    self.judged(rule, source, file.unwrap_or_default(), line, read)
+                    let fields = Fields::new(fields, line);
+                    self.judged(rule, source, file.unwrap_or_default(), line, fields, read)
                 };
                 Explained { rule: spec.no, name: Arc::clone(&spec.name), step }
             })
@@ -96,28 +109,25 @@ impl RuleSet {
         source: Option<SourceNo>,
         file: &str,
         line: &[u8],
+        mut fields: Fields<'_>,
         read: Wall,
     ) -> Step {
-        let regex = &rule.spec.pattern.regex;
-        let mut locs = regex.capture_locations();
-        match rule.fate(line, &mut locs) {
+        let mut locs = rule.spec.pattern.regex.capture_locations();
+        match rule.fate(line, &mut locs, &mut fields) {
             Fate::NoMatch => Step::NoMatch,
             Fate::Own => Step::Own,
             Fate::Excluded(index) => {
                 Step::Excluded { index, pattern: Arc::clone(&rule.spec.exclude[index].text) }
             }
+            Fate::Refused(index) => {
+                let asked = &rule.spec.fields[index];
+                let found = asked.found(&mut fields);
+                Step::Refused { field: asked.field.clone(), found, wanted: asked.values.clone() }
+            }
             Fate::Hit => {
-                _ = regex.captures_read(&mut locs, line);
-                let names = regex.capture_names().enumerate();
-                let captures = names
-                    .filter_map(|(i, name)| {
-                        let value = locs.get(i).map(|(s, e)| super::rule::cut(&line[s..e], CAPTURE_BYTES));
-                        Some((name?.to_owned(), value.map(str::into_string)))
-                    })
-                    .collect();
-                let key = rule.key(line, &locs, Origin { file, host: &self.host });
+                let key = rule.key(line, &locs, &mut fields, Origin { file, host: &self.host });
                 Step::Hit {
-                    captures,
+                    captures: every_capture(&rule.spec, line, &mut fields),
                     key: key.into_iter().map(str::into_string).collect(),
                     stamp: stamp::stamp(line, read, &self.zone(source)),
                 }

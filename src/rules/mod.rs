@@ -7,13 +7,16 @@
 
 mod engine;
 mod explain;
+pub mod fields;
 mod filter;
 mod literal;
 pub mod mask;
 mod own;
+mod pass;
 pub mod pattern;
 pub mod piece;
 mod rarity;
+mod records;
 mod rule;
 mod scanner;
 mod spec;
@@ -21,6 +24,7 @@ pub mod stamp;
 mod wide;
 
 pub use explain::{Explained, Step};
+pub use fields::Fields;
 pub use pattern::{Pattern, PatternFault};
 pub use rule::{LineVerdict, test_line};
 pub use scanner::RuleSet;

@@ -10,11 +10,12 @@ const TAG: &[u8] = b"logherald";
 /// The tag lies within this many bytes: two times and a host's name.
 const HEAD: usize = 384;
 
-/// `line`, in syslog's form, was written by this agent.
+/// `line`, in syslog's form, was written by this agent. Of a line that was joined from several, the first is asked.
 pub(super) fn is_own(line: &[u8]) -> bool {
     let head = &line[..line.len().min(HEAD)];
     // cheap for the many: most lines do not hold the name at all
-    memchr::memmem::find(head, TAG).is_some() && tag(head).is_some_and(own_tag)
+    memchr::memmem::find(head, TAG).is_some()
+        && head.split(|b| *b == b'\n').next().and_then(tag).is_some_and(own_tag)
 }
 
 fn own_tag(tag: &[u8]) -> bool {
@@ -54,6 +55,7 @@ mod tests {
             "Nov  2 05:26:00 web1 logherald: watching 4 files",
             "<30>Nov  2 05:26:00 web1 logherald[77]: watching",
             "2026-11-22T05:26:00.123456+01:00 web1 logherald[77]: watching",
+            "Nov  2 05:26:00 web1 logherald[77]:\n  joined",
         ] {
             assert!(is_own(line.as_bytes()), "{line}");
         }
@@ -67,6 +69,8 @@ mod tests {
             "Nov 22 05:26:00 web1 logheraldx[7]: No space left on device",
             "Nov 22 05:26:00 web1 logherald[x]: No space left on device",
             "2026-11-22T05:26:00Z web1 app: logherald: No space left on device",
+            "Nov 22 05:26:00 web1\nlogherald[77]: No space left on device",
+            "app\nNov 22 05:26:00 web1 logherald[77]: No space left on device",
             "logherald[77]: No space left on device",
             "web1 logherald[77]: No space left on device",
             "192.0.2.1 - logherald: [22/Nov/2026:05:26:00 +0000] \"GET / HTTP/1.1\" 500 1",

@@ -1,7 +1,8 @@
 //! One rule, ready to judge a line and to make a hit of it.
 //!
 //! What a rule does not ask for is not made: captures only by the names that its key or its message uses, the kind
-//! only where it is in the key. A storm is a million calls of [`Rule::fate`].
+//! only where it is in the key, the fields of a line only when one is asked for. A storm is a million calls of
+//! [`Rule::fate`].
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -9,11 +10,13 @@ use std::sync::{Arc, OnceLock};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::bytes::CaptureLocations;
 
+use super::fields::{Fields, meant};
 use super::literal::{self, ByStride};
 use super::mask;
 use super::own::is_own;
-use super::spec::{By, RuleSpec};
+use super::spec::{By, RuleSpec, Where};
 use crate::hit::{CAPTURE_BYTES, LINE_BYTES};
+use crate::line::Field;
 
 /// A key's value where its capture took no part.
 pub(super) const NONE: &str = "(none)";
@@ -24,8 +27,8 @@ pub(super) struct Rule {
     pub(super) spec: RuleSpec,
     pub(super) literals: ByStride,
     only: Option<Only>,
-    /// Group numbers of `spec.captures`; `None` for a name that the pattern lacks.
-    captures: Box<[Option<usize>]>,
+    /// Where `spec.captures` come from.
+    captures: Box<[Taken]>,
     /// What makes the key.
     by: Box<[Part]>,
     /// No group is asked for: whether it matches is enough.
@@ -34,9 +37,16 @@ pub(super) struct Rule {
     pub(super) texts: OnceLock<Arc<[String]>>,
 }
 
+/// Where the value of a capture comes from.
+#[derive(Debug)]
+enum Taken {
+    Group(usize),
+    Field(Box<str>),
+}
+
 #[derive(Debug)]
 enum Part {
-    Group(Option<usize>),
+    Taken(Taken),
     File,
     Host,
     Kind,
@@ -58,6 +68,8 @@ pub(super) enum Fate {
     Own,
     /// By the exclude of this index.
     Excluded(usize),
+    /// By the condition of this index.
+    Refused(usize),
     Hit,
 }
 
@@ -70,19 +82,20 @@ pub(super) struct Origin<'a> {
 
 impl Rule {
     pub(super) fn new(spec: RuleSpec) -> Rule {
-        let group = |name: &str| spec.pattern.regex.capture_names().position(|n| n == Some(name));
-        let captures: Box<[_]> = spec.captures.iter().map(|c| group(c)).collect();
+        let taken = |name: &String| Taken::new(&spec, name);
+        let captures: Box<[_]> = spec.captures.iter().map(taken).collect();
         let by: Box<[Part]> = spec
             .by
             .iter()
             .map(|by| match by {
-                By::Capture(name) => Part::Group(group(name)),
+                By::Capture(name) => Part::Taken(taken(name)),
                 By::File => Part::File,
                 By::Host => Part::Host,
                 By::Kind => Part::Kind,
             })
             .collect();
-        let plain = captures.is_empty() && !by.iter().any(|p| matches!(p, Part::Group(_)));
+        let plain = !captures.iter().any(|t| matches!(t, Taken::Group(_)))
+            && !by.iter().any(|p| matches!(p, Part::Taken(Taken::Group(_))));
         let literals = spec.pattern.hir().map_or_else(ByStride::default, |hir| literal::literals(&hir));
         let only = (!spec.only_files.is_empty()).then(|| Only::new(&spec.only_files));
         Rule { spec, literals, only, captures, by, plain, texts: OnceLock::new() }
@@ -97,28 +110,28 @@ impl Rule {
 
     /// Judges a line without its line end; after [`Fate::Hit`], `locs` holds the groups, where any are asked for.
     #[inline]
-    pub(super) fn fate(&self, line: &[u8], locs: &mut CaptureLocations) -> Fate {
+    pub(super) fn fate(&self, line: &[u8], locs: &mut CaptureLocations, fields: &mut Fields<'_>) -> Fate {
         let regex = &self.spec.pattern.regex;
         let matched =
             if self.plain { regex.is_match(line) } else { regex.captures_read(locs, line).is_some() };
         if !matched {
             return Fate::NoMatch;
         }
-        if is_own(line) {
-            return Fate::Own;
-        }
-        match self.spec.exclude.iter().position(|e| e.regex.is_match(line)) {
-            Some(n) => Fate::Excluded(n),
-            None => Fate::Hit,
-        }
+        matched_fate(&self.spec, line, fields)
     }
 
     /// The values of the key.
-    pub(super) fn key(&self, line: &[u8], locs: &CaptureLocations, origin: Origin<'_>) -> Box<[Box<str>]> {
+    pub(super) fn key(
+        &self,
+        line: &[u8],
+        locs: &CaptureLocations,
+        fields: &mut Fields<'_>,
+        origin: Origin<'_>,
+    ) -> Box<[Box<str>]> {
         self.by
             .iter()
             .map(|part| match part {
-                Part::Group(g) => g.and_then(|g| value(line, locs, g)).unwrap_or_else(|| NONE.into()),
+                Part::Taken(taken) => taken.value(line, locs, fields).unwrap_or_else(|| NONE.into()),
                 Part::File => cut(origin.file.as_bytes(), CAPTURE_BYTES),
                 Part::Host => cut(origin.host.as_bytes(), CAPTURE_BYTES),
                 Part::Kind => mask::kind(&line[..line.len().min(LINE_BYTES)]).into(),
@@ -127,9 +140,71 @@ impl Rule {
     }
 
     /// The captures that travel with a hit.
-    pub(super) fn captured(&self, line: &[u8], locs: &CaptureLocations) -> Box<[Option<Box<str>>]> {
-        self.captures.iter().map(|g| g.and_then(|g| value(line, locs, g))).collect()
+    pub(super) fn captured(
+        &self,
+        line: &[u8],
+        locs: &CaptureLocations,
+        fields: &mut Fields<'_>,
+    ) -> Box<[Option<Box<str>>]> {
+        self.captures.iter().map(|taken| taken.value(line, locs, fields)).collect()
     }
+}
+
+/// How a line fares that `match` accepts.
+#[inline]
+fn matched_fate(spec: &RuleSpec, line: &[u8], fields: &mut Fields<'_>) -> Fate {
+    if is_own(line) {
+        return Fate::Own;
+    }
+    if let Some(n) = spec.exclude.iter().position(|e| e.regex.is_match(line)) {
+        return Fate::Excluded(n);
+    }
+    match spec.fields.iter().position(|w| !w.holds(fields)) {
+        Some(n) => Fate::Refused(n),
+        None => Fate::Hit,
+    }
+}
+
+impl Taken {
+    fn new(spec: &RuleSpec, name: &str) -> Taken {
+        let group = spec.pattern.regex.capture_names().position(|n| n == Some(name));
+        group.map_or_else(|| Taken::Field(meant(name).into()), Taken::Group)
+    }
+
+    fn value(&self, line: &[u8], locs: &CaptureLocations, fields: &mut Fields<'_>) -> Option<Box<str>> {
+        match self {
+            Taken::Group(group) => locs.get(*group).map(|(start, end)| cut(&line[start..end], CAPTURE_BYTES)),
+            Taken::Field(name) => fields.get(name).map(|value| cut(value.as_bytes(), CAPTURE_BYTES)),
+        }
+    }
+}
+
+impl Where {
+    /// The field has one of the values.
+    fn holds(&self, fields: &mut Fields<'_>) -> bool {
+        fields.get(&self.field).is_some_and(|value| self.values.iter().any(|v| *v == value))
+    }
+
+    /// What the field is, for people: cut.
+    pub(super) fn found(&self, fields: &mut Fields<'_>) -> Option<String> {
+        fields.get(&self.field).map(|value| cut(value.as_bytes(), CAPTURE_BYTES).into_string())
+    }
+}
+
+/// The fields that a rule asks for by the names of its captures, as it names them.
+pub(super) fn asked(spec: &RuleSpec) -> Vec<&str> {
+    let by = spec.by.iter().filter_map(|by| match by {
+        By::Capture(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let mut names: Vec<&str> = Vec::new();
+    for name in by.chain(spec.captures.iter().map(String::as_str)) {
+        let group = spec.pattern.regex.capture_names().flatten().any(|n| n == name);
+        if !group && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 impl Only {
@@ -148,11 +223,6 @@ impl Only {
         });
         Only { globs, plain }
     }
-}
-
-fn value(line: &[u8], locs: &CaptureLocations, group: usize) -> Option<Box<str>> {
-    let (start, end) = locs.get(group)?;
-    Some(cut(&line[start..end], CAPTURE_BYTES))
 }
 
 /// Text of at most `most` bytes, invalid UTF-8 replaced, `…` at a cut.
@@ -192,30 +262,55 @@ fn char_end(bytes: &[u8]) -> &[u8] {
 pub enum LineVerdict {
     /// `match` does not match it.
     Nothing,
+    /// `match` matches it, but it is a line of the agent itself.
+    Own,
     /// It would be a hit but for the `exclude` of this index, from 0.
     Excluded(usize),
-    /// A hit, with every named capture of the pattern in its order; `None` where one took no part.
+    /// It would be a hit but for the condition of `where` of this index, from 0.
+    Refused {
+        /// From 0.
+        index: usize,
+        /// What the field is, cut; `None` where the line has no such field.
+        found: Option<String>,
+    },
+    /// A hit, with every named capture of the pattern in its order, then the fields that the rule asks for; `None`
+    /// where one took no part.
     Hit {
         /// Name and value.
         captures: Vec<(String, Option<String>)>,
     },
 }
 
-/// Judges one line, without its line end, by one rule: what an inline test asks.
-pub fn test_line(spec: &RuleSpec, line: &[u8]) -> LineVerdict {
-    let regex = &spec.pattern.regex;
-    let Some(caps) = regex.captures(line) else { return LineVerdict::Nothing };
-    if let Some(n) = spec.exclude.iter().position(|e| e.regex.is_match(line)) {
-        return LineVerdict::Excluded(n);
+/// Judges one line, without its line end, by one rule: what an inline test asks. `fields` are those of its wrapping.
+pub fn test_line(spec: &RuleSpec, line: &[u8], fields: &[Field]) -> LineVerdict {
+    if !spec.pattern.regex.is_match(line) {
+        return LineVerdict::Nothing;
     }
-    let named = regex.capture_names().flatten();
-    let captures = named
-        .map(|name| {
-            let value = caps.name(name).map(|m| cut(m.as_bytes(), CAPTURE_BYTES).into_string());
-            (name.to_owned(), value)
-        })
-        .collect();
-    LineVerdict::Hit { captures }
+    let mut fields = Fields::new(fields, line);
+    match matched_fate(spec, line, &mut fields) {
+        Fate::NoMatch => LineVerdict::Nothing,
+        Fate::Own => LineVerdict::Own,
+        Fate::Excluded(index) => LineVerdict::Excluded(index),
+        Fate::Refused(index) => LineVerdict::Refused { index, found: spec.fields[index].found(&mut fields) },
+        Fate::Hit => LineVerdict::Hit { captures: every_capture(spec, line, &mut fields) },
+    }
+}
+
+/// Every named capture of the pattern, in its order, then the fields that the rule asks for.
+pub(super) fn every_capture(
+    spec: &RuleSpec,
+    line: &[u8],
+    fields: &mut Fields<'_>,
+) -> Vec<(String, Option<String>)> {
+    let regex = &spec.pattern.regex;
+    let mut locs = regex.capture_locations();
+    _ = regex.captures_read(&mut locs, line);
+    let names = regex.capture_names().flatten().chain(asked(spec));
+    let value = |name: &str| {
+        let value = Taken::new(spec, name).value(line, &locs, fields);
+        (name.to_owned(), value.map(str::into_string))
+    };
+    names.map(value).collect()
 }
 
 #[cfg(test)]
