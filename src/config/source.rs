@@ -17,8 +17,8 @@ use crate::line::SourceNo;
 use crate::rules::SourceClock;
 use crate::tail::{Encoding, Format, From, Input, Join, SourceSpec};
 
-const KNOWN: [&str; 7] = ["name", "files", "exclude_files", "journal", "from", "tz", "max_line"];
-const LATER: [&str; 5] = ["stdin", "start", "join", "format", "encoding"];
+const KNOWN: [&str; 8] = ["name", "files", "exclude_files", "journal", "stdin", "from", "tz", "max_line"];
+const LATER: [&str; 4] = ["start", "join", "format", "encoding"];
 
 /// A longer line is matched on its head, in bytes.
 const MAX_LINE: usize = 256 << 10;
@@ -165,6 +165,7 @@ pub(super) fn named<'t>(table: &Table<'t>, env: &Env) -> Option<Named<'t>> {
             scope.error_hint(journal.span, message, "make it two sources");
             return Some(Named { name, input: Input::Journal { unit: None }, from, max_line: MAX_LINE, tz });
         }
+        (None, None) if table.get("stdin").is_some_and(|v| v.as_flag() == Some(true)) => Input::Stdin,
         (None, None) => {
             let message = format!("source `{}` has neither `files` nor `journal`", shown(name.value));
             scope.error_hint(
