@@ -41,14 +41,20 @@ fn tools() -> bool {
 #[derive(Clone)]
 struct Entry {
     boot: char,
-    second: u64,
+    /// Microseconds since the epoch.
+    at: u64,
     message: Vec<u8>,
     fields: Vec<(&'static str, &'static str)>,
 }
 
 fn entry(boot: char, second: u64, message: impl Into<Vec<u8>>) -> Entry {
     let fields = vec![("_SYSTEMD_UNIT", "app.service"), ("SYSLOG_IDENTIFIER", "app"), ("_PID", "7")];
-    Entry { boot, second, message: message.into(), fields }
+    Entry { boot, at: BEGIN + second * 1_000_000, message: message.into(), fields }
+}
+
+/// One that was written just now: nothing that the agent would tell as old news.
+fn fresh(boot: char, message: &str) -> Entry {
+    Entry { at: Clock::continuing(None).now().wall.0 as u64 * 1000, ..entry(boot, 0, message) }
 }
 
 impl Entry {
@@ -61,8 +67,8 @@ impl Entry {
     /// In the export format: <https://systemd.io/JOURNAL_EXPORT_FORMATS/>.
     fn export(&self) -> Vec<u8> {
         let mut out = String::new();
-        writeln!(out, "__REALTIME_TIMESTAMP={}", BEGIN + self.second * 1_000_000).unwrap();
-        writeln!(out, "__MONOTONIC_TIMESTAMP={}", 1_000_000 * (1 + self.second % 3600)).unwrap();
+        writeln!(out, "__REALTIME_TIMESTAMP={}", self.at).unwrap();
+        writeln!(out, "__MONOTONIC_TIMESTAMP={}", 1 + (self.at - BEGIN) % 3_600_000_000).unwrap();
         writeln!(out, "_BOOT_ID={}", self.boot.to_string().repeat(32)).unwrap();
         writeln!(out, "_MACHINE_ID={}\n_HOSTNAME=web1", "ab".repeat(16)).unwrap();
         for (name, value) in &self.fields {
@@ -316,8 +322,10 @@ fn line(message: &[u8]) -> String {
 
 /// It waits in `poll`, with everything it had to say said.
 fn sleeps(pid: Pid) -> bool {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_pid())).unwrap_or_default();
-    read("stat").rsplit(')').next().is_some_and(|s| s.trim_start().starts_with('S')) && read("wchan").contains("poll")
+    let read =
+        |name: &str| fs::read_to_string(format!("/proc/{}/{name}", pid.as_raw_pid())).unwrap_or_default();
+    read("stat").rsplit(')').next().is_some_and(|s| s.trim_start().starts_with('S'))
+        && read("wchan").contains("poll")
 }
 
 /// Waits until a process is gone.
@@ -480,7 +488,8 @@ fn what_the_journal_knows_of_an_entry_is_asked_for_and_comes_as_fields() {
     rig.write("a.journal", &[entry('a', 9, "all").with(&known)]);
     rig.start();
     rig.heard();
-    let words: Vec<&str> = rig.fields.iter().take(8).map(|f| f[0].strip_prefix("severity=").unwrap()).collect();
+    let words: Vec<&str> =
+        rig.fields.iter().take(8).map(|f| f[0].strip_prefix("severity=").unwrap()).collect();
     assert_eq!(words, ["critical", "critical", "critical", "error", "warning", "info", "info", "info"]);
     assert_eq!(
         rig.fields[8],
@@ -577,7 +586,10 @@ fn where_the_entry_is_gone_reading_goes_on_with_the_next_one_and_says_so() {
     rig.start();
     rig.heard();
     let gone: Vec<&str> = rig.gaps.iter().map(|g| g.why.as_str()).collect();
-    assert_eq!(gone, ["the journal no longer holds the entry it was read to; what followed may be gone as well"]);
+    assert_eq!(
+        gone,
+        ["the journal no longer holds the entry it was read to; what followed may be gone as well"]
+    );
     assert!(rig.troubles.is_empty());
 }
 
@@ -614,7 +626,8 @@ fn a_child_that_is_killed_under_load_is_started_again_behind_what_it_gave() {
         return;
     }
     let mut rig = Rig::new(From::Start, None);
-    let many: Vec<Entry> = (0..6000).map(|n| entry('a', n, format!("entry {n} {}", "x".repeat(200)))).collect();
+    let many: Vec<Entry> =
+        (0..6000).map(|n| entry('a', n, format!("entry {n} {}", "x".repeat(200)))).collect();
     rig.write("a.journal", &many);
     rig.start();
     for target in [500, 2500, 4500] {
@@ -672,10 +685,11 @@ fn an_agent_that_is_killed_goes_on_at_its_place_and_takes_its_child_along() {
     for more in [path_of_all(), String::new()] {
         let store = Store::new();
         let place = place(&store, &more);
-        store.write("a.journal", &[entry('a', 0, "boom a0"), entry('b', 3600, "boom b0")]);
+        store.write("a.journal", &[fresh('a', "boom a0")]);
+        store.write("a.journal", &[fresh('b', "boom b0")]);
         let mut said = 0;
-        for round in 0..3 {
-            let second = 7200 + 10 * round;
+        // a child that follows sees the boot in which it was started: the machine's own
+        for (round, boot, next_boot) in [(0, 'b', 'c'), (1, 'c', 'd'), (2, 'd', 'e')] {
             let mut agent = place.start();
             if round == 0 {
                 agent.wait_for_output("it went a0");
@@ -686,7 +700,7 @@ fn an_agent_that_is_killed_goes_on_at_its_place_and_takes_its_child_along() {
                 agent.wait_for_output(&format!("it went away{round}"));
                 said += 1;
             }
-            store.write("a.journal", &[entry('c', second, format!("boom live{round}"))]);
+            store.write("a.journal", &[fresh(boot, &format!("boom live{round}"))]);
             agent.wait_for_output(&format!("it went live{round}"));
             said += 1;
             let status = agent.wait_for_status("every hit", |s| term(s, "boom", "hits") >= said);
@@ -694,7 +708,7 @@ fn an_agent_that_is_killed_goes_on_at_its_place_and_takes_its_child_along() {
             let children = store.children();
             agent.kill();
             children.into_iter().for_each(gone);
-            store.write("a.journal", &[entry('d', second + 1, format!("boom away{}", round + 1))]);
+            store.write("a.journal", &[fresh(next_boot, &format!("boom away{}", round + 1))]);
         }
     }
 }
@@ -706,9 +720,12 @@ fn a_journal_is_read_without_a_leash_where_there_is_none() {
         return;
     }
     let store = Store::new();
-    store.script("bin/setpriv", "#!/bin/sh\necho \"setpriv: unrecognized option '--pdeathsig'\" >&2\nexit 1\n");
+    store.script(
+        "bin/setpriv",
+        "#!/bin/sh\necho \"setpriv: unrecognized option '--pdeathsig'\" >&2\nexit 1\n",
+    );
     let place = place(&store, &path_of_all());
-    store.write("a.journal", &[entry('a', 0, "boom a0")]);
+    store.write("a.journal", &[fresh('a', "boom a0")]);
     let mut agent = place.start();
     agent.wait_for_output("it went a0");
     assert_eq!(agent.status()["troubles"].as_array().unwrap().len(), 0);
@@ -726,5 +743,9 @@ fn the_store_holds_what_was_written() {
     store.write("a.journal", &three_boots());
     let dir: &Path = &store.path("journal");
     let out = Command::new("journalctl").arg("--list-boots").arg("--directory").arg(dir).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&out.stdout).lines().filter(|l| l.contains("2023")).count(), 3, "{out:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&out.stdout).lines().filter(|l| l.contains("2023")).count(),
+        3,
+        "{out:?}"
+    );
 }

@@ -179,7 +179,8 @@ impl Desk {
                 () = tokio::time::sleep(wait) => {}
             }
             self.timers().await?;
-            if self.is_over() {
+            if !inlets.over.is_cancelled() && self.is_over() {
+                self.tell_what_is_left();
                 inlets.over.cancel();
             }
         }
@@ -207,6 +208,17 @@ impl Desk {
             spaces.values().all(|s| s.waiting == 0 && s.in_flight == 0)
                 || now.tick.since(since) >= TOLD_WITHIN
         })
+    }
+
+    /// What a run that ends by itself has counted and not told: the rest of an incident, or of a fold.
+    fn tell_what_is_left(&self) {
+        let report = self.judge.report(self.clock.now());
+        let hits: u64 = report.rules.values().map(|r| r.pending).sum();
+        let messages: u64 = report.spaces.values().map(|s| s.waiting + s.in_flight).sum();
+        if messages > 0 {
+            warn!("{messages} messages have not been taken; the next run goes on with them");
+        }
+        info!("all that there was to read has been read; hits that are in no message yet: {hits}");
     }
 
     async fn timers(&mut self) -> Result<(), StoreError> {

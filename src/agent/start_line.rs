@@ -110,7 +110,9 @@ mod tests {
         );
         assert_eq!(line(0, true, &[], &[]), "watching the journal with 1 rule; alerts go to `ops`");
         let mut stdin = SourceSummary { stdin: true, ..SourceSummary::default() };
-        let of = |s: &SourceSummary| start_line(&Summary { sources: vec![s.clone()], directories: 0 }, 1, &["x".into()]);
+        let of = |s: &SourceSummary| {
+            start_line(&Summary { sources: vec![s.clone()], directories: 0 }, 1, &["x".into()])
+        };
         assert_eq!(of(&stdin), "watching standard input with 1 rule; alerts go to x");
         (stdin.files, stdin.journal, stdin.ended) = (1, true, true);
         assert_eq!(

@@ -238,9 +238,8 @@ mod tests {
     fn bytes_in_a_pipe_and_its_end_wake_without_any_time_passing() {
         let bell = Bell::new();
         let (mut reading, mut writing) = std::io::pipe().unwrap();
-        let wait = |fd: &std::io::PipeReader, seconds| {
-            bell.wait_for(Duration::from_secs(seconds), &[fd.as_fd()])
-        };
+        let wait =
+            |fd: &std::io::PipeReader, seconds| bell.wait_for(Duration::from_secs(seconds), &[fd.as_fd()]);
         assert_eq!(wait(&reading, 0), Rung::Timeout);
         writing.write_all(b"x").unwrap();
         assert_eq!(wait(&reading, 3600), Rung::Readable);

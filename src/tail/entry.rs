@@ -421,7 +421,11 @@ mod tests {
             ]
         );
         assert_eq!(got[1], [""; 0]);
-        assert_eq!(got[2], ["PRIORITY=9", "_COMM=one", "_COMM=t\u{fffd}"], "no such priority; a field given twice");
+        assert_eq!(
+            got[2],
+            ["PRIORITY=9", "_COMM=one", "_COMM=t\u{fffd}"],
+            "no such priority; a field given twice"
+        );
     }
 
     #[test]

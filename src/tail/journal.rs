@@ -246,7 +246,8 @@ impl Journal {
                 });
             });
         if parsed.resumed.is_some_and(|found| std::mem::take(&mut self.doubt) && !found) {
-            let why = "the journal no longer holds the entry it was read to; what followed may be gone as well";
+            let why =
+                "the journal no longer holds the entry it was read to; what followed may be gone as well";
             heard.gaps.push(self.gap(None, why));
         }
         if parsed.lost > 0 {

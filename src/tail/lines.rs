@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn in_a_stream_nuls_are_bytes_of_their_line_wherever_they_stand() {
         let mut got = vec![];
-        let split = split_stream(b"\0\0a\n\0\nb\n\0", 10, false, |at, b, end| got.push((at, b.to_vec(), end)));
+        let split =
+            split_stream(b"\0\0a\n\0\nb\n\0", 10, false, |at, b, end| got.push((at, b.to_vec(), end)));
         assert_eq!(got, [(0, b"\0\0a\n\0\nb\n".to_vec(), BlockEnd::Whole)]);
         assert_eq!(split, Split { consumed: 8, partial: 1, lines: 3, ..Split::default() });
     }

@@ -8,11 +8,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Trouble;
 use super::bell::{Rung, ready};
 use super::journal::Journal;
 use super::stdin::Stdin;
 use super::tailer::{Source, Tailer};
-use super::Trouble;
 use crate::line::{Block, Gap};
 use crate::time::Now;
 
