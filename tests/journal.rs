@@ -661,6 +661,7 @@ const RULES: &str = r#"
     match = 'boom (?<what>\w+)'
     by = ["what"]
     message = "it went {what}"
+    max_per_hour = 600
 "#;
 
 /// The program, with the journal of a store; `more` is where it finds other programs.

@@ -151,7 +151,7 @@ fn the_rest_of_an_over_long_line_at_the_end_is_no_line() {
 fn a_file_and_nothing_at_all_are_read_to_their_end_a_quantum_a_step() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("old.log");
-    let text: String = (0..100_000).map(|n| format!("line {n}\n")).collect();
+    let text = (0..100_000).fold(String::new(), |text, n| text + &format!("line {n}\n"));
     fs::write(&path, &text).unwrap();
     let mut rig = Rig::on(File::open(&path).unwrap(), 1000, &[]);
     assert_eq!(rig.tailer.wait_for(DEADLINE), Rung::Readable);
