@@ -73,7 +73,7 @@ pub enum Place {
     File(FilePlace),
     /// In the systemd journal: its own cursor.
     Journal {
-        /// As `journalctl --after-cursor` takes it.
+        /// As `journalctl --cursor` takes it.
         cursor: String,
     },
 }

@@ -176,7 +176,7 @@ store="$(dirname "$0")/entries"
 after=0; follow=; lines=
 for arg in "$@"; do
   case "$arg" in
-    --after-cursor=*) after="${arg#*=}" ;;
+    --cursor=*) after="$((${arg#*=} - 1))" ;;
     --follow) follow=1 ;;
     --lines=1) lines=1 ;;
   esac

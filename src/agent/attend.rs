@@ -2,7 +2,8 @@
 //!
 //! One thing at a time, in the order in which it comes: a reload is over, its verdict told and its first positions
 //! on the disk, before anybody is asked anything else. It is also where the death of a stage is noticed. None may end
-//! by itself: an agent that only looks alive is worse than one that its supervisor starts again.
+//! by itself: an agent that only looks alive is worse than one that its supervisor starts again. The one good end
+//! without a signal is that of standard input, where that was all there was to read.
 
 use std::thread;
 use std::time::Duration;
@@ -92,6 +93,7 @@ impl Agent {
         loop {
             let wanted = tokio::select! {
                 () = stop.wanted() => return Ok(()),
+                () = self.over.cancelled() => return Ok(()),
                 ended = &mut *desk => return Err(of_the_desk(ended)),
                 Some(_) = self.crew.tasks.join_next() => {
                     // the desk's end ends the workers too, and is the better story

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert::Severity;
@@ -35,6 +36,10 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
 /// Wakes for the watchdog's sake.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// When no line will come any more, messages are waited for so long: over a batch's longest wait, and a few tries.
+/// What a space has not taken by then lies in the store for the next start.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// What others may ask of the desk.
 #[derive(Debug)]
@@ -73,6 +78,8 @@ pub(super) struct Inlets {
     pub asks: mpsc::Receiver<Ask>,
     /// The tick of its last turn, for the watchdog.
     pub pulse: Arc<AtomicU64>,
+    /// Cancelled when no line will come any more and all that was to be said about them has arrived.
+    pub over: CancellationToken,
 }
 
 /// The judge's task.
@@ -90,6 +97,8 @@ pub(super) struct Desk {
     durable: bool,
     pub(super) spaces: BTreeMap<Arc<str>, SpaceState>,
     reading: Reading,
+    /// Since when no line will come any more.
+    ended: Option<Tick>,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +132,7 @@ impl Desk {
             durable: true,
             spaces: BTreeMap::new(),
             reading: Reading::default(),
+            ended: None,
         }
     }
 
@@ -155,8 +165,10 @@ impl Desk {
                             _ = kept.send(());
                         }
                     }
+                    Some(FromReader::Ended) => self.ended = Some(self.clock.now().tick),
                     Some(FromReader::Policy(policy)) => {
                         let now = self.clock.now();
+                        self.ended = None;
                         let said = self.judge.apply(Input::Policy(policy), now);
                         self.say(said);
                         self.give_up_orphans().await?;
@@ -167,6 +179,10 @@ impl Desk {
                 () = tokio::time::sleep(wait) => {}
             }
             self.timers().await?;
+            if !inlets.over.is_cancelled() && self.is_over() {
+                self.tell_what_is_left();
+                inlets.over.cancel();
+            }
         }
         // Workers were told to stop when the reader was; what they still report is taken, then they are gone.
         while let Some(report) = inlets.reports.recv().await {
@@ -179,8 +195,30 @@ impl Desk {
 
     /// How long nothing is due.
     fn wait(&self, now: Now) -> Duration {
-        let due = [self.judge.due(), self.owed.since.map(|t| t + COMMIT_EVERY)];
+        let told = self.ended.map(|t| t + TOLD_WITHIN).filter(|t| *t > now.tick);
+        let due = [self.judge.due(), self.owed.since.map(|t| t + COMMIT_EVERY), told];
         due.into_iter().flatten().map(|t| t.since(now.tick)).min().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
+    }
+
+    /// No line will come any more, and no message waits for its batch or its space, or has for too long.
+    fn is_over(&self) -> bool {
+        let now = self.clock.now();
+        self.ended.is_some_and(|since| {
+            let spaces = self.judge.report(now).spaces;
+            spaces.values().all(|s| s.waiting == 0 && s.in_flight == 0)
+                || now.tick.since(since) >= TOLD_WITHIN
+        })
+    }
+
+    /// What a run that ends by itself has counted and not told: the rest of an incident, or of a fold.
+    fn tell_what_is_left(&self) {
+        let report = self.judge.report(self.clock.now());
+        let hits: u64 = report.rules.values().map(|r| r.pending).sum();
+        let messages: u64 = report.spaces.values().map(|s| s.waiting + s.in_flight).sum();
+        if messages > 0 {
+            warn!("{messages} messages have not been taken; the next run goes on with them");
+        }
+        info!("all that there was to read has been read; hits that are in no message yet: {hits}");
     }
 
     async fn timers(&mut self) -> Result<(), StoreError> {
@@ -220,6 +258,9 @@ impl Desk {
                 space: None,
             };
             said.extend(self.judge.apply(Input::Notice(notice), now));
+        }
+        for source in batch.ended {
+            info!("standard input has ended (source `{source}`)");
         }
         for trouble in batch.troubles {
             said.extend(self.trouble(trouble, now));

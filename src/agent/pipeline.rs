@@ -92,7 +92,7 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Fatal
     move |source| Fatal::System { what, source }
 }
 
-/// Runs the agent until SIGTERM or SIGINT.
+/// Runs the agent until SIGTERM or SIGINT, or until standard input, its only source, has ended and was told of.
 pub fn run(options: Options) -> Result<(), Fatal> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -125,6 +125,8 @@ pub(super) struct Agent {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) crew: Crew,
+    /// All that was to be read has been, and told.
+    pub(super) over: CancellationToken,
 }
 
 /// The workers of one set of spaces. Each gives, when it ends, the instant of its space's next write.
@@ -188,7 +190,6 @@ impl Agent {
         let reader = Reader {
             tailer,
             rules: set.rules,
-            bell: bell.clone(),
             clock: clock.clone(),
             orders: order_box,
             out: lines,
@@ -200,8 +201,14 @@ impl Agent {
         // tasks
         let (crew, workers) = Crew::hire(set.clients, set.named, &reports, &clock, &paces);
         let desk = Desk::new(judge, handle, clock.clone(), workers);
-        let inlets =
-            Inlets { reader: from_reader, reports: report_box, asks: ask_box, pulse: pulses[1].clone() };
+        let over = CancellationToken::new();
+        let inlets = Inlets {
+            reader: from_reader,
+            reports: report_box,
+            asks: ask_box,
+            pulse: pulses[1].clone(),
+            over: over.clone(),
+        };
         let mut desk = spawn(desk.run(inlets, first));
         let control = match control::bind(&options.socket) {
             Ok(listener) => Some(spawn(control::serve(listener, requests.clone(), stop.clone()))),
@@ -231,6 +238,7 @@ impl Agent {
             crew,
             clock,
             options,
+            over,
         };
         for notice in notices {
             agent.tell(notice).await;

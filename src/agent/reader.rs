@@ -17,7 +17,7 @@ use crate::hit::Hit;
 use crate::judge::Policy;
 use crate::line::{BlockEnd, Gap, Position, PositionKey};
 use crate::rules::RuleSet;
-use crate::tail::{Bell, FileStatus, SourceSpec, Summary, Tailer, Trouble};
+use crate::tail::{FileStatus, SourceSpec, Summary, Tailer, Trouble};
 use crate::time::{Clock, Tick};
 
 /// Positions of lines that held no hit may wait this long before they are handed on.
@@ -36,6 +36,8 @@ pub(super) enum FromReader {
     Batch(Batch),
     /// From here on, hits are of this set.
     Policy(Box<Policy>),
+    /// There was nothing to read but standard input, and that has ended: no line will come from this set any more.
+    Ended,
 }
 
 /// What some lines held, and how far reading them came.
@@ -51,6 +53,8 @@ pub(super) struct Batch {
     pub gaps: Vec<Gap>,
     /// Files that became unreadable, or readable again.
     pub troubles: Vec<Trouble>,
+    /// Sources that have ended, by name.
+    pub ended: Vec<Arc<str>>,
     /// Lines read.
     pub lines: u64,
     /// Bytes read.
@@ -68,6 +72,7 @@ impl Batch {
             && self.forgotten.is_empty()
             && self.gaps.is_empty()
             && self.troubles.is_empty()
+            && self.ended.is_empty()
     }
 
     /// Something in it should not wait.
@@ -75,6 +80,7 @@ impl Batch {
         !self.hits.is_empty()
             || !self.gaps.is_empty()
             || !self.troubles.is_empty()
+            || !self.ended.is_empty()
             || self.kept.is_some()
             || self.positions.len() >= POSITIONS_A_BATCH
     }
@@ -116,7 +122,6 @@ pub(super) struct Load {
 pub(super) struct Reader {
     pub tailer: Tailer,
     pub rules: RuleSet,
-    pub bell: Bell,
     pub clock: Clock,
     pub orders: std::sync::mpsc::Receiver<Order>,
     pub out: mpsc::Sender<FromReader>,
@@ -133,6 +138,7 @@ impl Reader {
     pub(super) fn run(mut self) {
         let mut batch = Batch::default();
         let mut handed_on = Tick(0);
+        let mut ended = false;
         loop {
             let now = self.clock.now();
             self.pulse.store(now.tick.0, Ordering::Relaxed);
@@ -154,6 +160,7 @@ impl Reader {
                         }
                         let Load { sources, rules, policy, loaded, kept } = *load;
                         self.tailer.reload(sources, now);
+                        ended = false;
                         self.rules = rules;
                         self.kept = Some(kept);
                         // the same
@@ -178,6 +185,7 @@ impl Reader {
             batch.forgotten.extend(step.forgotten);
             batch.gaps.extend(step.gaps);
             batch.troubles.extend(step.troubles);
+            batch.ended.extend(step.ended);
             batch.lines += step.lines;
             batch.bytes += step.bytes;
             if self.kept.is_some() && self.tailer.begun() {
@@ -190,9 +198,15 @@ impl Reader {
                     return;
                 }
             }
+            if !ended && self.tailer.ended() {
+                ended = true;
+                if !self.hand_on(&mut batch) || self.out.blocking_send(FromReader::Ended).is_err() {
+                    return;
+                }
+            }
             if !step.more {
                 let longest = if batch.is_empty() { LONGEST_WAIT } else { HAND_ON_AFTER };
-                self.bell.wait(step.wait.min(longest));
+                self.tailer.wait_for(step.wait.min(longest));
             }
         }
     }

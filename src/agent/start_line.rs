@@ -50,11 +50,21 @@ impl Running {
 
 fn start_line(watched: &Summary, rules: usize, spaces: &[String]) -> String {
     let files: usize = watched.sources.iter().map(|s| s.files).sum();
-    let what = match (files, watched.sources.iter().any(|s| s.journal)) {
-        (0, true) => "the journal".to_owned(),
-        (0, false) => "no file".to_owned(),
-        (n, true) => format!("{} and the journal", count(n, "file")),
-        (n, false) => count(n, "file"),
+    let mut what = Vec::new();
+    if files > 0 {
+        what.push(count(files, "file"));
+    }
+    if watched.sources.iter().any(|s| s.journal) {
+        what.push("the journal".to_owned());
+    }
+    if watched.sources.iter().any(|s| s.stdin) {
+        let ended = watched.sources.iter().any(|s| s.ended);
+        what.push(format!("standard input{}", if ended { " (which has ended)" } else { "" }));
+    }
+    let what = match what.split_last() {
+        None => "no file".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, before)) => format!("{} and {last}", before.join(", ")),
     };
     let mut line =
         format!("watching {what} with {}; alerts go to {}", count(rules, "rule"), spaces.join(", "));
@@ -86,7 +96,9 @@ mod tests {
     fn line(files: usize, journal: bool, absent: &[&str], unreadable: &[&str]) -> String {
         let empty_globs = absent.iter().map(ToString::to_string).collect();
         let unreadable = unreadable.iter().map(Into::into).collect();
-        let source = SourceSummary { name: "files".into(), files, empty_globs, unreadable, journal };
+        let name = "files".into();
+        let source =
+            SourceSummary { name, files, empty_globs, unreadable, journal, ..SourceSummary::default() };
         start_line(&Summary { sources: vec![source], directories: 1 }, 1, &["`ops`".into()])
     }
 
@@ -97,6 +109,16 @@ mod tests {
             "watching 2 files and the journal with 1 rule; alerts go to `ops`"
         );
         assert_eq!(line(0, true, &[], &[]), "watching the journal with 1 rule; alerts go to `ops`");
+        let mut stdin = SourceSummary { stdin: true, ..SourceSummary::default() };
+        let of = |s: &SourceSummary| {
+            start_line(&Summary { sources: vec![s.clone()], directories: 0 }, 1, &["x".into()])
+        };
+        assert_eq!(of(&stdin), "watching standard input with 1 rule; alerts go to x");
+        (stdin.files, stdin.journal, stdin.ended) = (1, true, true);
+        assert_eq!(
+            of(&stdin),
+            "watching 1 file, the journal and standard input (which has ended) with 1 rule; alerts go to x"
+        );
         assert_eq!(
             line(1, false, &["/a", "/b", "/c", "/d", "/e"], &["/x"]),
             "watching 1 file with 1 rule; alerts go to `ops`; 1 path cannot be read; \

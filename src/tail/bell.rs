@@ -2,22 +2,32 @@
 //!
 //! Anyone may ring: the [`Watch`](super::watch::Watch) on a notify thread, the agent that wants its reader to
 //! look at a flag, a test. Hints are a bounded set; past the bound, or when the kernel's own queue overflowed,
-//! they collapse into one sticky "look at everything". So a storm of events costs the reader one bit, and the
-//! thread that rings never waits for the one that reads.
+//! they collapse into one sticky "look at everything". So a storm of events costs the reader one bit and one system
+//! call, and the thread that rings never waits for the one that reads.
+//!
+//! The bell hangs on an eventfd, so that one `poll` waits for it and for the pipes of the sources that are streams.
 
 use std::collections::HashMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
 /// At most so many paths are remembered between two looks; more are cheaper to find by looking at everything.
 const HINTS: usize = 4096;
 
+/// How long is slept at once where the system had no descriptor left for the bell.
+const DEAF: Duration = Duration::from_millis(50);
+
 /// Why [`Bell::wait`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rung {
-    /// Somebody rang, or hints are waiting to be looked at.
+    /// Somebody rang, or hints are waiting to be looked at; a signal came, which is told the same way.
     Rang,
+    /// One of the descriptors has bytes, or its other end is closed.
+    Readable,
     /// Nothing happened for as long as was asked.
     Timeout,
 }
@@ -44,12 +54,38 @@ pub(super) struct Hints {
 struct State {
     rung: bool,
     hints: Hints,
+    /// The eventfd is readable. Changed together with it, under the lock, so that many rings write once.
+    signalled: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    wake: Condvar,
+    /// `None` where the system refused one: then the reader sleeps in short pieces.
+    wake: Option<OwnedFd>,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
+        Shared { state: Mutex::default(), wake }
+    }
+}
+
+impl Shared {
+    fn signal(&self, state: &mut State) {
+        if let Some(wake) = self.wake.as_ref().filter(|_| !state.signalled) {
+            state.signalled = rustix::io::write(wake, &1u64.to_ne_bytes()).is_ok();
+        }
+    }
+
+    fn unsignal(&self, state: &mut State) {
+        if let Some(wake) = self.wake.as_ref().filter(|_| state.signalled) {
+            // it fails only with nothing to read, which is what is wanted
+            _ = rustix::io::read(wake, &mut [0; 8]);
+            state.signalled = false;
+        }
+    }
 }
 
 /// A handle on the bell; clones ring and hear the same one.
@@ -66,8 +102,9 @@ impl Bell {
 
     /// Wakes the reader without telling it anything: it looks at its flags and timers.
     pub fn ring(&self) {
-        self.lock().rung = true;
-        self.shared.wake.notify_one();
+        let mut state = self.lock();
+        state.rung = true;
+        self.shared.signal(&mut state);
     }
 
     /// Says that bytes may have been written to (or cut from) the file at `path`.
@@ -85,21 +122,45 @@ impl Bell {
         let mut state = self.lock();
         state.hints.everything = true;
         state.hints.paths.clear();
-        drop(state);
-        self.shared.wake.notify_one();
+        self.shared.signal(&mut state);
     }
 
     /// Waits until somebody rings, at most for `timeout`. Hints stay for the next step of the tailer to take,
     /// so a bell that rang between two steps is never waited for.
     pub fn wait(&self, timeout: Duration) -> Rung {
-        let quiet = |s: &mut State| !s.rung && !s.hints.everything && s.hints.paths.is_empty();
-        let (mut state, waited) = self
-            .shared
-            .wake
-            .wait_timeout_while(self.lock(), timeout, quiet)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.rung = false;
-        if waited.timed_out() { Rung::Timeout } else { Rung::Rang }
+        self.wait_for(timeout, &[])
+    }
+
+    /// [`Bell::wait`] that also comes back when one of `fds` has bytes, was closed at its other end, or failed. Whoever
+    /// asks again with such a descriptor is answered at once: it is to be read, or left out when it has ended.
+    pub fn wait_for(&self, timeout: Duration, fds: &[BorrowedFd<'_>]) -> Rung {
+        if self.heard() {
+            return Rung::Rang;
+        }
+        let mut timeout = timeout;
+        let mut polled = Vec::with_capacity(fds.len() + 1);
+        polled.extend(fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
+        match &self.shared.wake {
+            Some(wake) => polled.push(PollFd::new(wake, PollFlags::IN)),
+            None => timeout = timeout.min(DEAF),
+        }
+        let answer = poll(&mut polled, Some(&timespec(timeout)));
+        let readable = polled.iter().take(fds.len()).any(|fd| !fd.revents().is_empty());
+        if self.heard() || answer.is_err() {
+            return Rung::Rang;
+        }
+        if readable { Rung::Readable } else { Rung::Timeout }
+    }
+
+    /// Somebody has rung, or hints wait. When not, whatever the eventfd still says is over.
+    fn heard(&self) -> bool {
+        let mut state = self.lock();
+        let hints = state.hints.everything || !state.hints.paths.is_empty();
+        if std::mem::take(&mut state.rung) || hints {
+            return true;
+        }
+        self.shared.unsignal(&mut state);
+        false
     }
 
     /// Takes all hints.
@@ -123,8 +184,7 @@ impl Bell {
             hints.everything = true;
             hints.paths.clear();
         }
-        drop(state);
-        self.shared.wake.notify_one();
+        self.shared.signal(&mut state);
     }
 
     /// No code that holds this lock can panic half-way, so a poisoned one still guards sound state.
@@ -133,8 +193,26 @@ impl Bell {
     }
 }
 
+/// Which of `fds` have bytes, were closed at their other end, or failed; without waiting.
+pub(super) fn ready(fds: &[BorrowedFd<'_>]) -> Vec<bool> {
+    let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    match poll(&mut polled, Some(&timespec(Duration::ZERO))) {
+        Ok(_) => polled.iter().map(|fd| !fd.revents().is_empty()).collect(),
+        Err(_) => vec![false; fds.len()],
+    }
+}
+
+/// Rounded up to what the kernel takes; a day stands for everything longer.
+fn timespec(timeout: Duration) -> Timespec {
+    let timeout = timeout.min(Duration::from_secs(86_400));
+    Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd as _;
+
     use super::*;
 
     #[test]
@@ -154,6 +232,46 @@ mod tests {
         assert_eq!(bell.wait(Duration::ZERO), Rung::Rang, "nobody has looked yet");
         assert_eq!(bell.take().paths[Path::new("/a")], Touch::Name);
         assert_eq!(bell.wait(Duration::ZERO), Rung::Timeout);
+    }
+
+    #[test]
+    fn bytes_in_a_pipe_and_its_end_wake_without_any_time_passing() {
+        let bell = Bell::new();
+        let (mut reading, mut writing) = std::io::pipe().unwrap();
+        let wait =
+            |fd: &std::io::PipeReader, seconds| bell.wait_for(Duration::from_secs(seconds), &[fd.as_fd()]);
+        assert_eq!(wait(&reading, 0), Rung::Timeout);
+        writing.write_all(b"x").unwrap();
+        assert_eq!(wait(&reading, 3600), Rung::Readable);
+        assert_eq!(reading.read(&mut [0; 8]).unwrap(), 1);
+        assert_eq!(wait(&reading, 0), Rung::Timeout);
+        bell.ring();
+        assert_eq!(wait(&reading, 3600), Rung::Rang, "the bell rings beside it");
+        drop(writing);
+        assert_eq!(wait(&reading, 3600), Rung::Readable, "its end is told too");
+    }
+
+    #[test]
+    fn many_rings_are_one_and_leave_nothing_behind() {
+        let bell = Bell::new();
+        for _ in 0..1000 {
+            bell.ring();
+            bell.ring_data(Path::new("/a"));
+        }
+        assert_eq!(bell.wait(Duration::from_secs(3600)), Rung::Rang);
+        bell.take();
+        assert_eq!(bell.wait(Duration::ZERO), Rung::Timeout);
+        assert_eq!(bell.wait(Duration::ZERO), Rung::Timeout);
+    }
+
+    #[test]
+    fn a_ring_from_another_thread_ends_the_wait() {
+        let bell = Bell::new();
+        let other = bell.clone();
+        #[expect(clippy::disallowed_methods, reason = "somebody else rings")]
+        let ringing = std::thread::spawn(move || other.ring());
+        assert_eq!(bell.wait(Duration::from_secs(3600)), Rung::Rang);
+        ringing.join().unwrap();
     }
 
     #[test]

@@ -1,11 +1,17 @@
 //! The systemd journal, read through a `journalctl` child, one syslog-like line an entry.
 //!
-//! The child goes first to the end without `-f`, then follows: `-f` alone restricts itself to this boot and
-//! would skip the rest of an earlier one. Its pipe never blocks: a step takes what is there. Each entry brings
-//! its own cursor, so a child that dies (it does, under load, with "Bad message") is started again behind the
-//! last entry that was given out, and every entry is given out once.
+//! The child goes first to the end without `-f`, then follows: from systemd 250 on `-f` alone restricts itself to
+//! this boot and would skip the rest of an earlier one (`--boot=all` lifts that from 258 on only). Between the two
+//! nothing can be missed: what is written after the first has ended is of this boot. Its pipe never blocks: a step
+//! takes what is there. Each entry brings its own cursor, so a child that dies (it does, under load, with "Bad
+//! message") is started again behind the last entry that was given out, and every entry is given out once.
+//!
+//! The surprising part: never `--after-cursor`. Many versions (252 is one) skip whatever entry they find first, taking
+//! it for the cursor's own. With `-f` after a reboot, or where a vacuum took that entry, it is another one, and lost. So
+//! the child is told `--cursor`, and the entry that it gives again is left out here, by its identity.
 
 use std::io::{self, Read};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::Arc;
@@ -13,15 +19,19 @@ use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::entry::Entries;
+use super::entry::{Entries, OUTPUT_FIELDS};
 use super::reading::QUANTUM;
-use super::tailer::Tailer;
+use super::streams::{Heard, Take};
 use super::{From, SourceSpec, Trouble};
 use crate::line::{Block, Gap, Place, Position, PositionKey, SourceNo};
 use crate::time::{Now, Tick, Wall};
 
-/// How often the pipe of a following child is looked into.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Bytes in the pipe wake the reader. So often it is looked into without: for what the child complains about.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs a program that the kernel kills together with the thread that started it. Where it is absent, or is another
+/// one of that name, a child still ends when it finds its output closed.
+const LEASH: &str = "setpriv";
 
 /// A child that ended is started again after this, doubled with each failure in a row.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -46,6 +56,10 @@ pub(super) struct Journal {
     from: From,
     max_line: usize,
     cursor: Option<String>,
+    /// That entry is one of those that are asked for: it comes again when the child goes on there.
+    own: bool,
+    /// It has not come again yet.
+    doubt: bool,
     /// Go on behind this instant (microseconds since the epoch): the cursor was refused.
     since: Option<i64>,
     moved: Wall,
@@ -57,6 +71,7 @@ pub(super) struct Journal {
     failures: u32,
     troubled: Option<Trouble>,
     entries: Entries,
+    leash: bool,
 }
 
 #[derive(Debug)]
@@ -87,23 +102,17 @@ impl Drop for Run {
     }
 }
 
-/// What a look into the pipe gave, apart from blocks.
-#[derive(Debug, Default)]
-pub(super) struct Heard {
-    gap: Option<Gap>,
-    troubles: Vec<Trouble>,
-    lines: u64,
-    bytes: u64,
-    more: bool,
-}
-
 impl Journal {
     pub(super) fn new(
         spec: &SourceSpec,
         program: PathBuf,
         unit: Option<String>,
-        cursor: Option<String>,
+        saved: Option<Position>,
     ) -> Journal {
+        let (cursor, moved) = match saved {
+            Some(Position { place: Place::Journal { cursor }, at, .. }) => (Some(cursor), at),
+            _ => (None, Wall::default()),
+        };
         Journal {
             no: spec.no,
             source: Arc::clone(&spec.name),
@@ -112,9 +121,11 @@ impl Journal {
             unit,
             from: spec.from,
             max_line: spec.max_line,
+            own: cursor.is_some(),
+            doubt: false,
             cursor,
             since: None,
-            moved: Wall::default(),
+            moved,
             changed: false,
             run: None,
             run_next: None,
@@ -122,12 +133,14 @@ impl Journal {
             failures: 0,
             troubled: None,
             entries: Entries::default(),
+            leash: true,
         }
     }
 
     /// Goes on where `other` is, with what this one asks for.
     pub(super) fn take_over(&mut self, other: &Journal) {
         self.cursor.clone_from(&other.cursor);
+        self.own = false;
         self.moved = other.moved;
     }
 
@@ -137,13 +150,23 @@ impl Journal {
         self.max_line = spec.max_line;
     }
 
+    /// What the child writes.
+    pub(super) fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        self.run.as_ref().map(|run| run.out.as_fd())
+    }
+
+    /// Its position moved since this was last asked.
+    pub(super) fn moved(&mut self) -> Option<Position> {
+        std::mem::take(&mut self.changed).then(|| self.position()).flatten()
+    }
+
     /// When to look again.
     pub(super) fn due(&self) -> Tick {
         self.next
     }
 
     /// It is known where reading began, or that this cannot be known. Until then an entry may be taken for an old one.
-    fn begun(&self) -> bool {
+    pub(super) fn begun(&self) -> bool {
         let follows = self.run.as_ref().is_some_and(|run| run.phase == Phase::Follow);
         self.cursor.is_some()
             || self.since.is_some()
@@ -161,7 +184,7 @@ impl Journal {
     }
 
     /// Takes what the child has written, or starts one.
-    fn look(&mut self, file_no: u64, now: Now, take: &mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>) -> Heard {
+    pub(super) fn look(&mut self, file_no: u64, now: Now, take: Take<'_>) -> Heard {
         let mut heard = Heard::default();
         if self.run.is_none()
             && let Err(e) = self.start(now)
@@ -201,21 +224,11 @@ impl Journal {
         heard
     }
 
-    fn give(
-        &mut self,
-        file_no: u64,
-        now: Now,
-        take: &mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>,
-        heard: &mut Heard,
-    ) {
+    fn give(&mut self, file_no: u64, now: Now, take: Take<'_>, heard: &mut Heard) {
         let Some(phase) = self.run.as_ref().map(|r| r.phase) else { return };
-        let mut last = None;
         let (no, file) = (self.no, &self.file);
-        let too_long = self.entries.parse(
-            self.max_line,
-            phase != Phase::Probe,
-            |cursor| last = Some(cursor),
-            |bytes, records, end| {
+        let parsed =
+            self.entries.parse(self.max_line, phase != Phase::Probe, |bytes, records, fields, end| {
                 heard.lines += records.len() as u64;
                 heard.bytes += bytes.len() as u64;
                 take(&Block {
@@ -229,59 +242,81 @@ impl Journal {
                     read: now,
                     backlog: phase == Phase::CatchUp,
                     records,
-                    fields: &[],
+                    fields,
                 });
-            },
-        );
-        if too_long > 0 {
-            heard.gap = Some(self.gap(Some(too_long), "an entry of the journal too long to read"));
+            });
+        if parsed.resumed.is_some_and(|found| std::mem::take(&mut self.doubt) && !found) {
+            let why =
+                "the journal no longer holds the entry it was read to; what followed may be gone as well";
+            heard.gaps.push(self.gap(None, why));
         }
-        if let Some(cursor) = last {
+        if parsed.lost > 0 {
+            let why = "an entry of the journal is too long to read, or none";
+            heard.gaps.push(self.gap(Some(parsed.lost), why));
+        }
+        if let Some(cursor) = parsed.cursor {
+            self.changed |= self.cursor.as_ref() != Some(&cursor);
             self.cursor = Some(cursor);
+            self.own = true;
             self.since = None;
             self.failures = 0;
             self.moved = now.wall;
-            self.changed = true;
         }
     }
 
     fn start(&mut self, now: Now) -> io::Result<()> {
-        let mut command = Command::new(&self.program);
-        // `--all`: without it a field of more than 4 KiB comes as null.
-        command.args(["--output=json", "--all", "--no-pager", "--quiet"]);
-        command
-            .arg("--output-fields=MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_COMM,_PID,_HOSTNAME,_SYSTEMD_UNIT");
-        if let Some(unit) = &self.unit {
-            command.arg(format!("--unit={unit}"));
-        }
         let known = self.cursor.is_some() || self.since.is_some();
         let phase = match self.run_next {
             Some(phase) => phase,
             None if known || self.from == From::Start => Phase::CatchUp,
             None => Phase::Probe,
         };
-        match phase {
-            Phase::Probe => command.arg("--lines=1"),
-            Phase::CatchUp => &mut command,
-            Phase::Follow => command.args(["--follow", "--no-tail"]),
+        let spawned = self.spawn(phase);
+        let mut child = match spawned {
+            Err(_) if self.leash => {
+                self.leash = false;
+                self.spawn(phase)?
+            }
+            spawned => spawned?,
         };
-        if let Some(cursor) = &self.cursor {
-            command.arg(format!("--after-cursor={cursor}"));
-        } else if let Some(us) = self.since {
-            command.arg(format!("--since=@{}.{:06}", us / 1_000_000, us % 1_000_000));
-        }
-        command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
         let run = Run { child, out, err, complaint: vec![], phase, started: now.tick };
         fcntl_setfl(&run.out, fcntl_getfl(&run.out)? | OFlags::NONBLOCK)?;
         fcntl_setfl(&run.err, fcntl_getfl(&run.err)? | OFlags::NONBLOCK)?;
-        self.entries.clear();
+        self.entries.begin(if phase == Phase::Probe { None } else { self.cursor.clone() });
+        if phase == Phase::CatchUp {
+            self.doubt = self.cursor.is_some() && self.own;
+        }
         self.run_next = None;
         self.run = Some(run);
         Ok(())
+    }
+
+    fn spawn(&self, phase: Phase) -> io::Result<Child> {
+        let mut command = Command::new(if self.leash { LEASH.as_ref() } else { self.program.as_os_str() });
+        if self.leash {
+            command.args(["--pdeathsig", "KILL", "--"]).arg(&self.program);
+        }
+        // `--all`: without it a field of more than 4 KiB comes as null.
+        command.args(["--output=json", "--all", "--no-pager", "--quiet"]);
+        command.arg(format!("--output-fields={OUTPUT_FIELDS}"));
+        if let Some(unit) = &self.unit {
+            command.arg(format!("--unit={unit}"));
+        }
+        match phase {
+            Phase::Probe => command.arg("--lines=1"),
+            Phase::CatchUp => &mut command,
+            Phase::Follow => command.args(["--follow", "--no-tail"]),
+        };
+        if let Some(cursor) = &self.cursor {
+            command.arg(format!("--cursor={cursor}"));
+        } else if let Some(us) = self.since {
+            command.arg(format!("--since=@{}.{:06}", us / 1_000_000, us % 1_000_000));
+        }
+        command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn()
     }
 
     /// The child closed its pipe: what now?
@@ -291,6 +326,13 @@ impl Journal {
         let status = run.child.wait();
         run.listen();
         let complaint = String::from_utf8_lossy(&run.complaint).into_owned();
+        if self.leash && complaint.starts_with(LEASH) {
+            self.leash = false;
+            self.run_next = Some(run.phase);
+            self.next = now.tick;
+            heard.more = true;
+            return;
+        }
         if status.is_ok_and(|s| s.success()) && run.phase != Phase::Follow {
             self.run_next = Some(Phase::Follow);
             self.next = now.tick;
@@ -299,8 +341,8 @@ impl Journal {
         }
         if self.cursor.is_some() && complaint.contains("cursor") {
             let at = self.cursor.take().and_then(|c| instant(&c));
-            self.since = at.map(|us| us + 1).or(Some(now.wall.0 * 1000));
-            heard.gap = Some(self.gap(None, "the journal no longer knows the place it was read to"));
+            self.since = at.map(|us| us + 1).or(Some(self.moved.0 * 1000));
+            heard.gaps.push(self.gap(None, "the journal does not know the place it was read to"));
             self.next = now.tick;
             heard.more = true;
             return;
@@ -373,36 +415,6 @@ impl Run {
 fn instant(cursor: &str) -> Option<i64> {
     let hex = cursor.split(';').find_map(|part| part.strip_prefix("t="))?;
     i64::from_str_radix(hex, 16).ok()
-}
-
-impl Tailer {
-    /// Looks into every journal that is due; `true` if there is more.
-    /// Every source has been begun, and the positions at which that was are among those given out.
-    pub fn begun(&self) -> bool {
-        self.sources.iter().filter_map(|s| s.journal.as_ref()).all(Journal::begun)
-    }
-
-    pub(super) fn read_journals(
-        &mut self,
-        now: Now,
-        take: &mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>,
-    ) -> bool {
-        let mut more = false;
-        for source in &mut self.sources {
-            let Some(journal) = source.journal.as_mut().filter(|j| j.due() <= now.tick) else { continue };
-            // Files count from 1; each source has its own number below them.
-            let heard = journal.look(u64::MAX - u64::from(source.spec.no.0), now, take);
-            more |= heard.more;
-            self.out.lines += heard.lines;
-            self.out.bytes += heard.bytes;
-            self.out.gaps.extend(heard.gap);
-            self.out.troubles.extend(heard.troubles);
-            if std::mem::take(&mut journal.changed) {
-                self.out.positions.extend(journal.position());
-            }
-        }
-        more
-    }
 }
 
 #[cfg(test)]

@@ -32,6 +32,26 @@ pub(super) fn split(
     data: &[u8],
     max: usize,
     skipping: bool,
+    emit: impl FnMut(usize, &[u8], BlockEnd),
+) -> Split {
+    cut_up(data, max, skipping, true, emit)
+}
+
+/// The same of a stream, where a NUL is a byte like any other: nobody truncates a pipe.
+pub(super) fn split_stream(
+    data: &[u8],
+    max: usize,
+    skipping: bool,
+    emit: impl FnMut(usize, &[u8], BlockEnd),
+) -> Split {
+    cut_up(data, max, skipping, false, emit)
+}
+
+fn cut_up(
+    data: &[u8],
+    max: usize,
+    skipping: bool,
+    may_have_holes: bool,
     mut emit: impl FnMut(usize, &[u8], BlockEnd),
 ) -> Split {
     let mut out = Split::default();
@@ -44,13 +64,14 @@ pub(super) fn split(
     }
     let holes = memmem::Finder::new(b"\n\0");
     'line: while at < data.len() {
-        if data[at] == 0 {
+        if may_have_holes && data[at] == 0 {
             match data[at..].iter().position(|&b| b != 0) {
                 Some(nuls) => at += nuls,
                 None => return Split { consumed: at, nuls: true, ..out },
             }
         }
-        let segment = holes.find(&data[at..]).map_or(data.len(), |hole| at + hole + 1);
+        let hole = if may_have_holes { holes.find(&data[at..]) } else { None };
+        let segment = hole.map_or(data.len(), |hole| at + hole + 1);
         let start = at;
         while at < segment {
             let window = &data[at..segment.min(at.saturating_add(max).saturating_add(1))];
@@ -84,7 +105,7 @@ fn whole(bytes: &[u8], start: usize, out: &mut Split, emit: &mut impl FnMut(usiz
 }
 
 /// Where to cut a line of more than `max` bytes: not inside a UTF-8 character. `line` is `max + 1` bytes.
-fn cut_at(line: &[u8], max: usize) -> usize {
+pub(super) fn cut_at(line: &[u8], max: usize) -> usize {
     let continues = |b: u8| b & 0xC0 == 0x80;
     let back = (0..4usize.min(max)).find(|back| !continues(line[max - back]));
     max - back.unwrap_or(0)
@@ -146,6 +167,15 @@ mod tests {
         let (got, split) = pieces(b"\0\0\0a\nb\0b\n\0\0c\n\0\0", 10, false);
         assert_eq!(got, [(3, "a\nb\0b\n".into(), BlockEnd::Whole), (11, "c\n".into(), BlockEnd::Whole)]);
         assert_eq!(split, Split { consumed: 13, nuls: true, lines: 3, ..Split::default() });
+    }
+
+    #[test]
+    fn in_a_stream_nuls_are_bytes_of_their_line_wherever_they_stand() {
+        let mut got = vec![];
+        let split =
+            split_stream(b"\0\0a\n\0\nb\n\0", 10, false, |at, b, end| got.push((at, b.to_vec(), end)));
+        assert_eq!(got, [(0, b"\0\0a\n\0\nb\n".to_vec(), BlockEnd::Whole)]);
+        assert_eq!(split, Split { consumed: 8, partial: 1, lines: 3, ..Split::default() });
     }
 
     proptest! {

@@ -13,7 +13,8 @@
 //! The parts, in the order in which a byte meets them: `bell` and `watch` (something may have changed),
 //! `discover` and `looking` (which files are there, and what became of them), `rotation` (where the rest of a
 //! file is that lost its name or its bytes), `file` and `reading` (one quantum of one file, proved by the bytes
-//! before it), `lines` (bytes to lines), and `journal` beside them all.
+//! before it), `lines` (bytes to lines), and beside them all what is no file: `streams`, which are `journal` with its
+//! `entry`, and `stdin`.
 
 mod archive;
 mod assemble;
@@ -39,6 +40,8 @@ mod report;
 mod resaved;
 mod rotation;
 mod spec;
+mod stdin;
+mod streams;
 mod tailer;
 mod watch;
 mod wrap;

@@ -20,6 +20,8 @@ pub struct Step {
     pub gaps: Vec<Gap>,
     /// What went wrong, or right again.
     pub troubles: Vec<Trouble>,
+    /// Sources that have ended, by name: nothing will come from them any more.
+    pub ended: Vec<Arc<str>>,
     /// There is more to read now: step again without waiting.
     pub more: bool,
     /// When nothing rings: look again after this long.
@@ -105,4 +107,8 @@ pub struct SourceSummary {
     pub unreadable: Vec<PathBuf>,
     /// It follows the journal.
     pub journal: bool,
+    /// It reads standard input.
+    pub stdin: bool,
+    /// That has ended.
+    pub ended: bool,
 }

@@ -5,6 +5,7 @@
 //! generations are matched in the order in which they were written; everything else takes turns.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::index::Index;
 use super::join::Joiner;
 use super::journal::Journal;
 use super::rotation::ns;
+use super::stdin::Stdin;
 use super::watch::Watch;
 use super::{FileState, FileStatus, Input, SourceSpec, SourceSummary, Step, Summary, Trouble};
 use crate::line::{Block, Place, Position, PositionKey};
@@ -49,11 +51,13 @@ pub struct TailOptions {
     pub birth_times: bool,
     /// The program that reads the journal.
     pub journalctl: PathBuf,
+    /// What stands for standard input; the process's own where there is none.
+    pub stdin: Option<Arc<OwnedFd>>,
 }
 
 impl Default for TailOptions {
     fn default() -> TailOptions {
-        TailOptions { inotify: true, birth_times: true, journalctl: PathBuf::from("journalctl") }
+        TailOptions { inotify: true, birth_times: true, journalctl: PathBuf::from("journalctl"), stdin: None }
     }
 }
 
@@ -63,6 +67,7 @@ pub(super) struct Source {
     pub(super) spec: SourceSpec,
     pub(super) globs: Option<Globs>,
     pub(super) journal: Option<Journal>,
+    pub(super) stdin: Option<Stdin>,
     /// Its files have not been met yet: `from` applies to what is found.
     pub(super) first: bool,
     /// When its newest saved position moved: a file born since is new.
@@ -190,21 +195,28 @@ impl Tailer {
                 *born = id.born.unwrap_or(i64::MIN).max(*born);
             }
         }
-        let (globs, journal) = match &spec.input {
-            Input::Files { globs, exclude } => (Some(Globs::new(globs, exclude)), None),
-            Input::Stdin => (None, None),
+        let (mut globs, mut journal, mut stdin) = (None, None, None);
+        match &spec.input {
+            Input::Files { globs: asked, exclude } => globs = Some(Globs::new(asked, exclude)),
+            Input::Stdin => stdin = Some(Stdin::new(&spec, self.options.stdin.as_ref())),
             Input::Journal { unit } => {
                 let key = PositionKey { source: Arc::clone(&spec.name), file: None };
-                let cursor = self.saved.get(&key).and_then(|p| match &p.place {
-                    Place::Journal { cursor } => Some(cursor.clone()),
-                    Place::File(_) => None,
-                });
                 let program = self.options.journalctl.clone();
-                (None, Some(Journal::new(&spec, program, unit.clone(), cursor)))
+                journal = Some(Journal::new(&spec, program, unit.clone(), self.saved.get(&key).cloned()));
             }
-        };
+        }
         let recipe = Recipe { joiner: Joiner::new(&spec.join), format: spec.format, max_line: spec.max_line };
-        Source { spec, globs, journal, first: true, known_to, known_paths, empty_globs: vec![], recipe }
+        Source {
+            spec,
+            globs,
+            journal,
+            stdin,
+            first: true,
+            known_to,
+            known_paths,
+            empty_globs: vec![],
+            recipe,
+        }
     }
 
     /// Goes over to other sources. Files and positions of sources that stay (by name) stay; files that no
@@ -219,6 +231,10 @@ impl Tailer {
             moved.insert(from, to);
             let old = &mut self.sources[from];
             new.known_paths = std::mem::take(&mut old.known_paths);
+            if let (Some(_), Some(mut stdin)) = (&new.stdin, old.stdin.take()) {
+                stdin.adjust(&new.spec);
+                new.stdin = Some(stdin);
+            }
             let unchanged = old.spec.input == new.spec.input;
             new.first = !unchanged;
             match (&mut new.journal, old.journal.take()) {
@@ -276,7 +292,7 @@ impl Tailer {
         if now.tick >= self.glob_at {
             self.discover(now);
         }
-        let mut more = self.read_journals(now, take);
+        let mut more = self.read_streams(now, take);
         if let Some((&place, &no)) = self.queue.first_key_value() {
             self.queue.remove(&place);
             if let Some(file) = self.files.get_mut(&no) {
@@ -484,6 +500,8 @@ impl Tailer {
                 paths
             },
             journal: s.journal.is_some(),
+            stdin: s.stdin.is_some(),
+            ended: s.stdin.as_ref().is_some_and(Stdin::has_ended),
         };
         Summary { sources: self.sources.iter().enumerate().map(one).collect(), directories: self.watch.len() }
     }

@@ -149,10 +149,22 @@ impl Place {
         agent
     }
 
+    /// Starts the agent with this as its standard input and waits for nothing.
+    pub(crate) fn launch_on(&self, stdin: impl Into<Stdio>) -> Agent<'_> {
+        let mut child = self.spawn_on(stdin.into(), &[]);
+        let out = lines_of(child.stdout.take().unwrap());
+        let err = lines_of(child.stderr.take().unwrap());
+        Agent { place: self, child, out, err, story: Vec::new() }
+    }
+
     fn spawn(&self, more: &[&str]) -> Child {
+        self.spawn_on(Stdio::null(), more)
+    }
+
+    fn spawn_on(&self, stdin: Stdio, more: &[&str]) -> Child {
         let args: Vec<&str> = ["run", "rules.toml", "--state", "state"].iter().chain(more).copied().collect();
         let mut command = self.prepare(&args);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 }
 
@@ -236,6 +248,21 @@ impl Agent<'_> {
         while let Ok(line) = self.err.recv_timeout(time.saturating_sub(begun.elapsed())) {
             self.story.push(line);
         }
+    }
+
+    /// Waits until it ends by itself: its exit code, and what it still had to print.
+    pub(crate) fn ends(mut self) -> (i32, Vec<String>) {
+        let begun = stopwatch();
+        let mut lines = Vec::new();
+        loop {
+            match self.out.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
+                Ok(line) => lines.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end; it printed {lines:#?}"),
+            }
+        }
+        self.story.extend(self.err.try_iter());
+        (self.child.wait().unwrap().code().unwrap_or(-1), lines)
     }
 
     /// SIGKILL, and waits until it is dead.
