@@ -23,6 +23,10 @@ const GENERATIONS: usize = 256;
 /// At most so many directories near a log's own are searched for what was rotated out of it.
 const NEAR: usize = 64;
 
+/// What directories for old logs are called.
+const OLD: [&str; 9] =
+    ["old", "archive", "archives", "archived", "backup", "backups", "rotated", "history", "logs.old"];
+
 /// How a generation's name is made from the log's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
@@ -126,21 +130,20 @@ fn is_finished(path: &Path) -> bool {
     plain.is_none_or(|n| fs::symlink_metadata(path.with_file_name(OsStr::from_bytes(n))).is_err())
 }
 
-/// Directories in which rotated files of a log in `own` may lie, apart from itself: those in it and beside it.
+/// Directories in which rotated files of a log in `own` may lie, apart from itself: any in it, and those beside it that
+/// have such a name. Other neighbours hold logs of their own, which may be twins of this one.
 pub(super) fn near(own: &Path) -> Vec<PathBuf> {
-    let within = |dir: &Path| -> Vec<PathBuf> {
+    let within = |dir: &Path, all: bool| -> Vec<PathBuf> {
         let Ok(entries) = fs::read_dir(dir) else { return vec![] };
         let dirs = entries.filter_map(Result::ok).filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
-        let mut dirs: Vec<PathBuf> = dirs.map(|e| e.path()).filter(|d| d != own).take(NEAR).collect();
+        let named = |e: &fs::DirEntry| all || OLD.iter().any(|n| e.file_name().eq_ignore_ascii_case(n));
+        let mut dirs: Vec<PathBuf> = dirs.filter(named).map(|e| e.path()).take(NEAR).collect();
         dirs.sort();
         dirs
     };
-    let mut all = within(own);
-    // A log in the root's own directories has the whole system beside it.
-    if let Some(above) = own.parent().filter(|a| a.parent().is_some()) {
-        all.extend(within(above));
-    }
-    all.truncate(NEAR);
+    let mut all = within(own, true);
+    all.extend(own.parent().map(|above| within(above, false)).unwrap_or_default());
+    all.retain(|d| d != own);
     all
 }
 

@@ -41,6 +41,16 @@ pub(super) struct Marks {
     end: u64,
 }
 
+/// Where to go on in a file that is not what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Resume {
+    pub(super) offset: u64,
+    /// It lies inside a line.
+    pub(super) inside: bool,
+    /// What is before it was read, and what is behind it was not: to the line.
+    pub(super) sure: bool,
+}
+
 impl Marks {
     /// As they were saved, bounded; the lines end at `end`.
     pub(super) fn saved(mut marks: Vec<Mark>, recent: &str, end: u64) -> Marks {
@@ -136,16 +146,17 @@ impl Marks {
 
     /// Where to go on in a file that is `size` bytes long by now and no longer has the bytes before the position: behind
     /// the last of the lines that are still there. Where all of those are gone, at its end, if it was cut not far
-    /// behind a mark that holds; or at that mark, inside a line (`true`), where too much of it is not known to be old.
-    pub(super) fn resume(&self, file: &impl Bytes, size: u64) -> Option<(u64, bool)> {
+    /// behind a mark that holds; or at that mark, inside a line, where too much of it is not known to be old.
+    pub(super) fn resume(&self, file: &impl Bytes, size: u64) -> Option<Resume> {
         if let Some(offset) = self.behind_old_lines(file, size) {
-            return Some((offset, false));
+            return Some(Resume { offset, inside: false, sure: true });
         }
         let mark = self.proofs.iter().rev().find(|m| m.offset <= size)?;
         if size >= self.end || !holds(file, mark.offset, mark.proof) {
             return None;
         }
-        if size - mark.offset <= FAR { Some((size, false)) } else { Some((mark.offset, true)) }
+        let near = size - mark.offset <= FAR;
+        Some(Resume { offset: if near { size } else { mark.offset }, inside: !near, sure: false })
     }
 
     fn behind_old_lines(&self, file: &impl Bytes, size: u64) -> Option<u64> {
@@ -218,14 +229,15 @@ mod tests {
         let marks = Marks::saved(marks.to_vec(), &marks.recent(), all.len() as u64);
         let upto = memchr::memrchr(b'\n', &all[..all.len() - 9_000]).unwrap() + 1;
         // As it was cut, cut inside a line, and with new lines behind the cut.
-        assert_eq!(marks.resume(&file(&all[..upto]), upto as u64), Some((upto as u64, false)));
+        let there = |offset: usize, sure| Some(Resume { offset: offset as u64, inside: false, sure });
+        assert_eq!(marks.resume(&file(&all[..upto]), upto as u64), there(upto, true));
         let inside = upto + 5;
-        assert_eq!(marks.resume(&file(&all[..inside]), inside as u64), Some((upto as u64, false)));
+        assert_eq!(marks.resume(&file(&all[..inside]), inside as u64), there(upto, true));
         let grown = [&all[..upto], &text(5000..6000)].concat();
-        assert_eq!(marks.resume(&file(&grown), grown.len() as u64), Some((upto as u64, false)));
+        assert_eq!(marks.resume(&file(&grown), grown.len() as u64), there(upto, true));
         // Far before: near a mark, at its end.
         let half = all.len() / 2;
-        assert_eq!(marks.resume(&file(&all[..half]), half as u64), Some((half as u64, false)));
+        assert_eq!(marks.resume(&file(&all[..half]), half as u64), there(half, false));
         // Another text, and the same header.
         assert_eq!(marks.resume(&file(&text(2000..4000)), 50_000), None);
         assert_eq!(marks.resume(&file(&all[..3000]), 3000), None, "the head proves nothing");

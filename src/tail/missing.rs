@@ -107,7 +107,7 @@ impl Tailer {
         let successor = self.live_at(source, &place.path).and_then(|no| self.files.get(&no));
         if unread > 0 {
             self.gap(source, &place.path, Some(unread), "gone since the agent last ran");
-        } else if place.offset > 0 && (later || successor.is_some_and(|f| !f.from_store)) {
+        } else if last && place.offset > 0 && (later || successor.is_some_and(|f| !f.from_store)) {
             let why = "replaced while the agent was away; what was written to it meanwhile is not known";
             self.gap(source, &place.path, None, why);
         }

@@ -14,6 +14,9 @@ use crate::time::Now;
 /// So many bytes of an old file are compared with a new one that may be the beginning of it.
 const COMPARED: usize = 64 << 10;
 
+/// The end of what was read is looked for in so many bytes at the end of a new file.
+const SEARCHED: usize = 1 << 20;
+
 /// Where to go on in `file`, if it carries on the text that was read up to `place`: the offset, and whether it lies
 /// inside a line. `same_inode` says that it is that file anyway.
 pub(super) fn carries_on(file: &Handle, place: &FilePlace, same_inode: bool) -> Option<(u64, bool)> {
@@ -31,12 +34,18 @@ pub(super) fn carries_on(file: &Handle, place: &FilePlace, same_inode: bool) -> 
     if whole && size >= PROOF as u64 && identity::holds(file, size, place.proof) && telling(size) {
         return Some((size, false));
     }
-    // Lines were taken off the end.
-    let shorter = size < place.offset && telling(size);
-    let (offset, inside) = shorter
-        .then(|| Marks::saved(place.marks.clone(), &place.recent, place.offset).resume(file, size))
-        .flatten()?;
-    (!inside).then_some((offset, false))
+    // Lines were taken off the end, and others put there.
+    let resume = Marks::saved(place.marks.clone(), &place.recent, place.offset).resume(file, size)?;
+    (!resume.inside && telling(resume.offset)).then_some((resume.offset, false))
+}
+
+/// Where in `new` the text that was read of `old` ends, although it lies elsewhere there: something before it was
+/// changed.
+fn end_within(old: &Handle, offset: u64, new: &Handle, size: u64) -> Option<u64> {
+    let last = identity::bytes_before(old, offset, PROOF).ok().filter(|b| b.len() == PROOF && differ(b))?;
+    let bytes = identity::bytes_before(new, size, SEARCHED).ok()?;
+    let at = memchr::memmem::rfind(&bytes, &last)?;
+    Some(size - (bytes.len() - at - last.len()) as u64)
 }
 
 /// There is more than one line, and they are not all the same.
@@ -71,7 +80,10 @@ impl Tailer {
             end < place.offset && same(end, COMPARED) && same(end.min(COMPARED as u64), COMPARED)
         };
         let on = carries_on(&new, &place, false)
-            .or_else(|| file.open.as_ref().is_some_and(begins).then_some((look.size, false)));
+            .or_else(|| file.open.as_ref().is_some_and(begins).then_some((look.size, false)))
+            .or_else(|| {
+                Some((end_within(file.open.as_ref()?, place.offset, &new, look.size)?, place.skipping))
+            });
         let Some((offset, skipping)) = on else { return false };
         self.out.forgotten.push(self.key(source, place_id(self, no)));
         let Some(file) = self.files.get_mut(&no) else { return false };

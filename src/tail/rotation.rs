@@ -118,7 +118,16 @@ impl Tailer {
         }
         self.settle_copies(no, now);
         let Some(file) = self.files.get_mut(&no) else { return };
-        let (offset, skipping) = resume.unwrap_or((0, false));
+        if resume.is_some_and(|r| !r.sure) {
+            self.gap(
+                source,
+                &path,
+                None,
+                "cut short; what was written behind the cut before it was found is not known",
+            );
+        }
+        let Some(file) = self.files.get_mut(&no) else { return };
+        let (offset, skipping) = resume.map_or((0, false), |r| (r.offset, r.inside));
         if let Err(e) = file.restart(offset, skipping) {
             return self.unreadable(no, &e);
         }

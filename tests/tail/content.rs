@@ -248,9 +248,10 @@ stories! {
             rig.put_docker(&name, "stdout", &long[16_384..32_768]);
             rig.hear();
             rig.put_docker(&name, "stderr", &format!("{}\n", &err[16_384..]));
-            rig.expect(&format!("{err}\n"));
             rig.put_docker(&name, "stdout", &format!("{}\n", &long[32_768..]));
+            // They leave in the order in which they began.
             rig.expect(&format!("{long}\n"));
+            rig.expect(&format!("{err}\n"));
             rig.append_docker(&name, "stdout", "quoted \\\" and \\t tab\n");
             rig.expected.pop();
             rig.expect("quoted \" and \t tab\n");
@@ -269,12 +270,12 @@ stories! {
             rig.settle();
             rig.put_cri("0.log", "stdout", 'P', "one ");
             rig.put_cri("0.log", "stderr", 'F', "between");
-            rig.expect("between\n");
             rig.put_cri("0.log", "stdout", 'P', "two ");
             rig.hear();
             rig.rename("0.log", &format!("0.log.{format:?}"));
             rig.put_cri("0.log", "stdout", 'F', "three");
             rig.expect("one two three\n");
+            rig.expect("between\n"); // it began later
             rig.put_cri("0.log", "stdout", 'F', "after");
             rig.expect("after\n");
             rig.settle();
@@ -286,6 +287,9 @@ stories! {
     fn t60_cri_pieces_across_a_restart(rig) {
         rig.specs[0].format = Format::Cri;
         rig.start();
+        rig.put_cri("0.log", "stdout", 'F', "whole");
+        rig.expect("whole\n");
+        rig.settle();
         rig.put_cri("0.log", "stdout", 'P', "one ");
         rig.hear();
         rig.put_cri("0.log", "stdout", 'P', "two ");

@@ -131,8 +131,17 @@ stories! {
         let upto = memchr::memrchr(b'\n', &text[..text.len() / 2]).unwrap() + 1;
         rig.truncate("a.log", upto as u64);
         // The policy: what is left of it was read, so reading goes on at its end. One who first looks when more has
-        // been written cannot tell where the old bytes end, but by the marks that it kept.
+        // been written cannot tell, so far before the lines that it remembers, where the old bytes end: it says so.
         rig.meanwhile(secs(3));
+        if rig.blocked() {
+            let text = rig.unexpected(10);
+            rig.put("a.log", text.as_bytes());
+        } else {
+            rig.append("a.log", 10);
+        }
+        rig.settle();
+        let why = "cut short; what was written behind the cut before it was found is not known";
+        assert_eq!(rig.gaps.iter().map(|g| g.why.as_str()).collect::<Vec<_>>(), [why]);
         rig.append("a.log", 10);
         rig.settle();
     }
