@@ -3,6 +3,7 @@
 //! The stories of the other files block the reader by hand, as if it did. This is the proof that it never does: Chat
 //! accepts the connection, takes the message, and never answers, while a log is rotated and cut under the program.
 
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 
 use crate::harness::fake_chat::{FakeChat, Fault};
@@ -24,12 +25,11 @@ fn every_hit_is_counted_while_the_space_never_answers() {
     let agent = place.start();
     let mut seq = 0;
     let mut write = |n: u64| {
-        let text: String = (0..n)
-            .map(|_| {
-                seq += 1;
-                format!("2026-11-22T05:26:00Z h app: trouble 192.0.2.{} seq={seq}\n", seq % 200)
-            })
-            .collect();
+        let mut text = String::new();
+        for _ in 0..n {
+            seq += 1;
+            writeln!(text, "2026-11-22T05:26:00Z h app: trouble 192.0.2.{} seq={seq}", seq % 200).unwrap();
+        }
         place.append("app.log", &text);
     };
     write(LINES);

@@ -128,7 +128,7 @@ stories! {
             rig.settle();
             // Half a unit at the end of the file is no character yet.
             let text = wide(&rig.lines(1));
-            let (head, tail) = text.split_at(text.len() / 2 | 1);
+            let (head, tail) = text.split_at((text.len() / 2) | 1);
             rig.put(name, head);
             rig.hear();
             rig.stop();
