@@ -174,6 +174,7 @@ impl Tailed {
     /// Takes up a saved position.
     pub(super) fn take_up(&mut self, place: FilePlace, at: Wall) {
         self.offset = place.offset;
+        self.size = place.size;
         self.before.clear();
         self.unproved = (place.proof.len > 0).then_some(place.proof);
         self.head = place.head;

@@ -29,6 +29,11 @@ impl Index {
         self.by_path.get(path).map_or(&[], Vec::as_slice)
     }
 
+    /// The names that lead to the file, as far as they are known.
+    pub(super) fn names(&self, no: u64) -> &[PathBuf] {
+        self.names.get(&no).map_or(&[], Vec::as_slice)
+    }
+
     pub(super) fn add(&mut self, source: usize, id: FileId, no: u64) {
         self.by_id.insert((source, id), no);
     }

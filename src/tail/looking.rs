@@ -12,6 +12,7 @@ use rustix::fs::FileType;
 
 use super::archive::is_packed;
 use super::file::{Standing, Tailed};
+use super::generation::{Style, style};
 use super::handle::Handle;
 use super::identity::{self, Look};
 use super::rotation::ns;
@@ -74,8 +75,23 @@ impl Tailer {
             }
             self.sources[n].first = false;
         }
+        self.look_beside_nothing(now);
         self.glob_at = now.tick + self.glob_period();
         self.passed = now.wall;
+    }
+
+    /// A log whose name led nowhere may have been made anew and rotated since the last pass.
+    fn look_beside_nothing(&mut self, now: Now) {
+        let nameless = self.files.values().filter(|f| f.is_old()).map(|f| (f.source, f.path.clone()));
+        let mut names: Vec<(usize, PathBuf)> = nameless.collect();
+        names.sort();
+        names.dedup();
+        let since = ns(self.passed) - COARSE.as_nanos() as i64;
+        for (source, path) in names {
+            if self.live_at(source, &path).is_none() {
+                self.take_generations(source, &path, since, None, now);
+            }
+        }
     }
 
     /// Looks at every name that is known.
@@ -117,6 +133,9 @@ impl Tailer {
                     if let Some(no) = self.index.file(n, look.id) {
                         self.index.name(no, path);
                         self.enqueue(no);
+                    } else if let Some(log) = self.log_of(n, path) {
+                        let born = look.id.born.unwrap_or(look.mtime);
+                        self.take_generations(n, &log, born.min(look.mtime), None, now);
                     }
                 }
             }
@@ -124,6 +143,18 @@ impl Tailer {
             Err(_) if self.watch.knows(path) => self.glob_at = now.tick,
             Err(_) => {}
         }
+    }
+
+    /// The log whose generation is at `path`, if its own name leads nowhere: it was made and rotated before anybody
+    /// looked.
+    fn log_of(&self, source: usize, path: &Path) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStrExt;
+        let name = path.file_name()?;
+        let globs = self.sources[source].globs.as_ref()?;
+        let bases = (1..name.len()).rev().map(|len| std::ffi::OsStr::from_bytes(&name.as_bytes()[..len]));
+        let logs = bases.filter(|b| style(name, b) == Some(Style::Behind)).map(|b| path.with_file_name(b));
+        let mut asked = logs.filter(|l| globs.matches(l));
+        asked.find(|l| self.live_at(source, l).is_none() && std::fs::symlink_metadata(l).is_err())
     }
 
     /// What `path` leads to.
@@ -275,7 +306,7 @@ impl Tailer {
         file.blind = blind;
         if let Some((Place::File(place), at)) = saved.map(|p| (p.place, p.at)) {
             // It held nothing, so it proves nothing: a copy of what was written since may lie beside it.
-            let was_empty = place.size == 0 && first;
+            let was_empty = place.offset == 0 && first;
             file.take_up(place, at);
             file.backlog_to = look.size;
             if was_empty {
@@ -301,7 +332,9 @@ impl Tailer {
         let unmet = if first { !self.sources[source].known_paths.contains_key(path) } else { blind };
         let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
         // Where a file lost this name just now, its own successors have been looked for already.
-        let first_of_name = !self.files.values().any(|f| f.is_old() && f.source == source && f.path == *path);
+        let just_now =
+            |f: &Tailed| f.standing == Standing::Old(now.tick) && f.source == source && f.path == *path;
+        let first_of_name = !self.files.values().any(just_now);
         if unmet
             && first_of_name
             && !file.from_store

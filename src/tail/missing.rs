@@ -20,6 +20,9 @@ use crate::time::{Now, Wall};
 /// A saved position whose file has not been met for so long is forgotten.
 const KEPT: Duration = Duration::from_hours(7 * 24);
 
+/// A log that grew so shortly before the agent ended may have grown while it was away.
+const LIVELY: Duration = Duration::from_hours(1);
+
 impl Tailer {
     /// Looks for the files of saved positions that no glob of these sources led to.
     pub(super) fn find_missing(&mut self, sources: &HashSet<usize>, now: Now) {
@@ -105,8 +108,14 @@ impl Tailer {
         let unread = place.size.saturating_sub(place.offset);
         let later = last && self.take_written_since(source, &place.path, Some(id), at, now);
         let successor = self.live_at(source, &place.path).and_then(|no| self.files.get(&no));
-        if unread > 0 {
-            self.gap(source, &place.path, Some(unread), "gone since the agent last ran");
+        let ended = self.sources[source].known_to.unwrap_or(at);
+        if later && place.offset == 0 {
+            // It is the oldest of those, under whatever name.
+        } else if unread > 0 {
+            self.gap(source, &place.path, None, "gone since the agent last ran, and not all of it was read");
+        } else if last && successor.is_none() && ended.since(at) < LIVELY {
+            let why = "gone since the agent last ran; what was written to it meanwhile is not known";
+            self.gap(source, &place.path, None, why);
         } else if last && place.offset > 0 && (later || successor.is_some_and(|f| !f.from_store)) {
             let why = "replaced while the agent was away; what was written to it meanwhile is not known";
             self.gap(source, &place.path, None, why);

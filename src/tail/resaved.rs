@@ -60,10 +60,9 @@ impl Tailer {
     /// carries on the old one's text, goes on in it; `false` if it does not.
     pub(super) fn resaved(&mut self, no: u64, now: Now) -> bool {
         let Some(file) = self.files.get(&no) else { return false };
-        let gone = match &file.open {
-            Some(old) => old.look().is_ok_and(|l| l.links == 0),
-            None => self.find(&file.path, file.id).is_none(),
-        };
+        // A layered filesystem keeps the old file below, where no name leads.
+        let gone = file.open.as_ref().is_some_and(|old| old.look().is_ok_and(|l| l.links == 0))
+            || self.find(&file.path, file.id).is_none();
         if !gone || file.offset == 0 || file.copy_of.is_some() {
             return false;
         }

@@ -39,7 +39,9 @@ impl Tailer {
         self.index.unname(no, &path);
         self.recovered(source, &path);
         if !opened {
-            let moved = self.find(&path, id).and_then(|moved| Some((self.open_as(&moved)?, moved)));
+            let moved = self.index.names(no).iter().find(|p| self.see(p).is_ok_and(|l| l.id == id)).cloned();
+            let moved = moved.or_else(|| self.find(&path, id));
+            let moved = moved.and_then(|moved| Some((self.open_as(&moved)?, moved)));
             let moved = moved.filter(|((look, _), _)| look.id == id);
             if let Some(((_, handle), moved)) = moved {
                 self.index.name(no, &moved);
@@ -112,12 +114,12 @@ impl Tailer {
                     } else {
                         "cut or rewritten before it was read"
                     };
-                    self.gap(source, &path, (unread > 0).then_some(unread), why);
+                    // What was written meanwhile was not even seen.
+                    self.gap(source, &path, (!stored).then_some(unread), why);
                 }
             }
         }
         self.settle_copies(no, now);
-        let Some(file) = self.files.get_mut(&no) else { return };
         if resume.is_some_and(|r| !r.sure) {
             self.gap(
                 source,
@@ -179,8 +181,35 @@ impl Tailer {
                 continue; // of a file that is held
             }
             let copied = before.filter(|b| identity::holds(&handle, b.offset, b.proof));
-            let place = copied.map(|b| (b.clone(), now.wall));
+            let place = copied.map(|b| (self.behind_held(source, b, &handle), now.wall));
             self.take_old(source, Found { path: &generation.path, look: &look, handle }, place, path, now);
+        }
+    }
+
+    /// Where to begin in a copy of what was read up to `place`: behind what the original, if it is held, still gives.
+    fn behind_held(&self, source: usize, place: &FilePlace, copy: &Handle) -> FilePlace {
+        let original = |f: &&Tailed| {
+            f.is_old() && f.source == source && f.path == place.path && f.offset == place.offset
+        };
+        let behind = self.files.values().find(original).and_then(|f| {
+            let end = f.drain_to;
+            let of = |h: &Handle| identity::bytes_before(h, end, SAME).unwrap_or_default();
+            let text = of(f.open.as_ref()?);
+            (end > place.offset && !text.is_empty() && text == of(copy)).then_some((end, text))
+        });
+        match behind {
+            Some((offset, text)) => {
+                let proof = identity::prove(&text[text.len().saturating_sub(identity::PROOF)..]);
+                FilePlace {
+                    offset,
+                    proof,
+                    skipping: false,
+                    hit_early: vec![],
+                    recent: String::new(),
+                    ..place.clone()
+                }
+            }
+            None => place.clone(),
         }
     }
 

@@ -478,7 +478,8 @@ impl Tailer {
     /// What stands between a source and its lines now.
     pub fn troubles(&self) -> Vec<Trouble> {
         let journals = self.sources.iter().filter_map(|s| s.journal.as_ref()?.troubled());
-        let wrong = self.troubled.values().chain(journals).filter(|t| !t.minor);
+        let watch = self.watch.troubles().iter();
+        let wrong = self.troubled.values().chain(journals).chain(watch).filter(|t| !t.minor);
         let mut all: Vec<Trouble> = wrong.cloned().collect();
         all.sort_by(|a, b| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
         all

@@ -31,7 +31,12 @@ pub(super) struct Watch {
     /// events can be trusted.
     dirs: HashMap<PathBuf, Watched>,
     full: bool,
+    /// What went wrong, for those who ask later.
+    troubles: Vec<Trouble>,
 }
+
+/// At most so many troubles are remembered.
+const TROUBLES: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Watched {
@@ -45,8 +50,9 @@ impl Watch {
         match notify::recommended_watcher(move |event| ring(&bell, event)) {
             Ok(watcher) => Watch { watcher: Some(watcher), ..Watch::default() },
             Err(e) => {
-                troubles.push(trouble(Path::new("inotify"), &e));
-                Watch::default()
+                let trouble = trouble(Path::new("inotify"), &e);
+                troubles.push(trouble.clone());
+                Watch { troubles: vec![trouble], ..Watch::default() }
             }
         }
     }
@@ -82,12 +88,17 @@ impl Watch {
         }
         match watcher.watch(dir, RecursiveMode::NonRecursive) {
             Ok(()) => {
+                self.troubles.retain(|t| t.path != dir);
                 self.dirs.insert(dir.to_path_buf(), Watched { id, seen: events_are_seen(dir) });
             }
             Err(e) => {
                 // one that may not be read cannot be listed either, and that is told
                 if known.is_none_or(|k| k.seen) && !is_denied(&e) {
-                    troubles.push(trouble(dir, &e));
+                    let trouble = trouble(dir, &e);
+                    if self.troubles.len() < TROUBLES {
+                        self.troubles.push(trouble.clone());
+                    }
+                    troubles.push(trouble);
                 }
                 self.dirs.insert(dir.to_path_buf(), Watched { id: None, seen: false });
             }
@@ -102,6 +113,11 @@ impl Watch {
     /// Whether a watch was ever asked for there.
     pub(super) fn knows(&self, dir: &Path) -> bool {
         self.dirs.contains_key(dir)
+    }
+
+    /// What still goes wrong.
+    pub(super) fn troubles(&self) -> &[Trouble] {
+        &self.troubles
     }
 
     /// How many directories are watched.
