@@ -98,6 +98,12 @@ pub struct FilePlace {
     /// Lengths and hashes of the last lines before `offset`, eight hexadecimal digits each.
     #[serde(default)]
     pub recent: String,
+    /// It had lost its name: it was renamed, or is a copy that was made of the log.
+    #[serde(default)]
+    pub rotated: bool,
+    /// When it had last been written when it was last looked at, in nanoseconds since the epoch; 0 where not known.
+    #[serde(default)]
+    pub mtime: i64,
     /// The rest of an over-long line is being skipped: `offset` is inside it.
     #[serde(default)]
     pub skipping: bool,
@@ -234,6 +240,8 @@ mod tests {
                 head: Proof { len: 0, hash: 0 },
                 marks: vec![],
                 recent: String::new(),
+                rotated: false,
+                mtime: 1,
                 skipping: false,
                 hit_early: vec![Arc::from("disk-full")],
             };

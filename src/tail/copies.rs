@@ -24,6 +24,9 @@ const SLACK: Duration = Duration::from_secs(2);
 /// A copy is believed to be one when it has not changed for so long.
 const COPIED: Duration = Duration::from_secs(10);
 
+/// Beyond so many names that the globs look at, a log that holds bytes is believed never to have been cut before.
+const MANY: usize = 2000;
+
 /// Whether a file is a copy of a log that is read already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copy {
@@ -77,6 +80,25 @@ impl Tailer {
             }
         }
         None
+    }
+
+    /// A place at the start of a file proves nothing: it may have been written, copied and cut since it came to stand
+    /// there. Takes up what lies beside it then; `true` if there is something.
+    pub(super) fn hidden_by_a_cut(&mut self, no: u64, now: Now) -> bool {
+        let Some(file) = self.files.get_mut(&no) else { return false };
+        let Some(look) = file.open.as_ref().filter(|_| file.offset == 0).and_then(|f| f.look().ok()) else {
+            return false;
+        };
+        if file.is_old() || file.at_start == look.mtime {
+            return false;
+        }
+        let since = std::mem::replace(&mut file.at_start, look.mtime);
+        // Among very many, each new log would list all others for its first line.
+        if self.names > MANY && look.size > 0 {
+            return false;
+        }
+        let (source, path, id) = (file.source, file.path.clone(), file.id);
+        self.take_written_since(source, &path, Some(id), since, now).is_some()
     }
 
     fn claim_plain(

@@ -73,6 +73,11 @@ impl Globs {
             && !self.excluded(path)
     }
 
+    /// Those that are no globs: plain paths.
+    pub(super) fn literal(&self) -> impl Iterator<Item = &Path> {
+        self.walks.iter().filter(|w| w.steps.is_empty()).map(|w| w.prefix.as_path())
+    }
+
     fn excluded(&self, path: &Path) -> bool {
         self.not_path.is_match(path) || path.file_name().is_some_and(|n| self.not_name.is_match(Path::new(n)))
     }

@@ -36,6 +36,8 @@ pub(super) struct Tailed {
     /// Size when last read, modification time when last looked at.
     pub(super) size: u64,
     pub(super) mtime: i64,
+    /// Its modification time when its bytes were last proved, or some time before that.
+    pub(super) written: i64,
     /// The size as its name showed it last, proved or not.
     pub(super) listed: u64,
     /// The bytes just before `offset`, at most [`PROOF`].
@@ -74,6 +76,10 @@ pub(super) struct Tailed {
     pub(super) blind: bool,
     /// Where an old file was found, if it was.
     pub(super) found_at: Option<PathBuf>,
+    /// In which step it lost its name.
+    pub(super) unnamed_in: u64,
+    /// Its modification time when it was last looked into what may have been cut before its start.
+    pub(super) at_start: i64,
     /// The name it had before it was renamed to one that is watched, too.
     pub(super) was: Option<PathBuf>,
     /// What it is written in, once its first bytes have said so.
@@ -140,6 +146,7 @@ impl Tailed {
             offset: 0,
             size: look.size,
             mtime: look.mtime,
+            written: look.mtime,
             listed: look.size,
             before: vec![],
             unproved: None,
@@ -163,6 +170,8 @@ impl Tailed {
             blind: false,
             found_at: None,
             was: None,
+            unnamed_in: 0,
+            at_start: look.mtime,
             script: None,
             waits: vec![],
             held: vec![],
@@ -175,6 +184,7 @@ impl Tailed {
     pub(super) fn take_up(&mut self, place: FilePlace, at: Wall) {
         self.offset = place.offset;
         self.size = place.size;
+        self.written = place.mtime;
         self.before.clear();
         self.unproved = (place.proof.len > 0).then_some(place.proof);
         self.head = place.head;
@@ -195,6 +205,8 @@ impl Tailed {
             head: self.head,
             marks: self.marks.to_vec(),
             recent: self.marks.recent(),
+            rotated: self.is_old(),
+            mtime: self.written,
             skipping: self.skipping,
             hit_early: self.hit_early.clone(),
         }

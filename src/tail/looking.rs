@@ -15,6 +15,7 @@ use super::file::{Standing, Tailed};
 use super::generation::{Style, style};
 use super::handle::Handle;
 use super::identity::{self, Look};
+use super::missing::written;
 use super::rotation::ns;
 use super::tailer::Tailer;
 use super::{From, Trouble};
@@ -23,6 +24,9 @@ use crate::time::Now;
 
 /// At most so many files are watched; a glob that matches more is a mistake worth telling.
 pub(super) const FILES: usize = 32_768;
+
+/// For at most so many names that lead nowhere is looked beside them in one pass.
+const NAMELESS: usize = 64;
 
 /// How the words begin that say what no log is.
 const IS: &str = "is ";
@@ -58,6 +62,7 @@ impl Tailer {
     /// Walks all globs and looks at every name that is not known yet.
     pub(super) fn discover(&mut self, now: Now) {
         self.names = 0;
+        let first = self.sources.iter().any(|s| s.first);
         for n in 0..self.sources.len() {
             let Some(globs) = self.sources[n].globs.take() else { continue };
             let (watch, troubles) = (&mut self.watch, &mut self.out.troubles);
@@ -75,7 +80,9 @@ impl Tailer {
             }
             self.sources[n].first = false;
         }
-        self.look_beside_nothing(now);
+        if !first {
+            self.look_beside_nothing(now); // at first, what is missing is looked for by its position
+        }
         self.glob_at = now.tick + self.glob_period();
         self.passed = now.wall;
     }
@@ -83,14 +90,16 @@ impl Tailer {
     /// A log whose name led nowhere may have been made anew and rotated since the last pass.
     fn look_beside_nothing(&mut self, now: Now) {
         let nameless = self.files.values().filter(|f| f.is_old()).map(|f| (f.source, f.path.clone()));
-        let mut names: Vec<(usize, PathBuf)> = nameless.collect();
+        let globs = self.sources.iter().enumerate().filter_map(|(n, s)| Some((n, s.globs.as_ref()?)));
+        let literal = globs.flat_map(|(n, g)| g.literal().map(move |p| (n, p.to_path_buf())));
+        let mut names: Vec<(usize, PathBuf)> = nameless.chain(literal).collect();
         names.sort();
         names.dedup();
+        names.retain(|(source, path)| self.live_at(*source, path).is_none());
+        names.truncate(NAMELESS);
         let since = ns(self.passed) - COARSE.as_nanos() as i64;
         for (source, path) in names {
-            if self.live_at(source, &path).is_none() {
-                self.take_generations(source, &path, since, None, now);
-            }
+            self.take_generations(source, &path, since, None, now);
         }
     }
 
@@ -100,6 +109,10 @@ impl Tailer {
         let names: Vec<(usize, PathBuf)> = live.map(|f| (f.source, f.path.clone())).collect();
         for (source, path) in names {
             self.look(source, &path, now);
+        }
+        let old: Vec<u64> = self.files.values().filter(|f| f.is_old()).map(|f| f.no).collect();
+        for no in old {
+            self.enqueue(no);
         }
     }
 
@@ -307,10 +320,11 @@ impl Tailer {
         if let Some((Place::File(place), at)) = saved.map(|p| (p.place, p.at)) {
             // It held nothing, so it proves nothing: a copy of what was written since may lie beside it.
             let was_empty = place.offset == 0 && first;
+            let since = written(&place, at);
             file.take_up(place, at);
             file.backlog_to = look.size;
             if was_empty {
-                self.take_written_since(source, path, None, at, now);
+                self.empty.push((source, path.to_path_buf(), since));
             }
         } else if at_end {
             if self.ensure_open(no, now) {
@@ -332,8 +346,9 @@ impl Tailer {
         let unmet = if first { !self.sources[source].known_paths.contains_key(path) } else { blind };
         let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
         // Where a file lost this name just now, its own successors have been looked for already.
+        let step = self.steps;
         let just_now =
-            |f: &Tailed| f.standing == Standing::Old(now.tick) && f.source == source && f.path == *path;
+            |f: &Tailed| f.is_old() && f.unnamed_in == step && f.source == source && f.path == *path;
         let first_of_name = !self.files.values().any(just_now);
         if unmet
             && first_of_name

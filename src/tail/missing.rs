@@ -23,15 +23,30 @@ const KEPT: Duration = Duration::from_hours(7 * 24);
 /// A log that grew so shortly before the agent ended may have grown while it was away.
 const LIVELY: Duration = Duration::from_hours(1);
 
+/// Why a file is lost.
+const NOT_ALL: &str = "gone since the agent last ran, and not all of it was read";
+
+/// When the file had last been written as far as its position knows, in nanoseconds.
+pub(super) fn written(place: &FilePlace, at: Wall) -> i64 {
+    if place.mtime > 0 { place.mtime } else { ns(at) - COARSE.as_nanos() as i64 }
+}
+
+/// What is still to be done about a saved position, once the rest of every file has been looked for.
+enum Then {
+    /// Its file was found: what was written after that.
+    Later(usize, PathBuf, Generation, i64),
+    /// It was not.
+    /// Whether it is the newest of its name stands last.
+    Lost(usize, FileId, Box<FilePlace>, Wall, bool),
+}
+
 impl Tailer {
     /// Looks for the files of saved positions that no glob of these sources led to.
     pub(super) fn find_missing(&mut self, sources: &HashSet<usize>, now: Now) {
         let mut missing: Vec<Position> = self.saved.values().cloned().collect();
-        if missing.is_empty() {
-            return;
-        }
-        missing.sort_by(|a, b| (a.at, &a.key).cmp(&(b.at, &b.key)));
+        missing.sort_by_key(|p| (p.at, p.key.file.and_then(|id| id.born), p.key.clone()));
         let newest = self.newest_of_names(&missing);
+        let mut then = vec![];
         for position in missing {
             let of = |n: &usize| self.sources[*n].spec.name == position.key.source;
             let (Some(source), Some(id)) = (sources.iter().copied().find(of), position.key.file) else {
@@ -44,83 +59,127 @@ impl Tailer {
                 continue; // not asked for now, or not mounted now
             }
             self.saved.remove(&position.key);
-            let last = newest.get(&(source, place.path.clone())) == Some(&position.at);
-            if elsewhere || !self.find_rest(source, id, place, position.at, last, now) {
+            let last = newest.get(&(source, place.path.clone())) == Some(&id);
+            let (kept, more) =
+                if elsewhere { (false, None) } else { self.find_rest(source, id, place, position.at, now) };
+            if !kept {
                 self.out.forgotten.push(position.key.clone());
             }
+            match more {
+                Some(Then::Lost(source, id, place, at, _)) => {
+                    then.push(Then::Lost(source, id, place, at, last));
+                }
+                more => then.extend(more.filter(|_| last)),
+            }
+        }
+        for more in then {
+            match more {
+                Then::Later(source, path, found, since) => self.take_later(source, &path, &found, since, now),
+                Then::Lost(source, _, place, at, false) => self.lost_older(source, &place, at, now),
+                Then::Lost(source, id, place, at, true) => self.lost_file(source, id, &place, at, now),
+            }
+        }
+        for (source, path, since) in std::mem::take(&mut self.empty) {
+            self.take_written_since(source, &path, None, since, now);
         }
     }
 
-    /// When the newest position of each name was taken, of files that are held or missing.
-    fn newest_of_names(&self, missing: &[Position]) -> HashMap<(usize, PathBuf), Wall> {
-        let mut newest = HashMap::new();
-        let held = self.files.values().filter(|f| f.from_store).map(|f| (f.source, f.path.clone(), f.moved));
+    /// The file whose position of each name was taken last, of files that are held or missing.
+    fn newest_of_names(&self, missing: &[Position]) -> HashMap<(usize, PathBuf), FileId> {
+        // What had its name is newer than what had lost it.
+        let held = self.files.values().filter(|f| f.from_store);
+        let held = held.map(|f| ((f.source, f.path.clone()), (!f.is_old(), f.moved, f.id.born, f.id)));
         let missed = missing.iter().filter_map(|p| match &p.place {
             Place::File(place) => {
                 let source = self.sources.iter().position(|s| s.spec.name == p.key.source)?;
-                Some((source, place.path.clone(), p.at))
+                let id = p.key.file?;
+                Some(((source, place.path.clone()), (!place.rotated, p.at, id.born, id)))
             }
             Place::Journal { .. } => None,
         });
-        for (source, path, at) in held.chain(missed) {
-            let known = newest.entry((source, path)).or_insert(at);
-            *known = at.max(*known);
+        let mut newest = HashMap::new();
+        for (name, this) in held.chain(missed) {
+            let known = newest.entry(name).or_insert(this);
+            *known = this.max(*known);
         }
-        newest
+        newest.into_iter().map(|(name, (.., id))| (name, id)).collect()
     }
 
-    /// Finds the rest of a file that was rotated while nobody looked; after the `last` one of its name, also what
-    /// was written later. `false`: its own position is done with.
+    /// Finds the rest of a file that was rotated while nobody looked, and says what comes after it. `false`: its own
+    /// position is done with.
     fn find_rest(
         &mut self,
         source: usize,
         id: FileId,
         place: &FilePlace,
         at: Wall,
-        last: bool,
         now: Now,
-    ) -> bool {
-        if let Some(path) = self.find(&place.path, id)
+    ) -> (bool, Option<Then>) {
+        let name = &place.path;
+        if let Some(path) = self.find(name, id)
             && let Some((look, handle)) = self.open_as(&path)
         {
             let packed = handle.is_packed();
             let found = Found { path: &path, look: &look, handle };
-            self.take_old(source, found, Some((place.clone(), at)), &place.path, now);
-            if last {
-                let style = path.file_name().zip(place.path.file_name());
-                let style = style.and_then(|(n, b)| super::generation::style(n, b)).unwrap_or(Style::Behind);
-                // An archive's size is not that of its text: only the time counts here.
-                self.take_later(source, &place.path, &Generation { path, look, style, packed }, now);
-            }
-            return true;
+            self.take_old(source, found, Some((place.clone(), at)), name, now);
+            let style = path.file_name().zip(name.file_name());
+            let style = style.and_then(|(n, b)| super::generation::style(n, b)).unwrap_or(Style::Behind);
+            let found = Generation { path, look, style, packed };
+            return (true, Some(Then::Later(source, name.clone(), found, written(place, at))));
         }
         if self.same_log_resaved(source, id, place, at, now) {
-            return false;
+            return (false, None);
         }
         if place.proof.len > 0
             && let Some(found) = self.claim_copy(source, place, at, true, now)
         {
-            if last {
-                self.take_later(source, &place.path, &found, now);
+            if !found.packed {
+                let why =
+                    "gone since the agent last ran; what was written to it after it was copied is not known";
+                self.gap(source, name, None, why);
             }
-            return false;
+            return (false, Some(Then::Later(source, name.clone(), found, written(place, at))));
         }
-        let unread = place.size.saturating_sub(place.offset);
-        let later = last && self.take_written_since(source, &place.path, Some(id), at, now);
+        (false, Some(Then::Lost(source, id, Box::new(place.clone()), at, false)))
+    }
+
+    /// Nothing of the file is left, neither as itself nor as a copy: reads what came after it, and tells the gap.
+    fn lost_file(&mut self, source: usize, id: FileId, place: &FilePlace, at: Wall, now: Now) {
+        let later = self.take_written_since(source, &place.path, Some(id), written(place, at) - 1, now);
         let successor = self.live_at(source, &place.path).and_then(|no| self.files.get(&no));
         let ended = self.sources[source].known_to.unwrap_or(at);
-        if later && place.offset == 0 {
-            // It is the oldest of those, under whatever name.
-        } else if unread > 0 {
-            self.gap(source, &place.path, None, "gone since the agent last ran, and not all of it was read");
-        } else if last && successor.is_none() && ended.since(at) < LIVELY {
-            let why = "gone since the agent last ran; what was written to it meanwhile is not known";
-            self.gap(source, &place.path, None, why);
-        } else if last && place.offset > 0 && (later || successor.is_some_and(|f| !f.from_store)) {
-            let why = "replaced while the agent was away; what was written to it meanwhile is not known";
-            self.gap(source, &place.path, None, why);
+        let why = if later == Some(true) && place.offset == 0 {
+            return; // the oldest archive of those is this file: it proves nothing, for nothing was read of it
+        } else if place.size > place.offset {
+            NOT_ALL
+        } else if later.is_some() || successor.is_some_and(|f| !f.from_store) {
+            "replaced while the agent was away; what was written to it meanwhile is not known"
+        } else if successor.is_none() && ended.since(at) < LIVELY {
+            "gone since the agent last ran; what was written to it meanwhile is not known"
+        } else {
+            return;
+        };
+        self.gap(source, &place.path, None, why);
+    }
+
+    /// The same of a file that had lost its name before the agent ended: what came after it is known by positions of its
+    /// own. One of which nothing was read proves nothing; the oldest archive that nobody else claims is made of it.
+    fn lost_older(&mut self, source: usize, place: &FilePlace, at: Wall, now: Now) {
+        let unread = place.size > place.offset;
+        if place.offset > 0 && !unread {
+            return;
         }
-        false
+        let mut all = self.all_generations(&place.path, None);
+        all.retain(|g| {
+            g.packed
+                && g.look.mtime >= written(place, at)
+                && self.index.file(source, g.look.id).is_none()
+                && !self.saved.contains_key(&self.key(source, g.look.id))
+        });
+        all.truncate(usize::from(place.offset == 0));
+        if self.take_all(source, &place.path, all, now).is_none() && unread {
+            self.gap(source, &place.path, None, NOT_ALL);
+        }
     }
 
     /// The file that has the name now carries on the text that was read: an editor saved it, a backup was restored,
@@ -153,31 +212,41 @@ impl Tailer {
         true
     }
 
-    /// Takes up the generations of the log that were written after `found`, the oldest first.
-    pub(super) fn take_later(&mut self, source: usize, path: &Path, found: &Generation, now: Now) {
+    /// Takes up the generations of the log that were written after `found`, the oldest first. It was last seen under the
+    /// log's name when it had been written at `since` (nanoseconds): who still writes to a rotated file does not make
+    /// it younger than the next one.
+    pub(super) fn take_later(
+        &mut self,
+        source: usize,
+        path: &Path,
+        found: &Generation,
+        since: i64,
+        now: Now,
+    ) {
         let mut all = self.all_generations(path, found.path.parent());
         let young = |g: &Generation| {
-            let born = g.look.id.born.zip(found.look.id.born).is_some_and(|(g, f)| g > f);
-            found.order(g).is_lt() || (born && !g.packed && !found.packed)
+            let born = g.look.id.born.zip(found.look.id.born).map(|(g, f)| g > f);
+            let plain = !g.packed && !found.packed;
+            if plain { born.unwrap_or(found.order(g).is_lt()) } else { g.look.mtime > since }
         };
         all.retain(|g| g.path != found.path && g.style == found.style && young(g));
         self.take_all(source, path, all, now);
     }
 
-    /// Takes up the generations of the log that were written since `at`; `true` if there are any.
+    /// Takes up the generations of the log that were written after `since` (nanoseconds), when `after` was. Whether
+    /// there are any, and if so whether the oldest is an archive.
     pub(super) fn take_written_since(
         &mut self,
         source: usize,
         path: &Path,
         after: Option<FileId>,
-        at: Wall,
+        since: i64,
         now: Now,
-    ) -> bool {
-        let since = ns(at) - COARSE.as_nanos() as i64;
+    ) -> Option<bool> {
         let mut all = self.all_generations(path, None);
         all.retain(|g| {
             let older = g.look.id.born.zip(after.and_then(|id| id.born)).is_some_and(|(g, f)| g < f);
-            g.style == Style::Behind && g.look.mtime >= since && (g.packed || !older)
+            g.style == Style::Behind && g.look.mtime > since && (g.packed || !older)
         });
         self.take_all(source, path, all, now)
     }
@@ -192,8 +261,8 @@ impl Tailer {
         all
     }
 
-    fn take_all(&mut self, source: usize, path: &Path, all: Vec<Generation>, now: Now) -> bool {
-        let mut any = false;
+    fn take_all(&mut self, source: usize, path: &Path, all: Vec<Generation>, now: Now) -> Option<bool> {
+        let mut oldest = None;
         let live =
             self.live_at(source, path).and_then(|no| self.files.get(&no)).map(super::file::Tailed::place);
         for one in all {
@@ -206,9 +275,12 @@ impl Tailer {
             if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
                 continue; // a copy of the live one, which claims it when it finds itself cut
             }
+            if handle.is_packed() && self.is_read_already(source, path, &handle) {
+                continue;
+            }
             self.take_old(source, Found { path: &one.path, look: &one.look, handle }, None, path, now);
-            any = true;
+            oldest.get_or_insert(one.packed);
         }
-        any
+        oldest
     }
 }

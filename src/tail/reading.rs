@@ -52,6 +52,9 @@ impl Tailer {
         if !self.ensure_open(no, now) {
             return;
         }
+        if self.hidden_by_a_cut(no, now) {
+            return self.enqueue(no); // behind what was written before
+        }
         let Some(file) = self.files.get_mut(&no) else { return };
         let spec = &self.sources[file.source].spec;
         let recipe = &self.sources[file.source].recipe;
@@ -69,6 +72,7 @@ impl Tailer {
         match fill {
             Ok(Fill::Bytes { base, start, end, full }) => {
                 let data = &buf[start..end];
+                file.written = file.mtime;
                 if as_it_stands {
                     self.give(no, base, data, full, now, take);
                 } else {

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::file::{Standing, Tailed};
+use super::stdin::Stdin;
+use super::tailer::{Source, Tailer};
 use crate::line::{Gap, Position, PositionKey};
 
 /// What one step did.
@@ -111,4 +114,60 @@ pub struct SourceSummary {
     pub stdin: bool,
     /// That has ended.
     pub ended: bool,
+}
+
+impl Tailer {
+    /// How every file stands.
+    pub fn status(&self) -> Vec<FileStatus> {
+        let one = |f: &Tailed| {
+            let source = &self.sources[f.source].spec.name;
+            let state = match f.standing {
+                _ if self.troubled.contains_key(&(f.source, f.path.clone())) => FileState::Unreadable,
+                Standing::Old(_) => FileState::Rotated,
+                Standing::Live if f.queued.is_some() => FileState::Behind,
+                Standing::Live => FileState::AtEnd,
+            };
+            FileStatus {
+                source: Arc::clone(source),
+                path: f.path.clone(),
+                size: f.known_size(),
+                offset: f.offset,
+                lag: f.known_size().saturating_sub(f.offset),
+                state,
+            }
+        };
+        self.files.values().map(one).collect()
+    }
+
+    /// What stands between a source and its lines now.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let journals = self.sources.iter().filter_map(|s| s.journal.as_ref()?.troubled());
+        let watch = self.watch.troubles().iter();
+        let wrong = self.troubled.values().chain(journals).chain(watch).filter(|t| !t.minor);
+        let mut all: Vec<Trouble> = wrong.cloned().collect();
+        all.sort_by(|a, b| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
+        all
+    }
+
+    /// What is watched.
+    pub fn summary(&self) -> Summary {
+        let one = |(n, s): (usize, &Source)| SourceSummary {
+            name: Arc::clone(&s.spec.name),
+            files: {
+                let readable = |f: &&Tailed| !self.troubled.contains_key(&(f.source, f.path.clone()));
+                self.files.values().filter(|f| f.source == n && !f.is_old()).filter(readable).count()
+            },
+            empty_globs: s.empty_globs.clone(),
+            unreadable: {
+                let mine = self.troubled.keys().filter(|(source, _)| *source == n);
+                let mut paths: Vec<PathBuf> = mine.map(|(_, path)| path.clone()).collect();
+                paths.sort();
+                paths
+            },
+            journal: s.journal.is_some(),
+            stdin: s.stdin.is_some(),
+            ended: s.stdin.as_ref().is_some_and(Stdin::has_ended),
+        };
+        Summary { sources: self.sources.iter().enumerate().map(one).collect(), directories: self.watch.len() }
+    }
 }

@@ -14,10 +14,14 @@ use super::generation::Generation;
 use super::handle::Handle;
 use super::identity::{self, Bytes, Look};
 use super::looking::COARSE;
+use super::missing::written;
 use super::reading::OPEN;
 use super::tailer::Tailer;
 use crate::line::{FilePlace, Gap};
 use crate::time::{Now, Wall};
+
+/// So many files that were read to their end are remembered: archives may be made of them.
+const DONE: usize = 256;
 
 /// So much of an archive is compared with a log that may have become it.
 const SAME: usize = 64 << 10;
@@ -54,6 +58,8 @@ impl Tailer {
         }
         let Some(file) = self.files.get_mut(&no) else { return };
         file.standing = Standing::Old(now.tick);
+        file.unnamed_in = self.steps;
+        self.changed.insert(no);
         let Some(handle) = &file.open else {
             let (unread, moved) = (file.unread(), file.moved);
             // Compressed and unlinked before anybody looked, perhaps.
@@ -82,6 +88,10 @@ impl Tailer {
     /// Will never be read again.
     pub(super) fn forget(&mut self, no: u64) {
         if let Some(file) = self.files.get(&no) {
+            if file.is_old() && file.offset > 0 {
+                self.done.truncate(DONE - 1);
+                self.done.push_front((file.source, file.path.clone(), file.offset, file.proof()));
+            }
             self.out.forgotten.push(self.key(file.source, file.id));
             self.let_go(no);
         }
@@ -98,13 +108,15 @@ impl Tailer {
         let resume = (look.size > 0 && !file.head_differs())
             .then(|| file.open.as_ref().and_then(|f| file.marks.resume(f, look.size)))
             .flatten();
-        let (source, path, stored) = (file.source, file.path.clone(), file.from_store);
+        let (source, path, id, stored) = (file.source, file.path.clone(), file.id, file.from_store);
         let (place, at, unread, held) = (file.place(), file.moved, file.unread(), file.take_waiting());
         if resume.is_none() {
             let copy = self.claim_copy(source, &place, at, stored, now);
             if let Some(copy) = &copy {
-                self.take_later(source, &path, copy, now);
+                self.take_later(source, &path, copy, written(&place, at), now);
             } else {
+                // Cut twice, and copied in between: what was written since, and is not known, was never read.
+                self.take_written_since(source, &path, Some(id), written(&place, at), now);
                 // What was read of a record that was not complete is all there is of it.
                 let unread = unread.saturating_sub(held.as_ref().map_or(0, |h| h.bytes.len() as u64));
                 self.orphans.extend(held);
@@ -136,6 +148,8 @@ impl Tailer {
         file.size = look.size;
         file.active = now.tick;
         file.moved = now.wall;
+        file.at_start = look.mtime;
+        (file.mtime, file.written) = (look.mtime, look.mtime);
         file.backlog_to = if stored { look.size } else { 0 };
         if file.is_old() {
             // Somebody copied over a rotated file: what stands in it now may be what the live one gave already.
@@ -177,8 +191,8 @@ impl Tailer {
             if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
                 continue; // a copy of the live one, which claims it when it finds itself cut
             }
-            if handle.is_packed() && self.is_known_text(source, path, &handle) {
-                continue; // of a file that is held
+            if handle.is_packed() && self.is_read_already(source, path, &handle) {
+                continue; // of a file that was read
             }
             let copied = before.filter(|b| identity::holds(&handle, b.offset, b.proof));
             let place = copied.map(|b| (self.behind_held(source, b, &handle), now.wall));
@@ -213,8 +227,19 @@ impl Tailer {
         }
     }
 
-    /// The archive is made of a file that is, or was, at `path` and is held.
-    fn is_known_text(&self, source: usize, path: &Path, archive: &Handle) -> bool {
+    /// The archive is made of a file that is or was at `path`, and that is or was read as such.
+    pub(super) fn is_read_already(&self, source: usize, path: &Path, archive: &Handle) -> bool {
+        self.is_done(source, path, archive) || self.is_held(source, path, archive)
+    }
+
+    /// It was read to its end under the name `path`, and let go.
+    fn is_done(&self, source: usize, path: &Path, handle: &Handle) -> bool {
+        let of_name = self.done.iter().filter(|(s, p, ..)| *s == source && p == path);
+        of_name.into_iter().any(|(_, _, offset, proof)| identity::holds(handle, *offset, *proof))
+    }
+
+    /// It begins as a file that is, or was, at `path` and is held.
+    fn is_held(&self, source: usize, path: &Path, archive: &Handle) -> bool {
         let some = |f: &Handle| {
             let mut bytes = vec![0; SAME];
             let n = identity::read_full(f, &mut bytes, 0).unwrap_or(0);
@@ -226,7 +251,7 @@ impl Tailer {
         of_name.filter_map(|f| f.open.as_ref()).any(|f| {
             let known = some(f);
             let n = text.len().min(known.len());
-            n == 0 || text[..n] == known[..n]
+            n > 0 && text[..n] == known[..n]
         })
     }
 

@@ -4,7 +4,7 @@
 //! queue gives rotated files their known rest first, whole and in the order of their birth, so that a log's
 //! generations are matched in the order in which they were written; everything else takes turns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::assemble::{Assembly, Recipe};
 use super::bell::{Bell, Touch};
 use super::discover::Globs;
-use super::file::{Orphan, Standing, Tailed};
+use super::file::{Orphan, Tailed};
 use super::identity::FileId;
 use super::index::Index;
 use super::join::Joiner;
@@ -21,8 +21,8 @@ use super::journal::Journal;
 use super::rotation::ns;
 use super::stdin::Stdin;
 use super::watch::Watch;
-use super::{FileState, FileStatus, Input, SourceSpec, SourceSummary, Step, Summary, Trouble};
-use crate::line::{Block, Place, Position, PositionKey};
+use super::{Input, SourceSpec, Step, Trouble};
+use crate::line::{Block, Place, Position, PositionKey, Proof};
 use crate::time::{Now, Tick, Wall};
 
 /// A step without a look for this long beyond what was asked means that the machine or the agent stood still.
@@ -114,12 +114,18 @@ pub struct Tailer {
     pub(super) assembly: Assembly,
     /// What is left of files that were cut.
     pub(super) orphans: Vec<Orphan>,
+    /// Files of which nothing had been read when the agent ended, and when they had been written.
+    pub(super) empty: Vec<(usize, PathBuf, i64)>,
+    /// Old files that were read to their end and let go: their names, where they ended, and the proof of it.
+    pub(super) done: VecDeque<(usize, PathBuf, u64, Proof)>,
     pub(super) open: usize,
     pub(super) last_no: u64,
     pub(super) full: bool,
     /// Everything that is found in this step came during a standstill.
     pub(super) thawed: bool,
     pub(super) turn: u64,
+    /// Counts the steps.
+    pub(super) steps: u64,
     sweep_at: Tick,
     sweep_from: u64,
     pub(super) glob_at: Tick,
@@ -160,11 +166,14 @@ impl Tailer {
             side: vec![],
             assembly: Assembly::default(),
             orphans: vec![],
+            done: VecDeque::new(),
+            empty: vec![],
             open: 0,
             last_no: 0,
             full: false,
             thawed: false,
             turn: 0,
+            steps: 0,
             sweep_at: now.tick,
             sweep_from: 0,
             glob_at: now.tick,
@@ -262,6 +271,9 @@ impl Tailer {
         for position in self.sources.iter().filter_map(|s| s.journal.as_ref()?.position()) {
             self.saved.insert(position.key.clone(), position);
         }
+        let done =
+            self.done.drain(..).filter_map(|(source, p, o, proof)| Some((*moved.get(&source)?, p, o, proof)));
+        self.done = done.collect();
         self.index.renumber(&moved);
         for file in self.files.values_mut() {
             file.source = moved[&file.source];
@@ -285,6 +297,7 @@ impl Tailer {
         if now.tick.since(self.last) > self.promised + FROZEN {
             self.thaw();
         }
+        self.steps += 1;
         self.hints(now);
         self.thawed = false;
         self.ring_timers(now);
@@ -451,59 +464,5 @@ impl Tailer {
         }
         self.changed.remove(&no);
         self.index.remove(file.source, file.id, no);
-    }
-
-    /// How every file stands.
-    pub fn status(&self) -> Vec<FileStatus> {
-        let one = |f: &Tailed| {
-            let source = &self.sources[f.source].spec.name;
-            let state = match f.standing {
-                _ if self.troubled.contains_key(&(f.source, f.path.clone())) => FileState::Unreadable,
-                Standing::Old(_) => FileState::Rotated,
-                Standing::Live if f.queued.is_some() => FileState::Behind,
-                Standing::Live => FileState::AtEnd,
-            };
-            FileStatus {
-                source: Arc::clone(source),
-                path: f.path.clone(),
-                size: f.known_size(),
-                offset: f.offset,
-                lag: f.known_size().saturating_sub(f.offset),
-                state,
-            }
-        };
-        self.files.values().map(one).collect()
-    }
-
-    /// What stands between a source and its lines now.
-    pub fn troubles(&self) -> Vec<Trouble> {
-        let journals = self.sources.iter().filter_map(|s| s.journal.as_ref()?.troubled());
-        let watch = self.watch.troubles().iter();
-        let wrong = self.troubled.values().chain(journals).chain(watch).filter(|t| !t.minor);
-        let mut all: Vec<Trouble> = wrong.cloned().collect();
-        all.sort_by(|a, b| (&a.source, &a.path).cmp(&(&b.source, &b.path)));
-        all
-    }
-
-    /// What is watched.
-    pub fn summary(&self) -> Summary {
-        let one = |(n, s): (usize, &Source)| SourceSummary {
-            name: Arc::clone(&s.spec.name),
-            files: {
-                let readable = |f: &&Tailed| !self.troubled.contains_key(&(f.source, f.path.clone()));
-                self.files.values().filter(|f| f.source == n && !f.is_old()).filter(readable).count()
-            },
-            empty_globs: s.empty_globs.clone(),
-            unreadable: {
-                let mine = self.troubled.keys().filter(|(source, _)| *source == n);
-                let mut paths: Vec<PathBuf> = mine.map(|(_, path)| path.clone()).collect();
-                paths.sort();
-                paths
-            },
-            journal: s.journal.is_some(),
-            stdin: s.stdin.is_some(),
-            ended: s.stdin.as_ref().is_some_and(Stdin::has_ended),
-        };
-        Summary { sources: self.sources.iter().enumerate().map(one).collect(), directories: self.watch.len() }
     }
 }

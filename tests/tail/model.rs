@@ -151,6 +151,7 @@ struct World {
     rotations: usize,
     swaps: usize,
     lossy: bool,
+    compressed: bool,
 }
 
 fn id_of(file: &std::path::Path) -> (u64, i64) {
@@ -179,6 +180,7 @@ impl World {
             rotations: 0,
             swaps: 0,
             lossy: false,
+            compressed: false,
         };
         // An agent that has kept nothing cannot know that it ever ran.
         world.create();
@@ -371,6 +373,11 @@ impl World {
             self.met.clear();
             if lose_last_look {
                 let kept = std::mem::take(&mut self.before_look);
+                if kept.gaps.len() < self.rig.gaps.len() {
+                    // What was told is forgotten, too.
+                    let gaps = self.lines.iter_mut().filter(|l| l.excuse == Some(Excuse::Gap));
+                    gaps.for_each(|l| l.excuse = None);
+                }
                 (self.rig.saved, self.within) = (kept.saved, kept.within);
                 (self.rig.got, self.rig.gaps) = (kept.got, kept.gaps);
             }
@@ -396,9 +403,12 @@ impl World {
             if known.is_empty() && (!generation.live || self.config.from_end) {
                 line.excuse = Some(Excuse::Unknowable); // nothing tells that an agent ever ran
             } else if generation.destroyed {
-                // A cut shows by the bytes before the position, and one that a copy explains hides those after it.
-                let gap = known.get(&generation.id).is_some_and(|offset| {
-                    !generation.cut || (*offset > 0 && self.within.contains(&line.generation))
+                let gap = known.get(&generation.id).is_some_and(|&offset| {
+                    // An archive of a copy passes for the file itself, as that of a renamed log is; any does for a
+                    // file of which nothing was read.
+                    let passes = self.compressed && (offset == 0 || (self.config.by_copy && !generation.cut));
+                    // A cut shows by the bytes before the position, and one that a copy explains hides those after it.
+                    !passes && (!generation.cut || (offset > 0 && self.within.contains(&line.generation)))
                 });
                 line.excuse = Some(if gap { Excuse::Gap } else { Excuse::Unknowable });
             }
@@ -434,6 +444,7 @@ impl World {
             Deed::Unlink => self.unlink(),
             Deed::Compress(how) => {
                 if let Some((name, _)) = self.plain.pop() {
+                    self.compressed = true;
                     compress(&self.rig.path(&name), Squeezed::ALL[how]);
                 }
             }
