@@ -149,7 +149,8 @@ fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
         // lines stream in, but not without end: the writers are at most one round ahead
         writers.iter_mut().for_each(Writer::wait);
     }
-    agent.wait_for_log("watching ");
+    agent.kill();
+    let agent = place.start();
     let writers: Vec<&Writer> = writers.iter().collect();
     counted::each_line_was_hit_once(&place, agent, &writers);
     let lines: u64 = writers.iter().map(|w| w.written()).sum();

@@ -75,27 +75,33 @@ impl Life<'_> {
     /// Kills or stops it, starts it, or lets it be.
     fn turn(&mut self, dice: &mut Dice) {
         match self.agent.take() {
-            None if dice.once_in(2) => self.agent = Some(self.place.launch(&[])),
+            None if dice.once_in(2) => self.launch(),
             None => {}
             Some(agent) => match dice.below(4) {
                 0 => {
+                    println!("  killed");
                     agent.kill();
                     self.kills += 1;
                     if dice.once_in(2) {
-                        self.agent = Some(self.place.launch(&[]));
+                        self.launch();
                     }
                 }
                 1 => {
                     self.stops += 1;
                     // one that is stopped before it is up ends by the signal
-                    agent.stop();
+                    println!("  stopped, {}", agent.stop());
                     if dice.once_in(2) {
-                        self.agent = Some(self.place.launch(&[]));
+                        self.launch();
                     }
                 }
                 _ => self.agent = Some(agent),
             },
         }
+    }
+
+    fn launch(&mut self) {
+        println!("  started");
+        self.agent = Some(self.place.launch(&[]));
     }
 
     /// Time passes.
@@ -121,11 +127,11 @@ fn each_line_is_hit_once(setting: Setting) {
     let pids: Vec<String> = writers.iter().map(|w| w.pid().to_string()).collect();
     fs::write(place.path("pids"), pids.join(" ")).unwrap();
     let logs: Vec<String> = setting.logs.iter().map(|log| format!("DIR/{log}")).collect();
-    let conf = format!("{} {{\n rotate 1000\n missingok\n {}\n}}\n", logs.join(" "), setting.lines.join("\n "));
+    let conf =
+        format!("{} {{\n rotate 1000\n missingok\n {}\n}}\n", logs.join(" "), setting.lines.join("\n "));
     let conf = conf.replace("DIR", &place.path("").display().to_string());
 
-    let mut life =
-        Life { place: &place, agent: Some(place.start()), kills: 0, stops: 0, away: 0 };
+    let mut life = Life { place: &place, agent: Some(place.start()), kills: 0, stops: 0, away: 0 };
     for round in 0..rotations() {
         fs::write(place.path("logrotate.conf"), conf.replace("ROUND", &format!("{round:02}"))).unwrap();
         for _ in 0..=dice.below(2) {
@@ -145,6 +151,7 @@ fn each_line_is_hit_once(setting: Setting) {
             writers.iter_mut().for_each(|w| w.write(200));
         }
         life.away += u32::from(life.agent.is_none());
+        println!("  after {} lines: logrotate", writers[0].written());
         let rotating = logrotate(&place, program, setting.by_size);
         if dice.once_in(3) {
             life.pass(&mut writers, Duration::from_millis(dice.below(20)));
@@ -157,12 +164,15 @@ fn each_line_is_hit_once(setting: Setting) {
     }
     let rotated = fs::read_dir(place.path("")).unwrap().chain(fs::read_dir(place.path("old")).unwrap());
     let names: Vec<String> = rotated.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    let rotated = names.iter().filter(|n| n.starts_with("app.log") && !["app.log", "app.log.ack"].contains(&&***n));
+    let rotated =
+        names.iter().filter(|n| n.starts_with("app.log") && !["app.log", "app.log.ack"].contains(&&***n));
     assert_eq!(rotated.count() as u64, rotations(), "{names:?}");
 
     let Life { agent, kills, stops, away, .. } = life;
-    let mut agent = agent.unwrap_or_else(|| place.launch(&[]));
-    agent.wait_for_log("watching ");
+    if let Some(agent) = agent {
+        agent.stop();
+    }
+    let agent = place.start();
     let writers: Vec<&Writer> = writers.iter().collect();
     counted::each_line_was_hit_once(&place, agent, &writers);
     let lines: u64 = writers.iter().map(|w| w.written()).sum();

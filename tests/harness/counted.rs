@@ -47,10 +47,12 @@ fn expected(writers: &[&Writer]) -> Vec<(String, u64)> {
 /// agent is stopped and started again, which must not change it.
 pub(crate) fn each_line_was_hit_once<'a>(place: &'a Place, agent: Agent<'a>, writers: &[&Writer]) {
     let lines: u64 = writers.iter().map(|w| w.written()).sum();
-    let hits = |s: &Value, place: &str| (0..10).map(|d| term(s, &format!("{place}-{d}"), "hits")).sum::<u64>();
+    let hits =
+        |s: &Value, place: &str| (0..10).map(|d| term(s, &format!("{place}-{d}"), "hits")).sum::<u64>();
     let all = |s: &Value| PLACES.iter().all(|place| hits(s, place) >= lines);
     let exact = |status: &Value| {
-        let told = expected(writers).into_iter().map(|(rule, count)| (term(status, &rule, "hits"), count, rule));
+        let told =
+            expected(writers).into_iter().map(|(rule, count)| (term(status, &rule, "hits"), count, rule));
         let wrong: Vec<String> = told
             .filter(|(hits, count, _)| hits != count)
             .map(|(hits, count, rule)| format!("{rule}: {hits} hits of {count} lines"))
