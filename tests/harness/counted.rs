@@ -57,7 +57,7 @@ pub(crate) fn each_line_was_hit_once<'a>(place: &'a Place, agent: Agent<'a>, wri
             .filter(|(hits, count, _)| hits != count)
             .map(|(hits, count, rule)| format!("{rule}: {hits} hits of {count} lines"))
             .collect();
-        assert_eq!(wrong, Vec::<String>::new(), "of {lines} lines; {}", status["reading"]);
+        assert_eq!(wrong, Vec::<String>::new(), "of {lines} lines; {}", status["read"]);
     };
     exact(&agent.wait_for_status_within(2 * DEADLINE, &format!("{lines} lines to be hit"), all));
     assert_eq!(agent.stop(), 0);
