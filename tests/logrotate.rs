@@ -75,7 +75,8 @@ impl Life<'_> {
     /// Kills or stops it, starts it, or lets it be.
     fn turn(&mut self, dice: &mut Dice) {
         match self.agent.take() {
-            None if dice.once_in(2) => self.launch(),
+            // away for a rotation or two, and now and then for more
+            None if dice.once_in(3) => self.launch(),
             None => {}
             Some(agent) => match dice.below(4) {
                 0 => {
@@ -148,7 +149,9 @@ fn each_line_is_hit_once(setting: Setting) {
         if setting.pauses {
             writers.iter_mut().for_each(Writer::wait);
         } else {
-            writers.iter_mut().for_each(|w| w.write(200));
+            for writer in &mut writers {
+                writer.write(200);
+            }
         }
         life.away += u32::from(life.agent.is_none());
         println!("  after {} lines: logrotate", writers[0].written());
