@@ -8,9 +8,9 @@ use std::process::Command;
 use crate::harness::fake_chat::{FakeChat, Received};
 use crate::harness::program::{Place, have, term};
 
-/// How often the agent is killed in each run; `.ci/long` asks for more.
+/// How often the agent is killed where each kill is followed by a wait for a server; `.ci/long` asks for more.
 pub(crate) fn kills() -> u32 {
-    std::env::var("LOGHERALD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(10)
+    std::env::var("LOGHERALD_KILLS").ok().and_then(|n| n.parse::<u32>().ok()).map_or(10, |n| n.div_ceil(10))
 }
 
 /// The sum of what the messages say: each alert states its hits once.

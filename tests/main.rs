@@ -19,6 +19,7 @@ mod journal;
 mod judge_ledger;
 mod judge_story;
 mod loghub;
+mod logrotate;
 mod packaging;
 mod readme;
 mod restart;

@@ -85,7 +85,7 @@ impl Tailer {
     /// A place at the start of a file proves nothing: it may have been written, copied and cut since it came to stand
     /// there. Takes up what lies beside it then; `true` if there is something.
     pub(super) fn hidden_by_a_cut(&mut self, no: u64, now: Now) -> bool {
-        let Some(file) = self.files.get_mut(&no) else { return false };
+        let Some(file) = self.files.get_mut(no) else { return false };
         let Some(look) = file.open.as_ref().filter(|_| file.offset == 0).and_then(|f| f.look().ok()) else {
             return false;
         };
@@ -119,7 +119,7 @@ impl Tailer {
             if !self.ensure_open(no, now) {
                 return false;
             }
-            let Some(copy) = self.files.get_mut(&no) else { return false };
+            let Some(copy) = self.files.get_mut(no) else { return false };
             copy.copy_of = None;
             // Behind us, or copied over itself: either way the bytes before our place were read here.
             let elsewhere = copy.offset < place.offset || copy.lost();
@@ -143,7 +143,7 @@ impl Tailer {
         let of = |f: &&Tailed| f.copy_of == Some(log);
         let copies: Vec<u64> = self.files.values().filter(of).map(|f| f.no).collect();
         for no in copies {
-            let Some(copy) = self.files.get_mut(&no) else { continue };
+            let Some(copy) = self.files.get_mut(no) else { continue };
             copy.copy_of = None;
             let size = copy.open.as_ref().and_then(|f| f.look().ok()).map(|l| l.size);
             if copy.equalled.is_some() && copy.equalled == size {
@@ -160,16 +160,16 @@ impl Tailer {
         (1..name.len()).rev().find_map(|len| {
             let base = std::ffi::OsStr::from_bytes(&name.as_bytes()[..len]);
             let no = style(name, base).and_then(|_| self.live_at(source, &dir.join(base)))?;
-            self.files.get(&no).filter(|f| f.offset > 0).map(|_| no)
+            self.files.get(no).filter(|f| f.offset > 0).map(|_| no)
         })
     }
 
     /// Whether the file is a copy of a log that is read: then its bytes are not new.
     pub(super) fn copy_verdict(&mut self, no: u64, now: Now) -> Copy {
-        let Some(of) = self.files.get(&no).and_then(|f| f.copy_of) else { return Copy::No };
+        let Some(of) = self.files.get(no).and_then(|f| f.copy_of) else { return Copy::No };
         let verdict = self.compare(no, of, now);
         if verdict != Copy::Unsure
-            && let Some(file) = self.files.get_mut(&no)
+            && let Some(file) = self.files.get_mut(no)
         {
             file.copy_of = None;
         }
@@ -177,16 +177,16 @@ impl Tailer {
     }
 
     fn compare(&mut self, no: u64, of: u64, now: Now) -> Copy {
-        if !self.ensure_open(no, now) || !self.files.contains_key(&of) || !self.ensure_open(of, now) {
+        if !self.ensure_open(no, now) || !self.files.contains_key(of) || !self.ensure_open(of, now) {
             return Copy::No;
         }
         // Cut already? Then it looks for its copy itself, and may have claimed this one.
-        if self.files.get_mut(&of).is_some_and(Tailed::lost) {
+        if self.files.get_mut(of).is_some_and(Tailed::lost) {
             self.lost_place(of, now);
-            let settled = self.files.get(&no).is_none_or(|f| f.offset > 0);
+            let settled = self.files.get(no).is_none_or(|f| f.offset > 0);
             return if settled { Copy::Settled } else { Copy::No };
         }
-        let (Some(copy), Some(log)) = (self.files.get(&no), self.files.get(&of)) else { return Copy::No };
+        let (Some(copy), Some(log)) = (self.files.get(no), self.files.get(of)) else { return Copy::No };
         let (Some(a), Some(b)) = (&copy.open, &log.open) else { return Copy::No };
         let Ok(size) = a.look().map(|l| l.size) else { return Copy::No };
         let same = |end: u64, len: usize| {
@@ -199,7 +199,7 @@ impl Tailer {
         let quiet = now.tick.since(copy.active);
         let read_there = size <= log.offset;
         let grew = size != copy.size;
-        if let Some(copy) = self.files.get_mut(&no) {
+        if let Some(copy) = self.files.get_mut(no) {
             copy.equalled = read_there.then_some(size);
             if grew {
                 copy.size = size;
@@ -211,7 +211,7 @@ impl Tailer {
 
     /// What is in the copy is read in the log.
     pub(super) fn skip_copy(&mut self, no: u64, now: Now) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let spec = &self.sources[file.source].spec;
         let (max_line, encoding) = (spec.max_line, spec.encoding.0);
         let size = file.size;

@@ -76,8 +76,6 @@ pub(super) struct Tailed {
     pub(super) blind: bool,
     /// Where an old file was found, if it was.
     pub(super) found_at: Option<PathBuf>,
-    /// In which step it lost its name.
-    pub(super) unnamed_in: u64,
     /// Its modification time when it was last looked into what may have been cut before its start.
     pub(super) at_start: i64,
     /// The name it had before it was renamed to one that is watched, too.
@@ -170,7 +168,6 @@ impl Tailed {
             blind: false,
             found_at: None,
             was: None,
-            unnamed_in: 0,
             at_start: look.mtime,
             script: None,
             waits: vec![],

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::identity::FileId;
 
@@ -15,8 +16,8 @@ const NAMES: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Index {
     by_id: HashMap<(usize, FileId), u64>,
-    by_path: HashMap<PathBuf, Vec<u64>>,
-    names: HashMap<u64, Vec<PathBuf>>,
+    by_path: HashMap<Arc<Path>, Vec<u64>>,
+    names: HashMap<u64, Vec<Arc<Path>>>,
 }
 
 impl Index {
@@ -30,8 +31,8 @@ impl Index {
     }
 
     /// The names that lead to the file, as far as they are known.
-    pub(super) fn names(&self, no: u64) -> &[PathBuf] {
-        self.names.get(&no).map_or(&[], Vec::as_slice)
+    pub(super) fn names(&self, no: u64) -> impl Iterator<Item = PathBuf> {
+        self.names.get(&no).into_iter().flatten().map(|p| p.to_path_buf())
     }
 
     pub(super) fn add(&mut self, source: usize, id: FileId, no: u64) {
@@ -39,16 +40,18 @@ impl Index {
     }
 
     pub(super) fn name(&mut self, no: u64, path: &Path) {
-        let names = self.names.entry(no).or_default();
-        if names.len() < NAMES && !names.iter().any(|p| p == path) {
-            names.push(path.to_path_buf());
-            self.by_path.entry(path.to_path_buf()).or_default().push(no);
+        // Nearly all files have one name, and nearly all names one file.
+        let names = self.names.entry(no).or_insert_with(|| Vec::with_capacity(1));
+        if names.len() < NAMES && !names.iter().any(|p| **p == *path) {
+            let path: Arc<Path> = path.into();
+            names.push(Arc::clone(&path));
+            self.by_path.entry(path).or_insert_with(|| Vec::with_capacity(1)).push(no);
         }
     }
 
     pub(super) fn unname(&mut self, no: u64, path: &Path) {
         if let Some(names) = self.names.get_mut(&no) {
-            names.retain(|p| p != path);
+            names.retain(|p| **p != *path);
         }
         if let Some(files) = self.by_path.get_mut(path) {
             files.retain(|&n| n != no);

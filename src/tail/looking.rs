@@ -32,7 +32,7 @@ const NAMELESS: usize = 64;
 const IS: &str = "is ";
 
 /// So many handles of files are kept of which nothing has been read yet: of a few logs, a deleted one is still read.
-const OPEN_IDLE: usize = 32;
+pub(super) const OPEN_IDLE: usize = 32;
 
 /// At most so many troubles are remembered; beyond, further ones are not told.
 const TROUBLES: usize = 1024;
@@ -126,7 +126,7 @@ impl Tailer {
             }
         }
         for no in self.index.at(path).to_vec() {
-            match self.files.get(&no) {
+            match self.files.get(no) {
                 Some(f) if f.is_old() => self.enqueue(no),
                 Some(f) if f.path != path => {
                     let (source, path) = (f.source, f.path.clone());
@@ -186,7 +186,7 @@ impl Tailer {
     /// The file that `path` led to when it was last looked at.
     pub(super) fn live_at(&self, source: usize, path: &Path) -> Option<u64> {
         let here = |no: &&u64| {
-            self.files.get(no).is_some_and(|f| f.source == source && !f.is_old() && f.path == path)
+            self.files.get(**no).is_some_and(|f| f.source == source && !f.is_old() && f.path == path)
         };
         self.index.at(path).iter().find(here).copied()
     }
@@ -256,7 +256,7 @@ impl Tailer {
 
     /// The file still has its name; are there new bytes?
     fn seen(&mut self, no: u64, look: &Look, now: Now) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         file.seen = now.wall;
         // The size is left to the read, which alone can tell old bytes from those of a rewritten file.
         let changed = (look.size, look.mtime) != (file.size, file.mtime);
@@ -269,11 +269,11 @@ impl Tailer {
 
     /// A known file is found under another name: its own has moved, or it has two.
     pub(super) fn renamed(&mut self, no: u64, path: &Path, look: &Look, now: Now) {
-        let Some(file) = self.files.get(&no) else { return };
+        let Some(file) = self.files.get(no) else { return };
         let own = file.path.clone();
         let two_names = !file.is_old() && own != path && self.see(&own).is_ok_and(|l| l.id == look.id);
         self.index.name(no, path);
-        let Some(file) = self.files.get_mut(&no).filter(|_| !two_names) else { return };
+        let Some(file) = self.files.get_mut(no).filter(|_| !two_names) else { return };
         if own != path {
             self.index.unname(no, &own);
             file.name = path.to_string_lossy().into();
@@ -315,7 +315,7 @@ impl Tailer {
         let copy_of = self.copied_from(source, path);
         let max_line = self.sources[source].spec.max_line;
         let encoding = self.sources[source].spec.encoding.0;
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         file.blind = blind;
         if let Some((Place::File(place), at)) = saved.map(|p| (p.place, p.at)) {
             // It held nothing, so it proves nothing: a copy of what was written since may lie beside it.
@@ -328,12 +328,12 @@ impl Tailer {
             }
         } else if at_end {
             if self.ensure_open(no, now) {
-                let Some(file) = self.files.get_mut(&no) else { return };
+                let Some(file) = self.files.get_mut(no) else { return };
                 if let Err(e) = file.start_at_end(look.size, max_line, encoding) {
                     self.unreadable(no, &e);
                 }
                 self.close_beyond(no, OPEN_IDLE);
-            } else if let Some(file) = self.files.get_mut(&no) {
+            } else if let Some(file) = self.files.get_mut(no) {
                 file.offset = look.size;
             }
         } else {
@@ -341,15 +341,12 @@ impl Tailer {
             file.copy_of = copy_of;
         }
         self.changed.insert(no);
-        let Some(file) = self.files.get(&no) else { return };
+        let Some(file) = self.files.get(no) else { return };
         // A log that was made and rotated between two looks has generations that were never met.
         let unmet = if first { !self.sources[source].known_paths.contains_key(path) } else { blind };
         let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
         // Where a file lost this name just now, its own successors have been looked for already.
-        let step = self.steps;
-        let just_now =
-            |f: &Tailed| f.is_old() && f.unnamed_in == step && f.source == source && f.path == *path;
-        let first_of_name = !self.files.values().any(just_now);
+        let first_of_name = !self.unnamed.contains(&(source, path.to_path_buf()));
         if unmet
             && first_of_name
             && !file.from_store
@@ -359,7 +356,7 @@ impl Tailer {
         {
             self.take_generations(source, path, since - COARSE.as_nanos() as i64, None, now);
         }
-        let Some(file) = self.files.get(&no) else { return };
+        let Some(file) = self.files.get(no) else { return };
         if file.from_store || look.size > file.offset {
             self.enqueue(no);
         }
@@ -382,13 +379,13 @@ impl Tailer {
         let no = file.no;
         self.last_no = self.last_no.max(no);
         self.index.add(file.source, file.id, no);
-        self.files.insert(no, file);
+        self.files.insert(file);
         no
     }
 
     /// The file's own timer rang.
     pub(super) fn timer(&mut self, no: u64, now: Now) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let quiet = now.tick.since(file.active);
         if file.idle_due().is_some_and(|at| at <= now.tick) || file.copy_of.is_some() {
             self.enqueue(no);
@@ -417,7 +414,7 @@ impl Tailer {
 
     /// Sets the file's timer for whatever it needs next.
     pub(super) fn schedule(&mut self, no: u64, now: Now) {
-        let Some(file) = self.files.get(&no) else { return };
+        let Some(file) = self.files.get(no) else { return };
         let quiet = now.tick.since(file.active);
         let poll = if file.is_old() || file.copy_of.is_some() {
             Some(now.tick + if quiet < ACTIVE { CLOSELY } else { SELDOM })

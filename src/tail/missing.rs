@@ -146,7 +146,7 @@ impl Tailer {
     /// Nothing of the file is left, neither as itself nor as a copy: reads what came after it, and tells the gap.
     fn lost_file(&mut self, source: usize, id: FileId, place: &FilePlace, at: Wall, now: Now) {
         let later = self.take_written_since(source, &place.path, Some(id), written(place, at) - 1, now);
-        let successor = self.live_at(source, &place.path).and_then(|no| self.files.get(&no));
+        let successor = self.live_at(source, &place.path).and_then(|no| self.files.get(no));
         let ended = self.sources[source].known_to.unwrap_or(at);
         let why = if later == Some(true) && place.offset == 0 {
             return; // the oldest archive of those is this file: it proves nothing, for nothing was read of it
@@ -186,7 +186,7 @@ impl Tailer {
     /// or its disk got another number. Goes on in it.
     fn same_log_resaved(&mut self, source: usize, id: FileId, place: &FilePlace, at: Wall, now: Now) -> bool {
         let Some(no) = self.live_at(source, &place.path) else { return false };
-        let Some(file) = self.files.get(&no).filter(|f| !f.from_store && f.copy_of.is_none()) else {
+        let Some(file) = self.files.get(no).filter(|f| !f.from_store && f.copy_of.is_none()) else {
             return false;
         };
         // The same file on a disk of another number needs no more than its proof.
@@ -194,7 +194,7 @@ impl Tailer {
         if !self.ensure_open(no, now) {
             return false;
         }
-        let Some(file) = self.files.get_mut(&no) else { return false };
+        let Some(file) = self.files.get_mut(no) else { return false };
         let Some(handle) = &file.open else { return false };
         let Some((offset, skipping)) = super::resaved::carries_on(handle, place, same_inode) else {
             return false;
@@ -264,7 +264,7 @@ impl Tailer {
     fn take_all(&mut self, source: usize, path: &Path, all: Vec<Generation>, now: Now) -> Option<bool> {
         let mut oldest = None;
         let live =
-            self.live_at(source, path).and_then(|no| self.files.get(&no)).map(super::file::Tailed::place);
+            self.live_at(source, path).and_then(|no| self.files.get(no)).map(super::file::Tailed::place);
         for one in all {
             if self.index.file(source, one.look.id).is_some()
                 || self.saved.contains_key(&self.key(source, one.look.id))

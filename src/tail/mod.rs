@@ -24,6 +24,7 @@ mod decode;
 mod discover;
 mod entry;
 mod file;
+mod files;
 mod generation;
 mod handle;
 mod identity;

@@ -16,7 +16,7 @@ use super::file::Fill;
 use super::handle::Handle;
 use super::identity;
 use super::lines;
-use super::looking::{hint, plain};
+use super::looking::{OPEN_IDLE, hint, plain};
 use super::tailer::Tailer;
 use crate::line::{Block, BlockEnd};
 use crate::time::Now;
@@ -55,7 +55,7 @@ impl Tailer {
         if self.hidden_by_a_cut(no, now) {
             return self.enqueue(no); // behind what was written before
         }
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let spec = &self.sources[file.source].spec;
         let recipe = &self.sources[file.source].recipe;
         let script = match file.script(spec.encoding.0) {
@@ -63,6 +63,7 @@ impl Tailer {
             Ok(None) => return self.schedule(no, now), // its first byte may be half of a mark
             Err(e) => return self.unreadable(no, &e),
         };
+        let stored = file.from_store;
         let as_it_stands = recipe.is_plain() && script.is_utf8();
         // Room for one longest line, its newline and a byte that shows it to be longer.
         let quantum = if recipe.joins() { 2 * QUANTUM } else { QUANTUM };
@@ -78,6 +79,9 @@ impl Tailer {
                 } else {
                     self.give_records(no, base, data, full, script, now, take);
                 }
+                if stored && end == start {
+                    self.close_beyond(no, OPEN_IDLE); // proved, and quiet
+                }
                 self.archive_ended(no, now);
             }
             Ok(Fill::Lost) => self.lost_place(no, now),
@@ -87,7 +91,7 @@ impl Tailer {
     }
 
     fn give(&mut self, no: u64, base: u64, data: &[u8], full: bool, now: Now, take: Take<'_>) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let spec = &self.sources[file.source].spec;
         let mut bytes = 0;
         if base != file.offset && data.first().is_some_and(|&b| b != 0) {
@@ -156,7 +160,7 @@ impl Tailer {
 
     /// Opens the file if it is not open: by its name, or where it was found; `false` if that did not lead to it.
     pub(super) fn ensure_open(&mut self, no: u64, now: Now) -> bool {
-        let Some(file) = self.files.get(&no) else { return false };
+        let Some(file) = self.files.get(no) else { return false };
         if file.open.is_some() {
             return true;
         }
@@ -178,7 +182,7 @@ impl Tailer {
         }
         match opened.and_then(|f| Ok((self.believe(f.look()?), f))) {
             Ok((look, opened)) if look.id == id => {
-                if let Some(file) = self.files.get_mut(&no) {
+                if let Some(file) = self.files.get_mut(no) {
                     file.open = Some(opened);
                     self.open += 1;
                 }
@@ -202,11 +206,11 @@ impl Tailer {
 
     /// An old file is not where it was found: it was rotated once more, or compressed, or is gone.
     fn open_elsewhere(&mut self, no: u64, was_at: &Path, now: Now) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let (source, path, id, at) = (file.source, file.path.clone(), file.id, file.moved);
         let (place, unread) = (file.place(), file.drain_to.saturating_sub(file.offset));
         if let Some(moved) = self.find(was_at, id).or_else(|| self.find(&path, id)) {
-            if let Some(file) = self.files.get_mut(&no) {
+            if let Some(file) = self.files.get_mut(no) {
                 file.found_at = Some(moved);
             }
             return self.enqueue(no);
@@ -221,7 +225,7 @@ impl Tailer {
 
     /// An archive that was read to its end is done with; damage in it is told.
     fn archive_ended(&mut self, no: u64, now: Now) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let Some((size, ended)) = file.open.as_ref().and_then(Handle::ended) else { return };
         if file.queued.is_some() || file.drain_to == size {
             return;
@@ -236,7 +240,7 @@ impl Tailer {
 
     /// The file cannot be read just now.
     pub(super) fn unreadable(&mut self, no: u64, e: &io::Error) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         self.open -= usize::from(file.close());
         let (source, path) = (file.source, file.path.clone());
         self.trouble(source, &path, format!("cannot be read: {}", plain(e)), hint(e));
@@ -245,7 +249,7 @@ impl Tailer {
     /// Closes the file unless it is one of the few that are held although nothing was read from them yet.
     pub(super) fn close_beyond(&mut self, no: u64, limit: usize) {
         if self.open > limit
-            && let Some(file) = self.files.get_mut(&no)
+            && let Some(file) = self.files.get_mut(no)
         {
             self.open -= usize::from(file.close());
         }
@@ -259,7 +263,7 @@ impl Tailer {
         let mut quiet: Vec<_> = self.files.values().filter(idle).map(|f| (f.active, f.no)).collect();
         quiet.sort_unstable();
         for (_, no) in quiet.into_iter().take(CLOSE) {
-            if let Some(file) = self.files.get_mut(&no) {
+            if let Some(file) = self.files.get_mut(no) {
                 self.open -= usize::from(file.close());
             }
         }

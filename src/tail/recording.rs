@@ -34,14 +34,14 @@ impl Tailer {
         let mut side = std::mem::take(&mut self.side);
         assembly.clear();
         let before = self.unfinished_before(no, &mut side, now);
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         if base != file.offset && data.first().is_some_and(|&b| b != 0) {
             file.advance(base, b""); // the NULs ended just here
         }
-        let file = &self.files[&no];
+        let file = &self.files[no];
         let source = &self.sources[file.source];
         if let Some((old, base, script, ref range)) = before {
-            let skipping = self.files[&old].skipping;
+            let skipping = self.files[old].skipping;
             assembly.feed(Part { data: &side[range.clone()], base, script, skipping }, &source.recipe);
         }
         let own = assembly_part(before.is_some());
@@ -52,7 +52,7 @@ impl Tailer {
             Some((old, base, ..)) if at.part < own => (old, base + at.byte as u64),
             _ => (no, base + at.byte as u64),
         };
-        let old_waits = before.as_ref().map_or(&[][..], |b| &self.files[&b.0].waits);
+        let old_waits = before.as_ref().map_or(&[][..], |b| &self.files[b.0].waits);
         let known: Vec<Wait> = file.waits.iter().chain(old_waits).copied().collect();
         let wait = |stream, at: At| {
             let (file, end) = place(at);
@@ -131,13 +131,13 @@ impl Tailer {
             let bytes = &side[range];
             let done = if upto.part == own { bytes.len() } else { upto.byte };
             self.moved_on(old, old_base, &bytes[..done], now);
-            if let Some(old) = self.files.get_mut(&old) {
+            if let Some(old) = self.files.get_mut(old) {
                 // Its record waits in the next generation now.
                 old.waits.clear();
                 old.held.clear();
             }
         }
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let end = base + data.len() as u64;
         file.size = if full { file.size.max(end) } else { end };
         if !full {
@@ -148,7 +148,7 @@ impl Tailer {
         if !self.moved_on(no, base, &data[..consumed], now) {
             return;
         }
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         file.held.clear();
         if !waits.is_empty() && !skipping {
             file.held.extend_from_slice(&data[consumed..consumed + held]);
@@ -157,7 +157,7 @@ impl Tailer {
             file.told_early(lines.partial, rules, HIT_EARLY);
             self.changed.insert(no);
         }
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         if !same {
             file.active = now.tick;
             file.partial = lines.partial;
@@ -179,7 +179,7 @@ impl Tailer {
 
     /// Moves the file's position behind these bytes of it.
     fn moved_on(&mut self, no: u64, base: u64, bytes: &[u8], now: Now) -> bool {
-        let Some(file) = self.files.get_mut(&no) else { return false };
+        let Some(file) = self.files.get_mut(no) else { return false };
         if bytes.is_empty() {
             return true;
         }
@@ -202,7 +202,7 @@ impl Tailer {
         side: &mut Vec<u8>,
         now: Now,
     ) -> Option<(u64, u64, Script, std::ops::Range<usize>)> {
-        let file = self.files.get(&no)?;
+        let file = self.files.get(no)?;
         let source = &self.sources[file.source];
         if !source.recipe.joins() || !file.is_unread() {
             return None;
@@ -219,7 +219,7 @@ impl Tailer {
         if old.offset >= old.size || old.queued.is_some() || !self.ensure_open(old_no, now) {
             return None;
         }
-        let old = self.files.get_mut(&old_no)?;
+        let old = self.files.get_mut(old_no)?;
         let script = old.script(encoding).ok()??;
         match old.fill(side, 2 * QUANTUM) {
             Ok(Fill::Bytes { base, start, end, full: false }) if base == old.offset && end > start => {

@@ -59,7 +59,7 @@ impl Tailer {
     /// The name of file `no` leads to another file now, and nothing leads to the old one any more. If the new one
     /// carries on the old one's text, goes on in it; `false` if it does not.
     pub(super) fn resaved(&mut self, no: u64, now: Now) -> bool {
-        let Some(file) = self.files.get(&no) else { return false };
+        let Some(file) = self.files.get(no) else { return false };
         // A layered filesystem keeps the old file below, where no name leads.
         let gone = file.open.as_ref().is_some_and(|old| old.look().is_ok_and(|l| l.links == 0))
             || self.find(&file.path, file.id).is_none();
@@ -68,7 +68,7 @@ impl Tailer {
         }
         let (path, place, source) = (file.path.clone(), file.place(), file.source);
         let Some((look, new)) = self.open_as(&path) else { return false };
-        let Some(file) = self.files.get_mut(&no) else { return false };
+        let Some(file) = self.files.get_mut(no) else { return false };
         let begins = |old: &Handle| {
             let end = look.size;
             let same = |at: u64, len: usize| {
@@ -85,7 +85,7 @@ impl Tailer {
             });
         let Some((offset, skipping)) = on else { return false };
         self.out.forgotten.push(self.key(source, place_id(self, no)));
-        let Some(file) = self.files.get_mut(&no) else { return false };
+        let Some(file) = self.files.get_mut(no) else { return false };
         self.open += usize::from(file.open.is_none());
         let old = std::mem::replace(&mut file.id, look.id);
         file.open = Some(new);
@@ -101,7 +101,7 @@ impl Tailer {
 }
 
 fn place_id(tailer: &Tailer, no: u64) -> identity::FileId {
-    tailer.files[&no].id
+    tailer.files[no].id
 }
 
 #[cfg(test)]

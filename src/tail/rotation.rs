@@ -36,29 +36,29 @@ pub(super) struct Found<'a> {
 impl Tailer {
     /// The file's name leads elsewhere or nowhere: from now on only its handle leads to it.
     pub(super) fn unname(&mut self, no: u64, now: Now) {
-        let Some(file) = self.files.get(&no) else { return };
+        let Some(file) = self.files.get(no) else { return };
         let (source, path, id, opened) = (file.source, file.path.clone(), file.id, file.open.is_some());
         let place = file.place();
         let born_after = id.born.map(|b| b.max(coarse(file.seen)));
         self.index.unname(no, &path);
         self.recovered(source, &path);
         if !opened {
-            let moved = self.index.names(no).iter().find(|p| self.see(p).is_ok_and(|l| l.id == id)).cloned();
+            let moved = self.index.names(no).find(|p| self.see(p).is_ok_and(|l| l.id == id));
             let moved = moved.or_else(|| self.find(&path, id));
             let moved = moved.and_then(|moved| Some((self.open_as(&moved)?, moved)));
             let moved = moved.filter(|((look, _), _)| look.id == id);
             if let Some(((_, handle), moved)) = moved {
                 self.index.name(no, &moved);
                 self.open += 1;
-                if let Some(file) = self.files.get_mut(&no) {
+                if let Some(file) = self.files.get_mut(no) {
                     file.open = Some(handle);
                     file.found_at = Some(moved);
                 }
             }
         }
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         file.standing = Standing::Old(now.tick);
-        file.unnamed_in = self.steps;
+        self.unnamed.insert((source, path.clone()));
         self.changed.insert(no);
         let Some(handle) = &file.open else {
             let (unread, moved) = (file.unread(), file.moved);
@@ -68,7 +68,11 @@ impl Tailer {
             if rest.is_none() && unread > 0 {
                 self.gap(source, &path, Some(unread), "deleted before it was read");
             }
-            return self.forget(no);
+            self.forget(no);
+            if let Some(born) = born_after {
+                self.take_generations(source, &path, born, Some(&place), now);
+            }
+            return;
         };
         file.size = handle.look().map_or(file.size, |l| l.size);
         file.drain_to = file.size;
@@ -87,7 +91,7 @@ impl Tailer {
 
     /// Will never be read again.
     pub(super) fn forget(&mut self, no: u64) {
-        if let Some(file) = self.files.get(&no) {
+        if let Some(file) = self.files.get(no) {
             if file.is_old() && file.offset > 0 {
                 self.done.truncate(DONE - 1);
                 self.done.push_front((file.source, file.path.clone(), file.offset, file.proof()));
@@ -99,7 +103,7 @@ impl Tailer {
 
     /// The bytes before the position are not ours: the file was cut, or rewritten.
     pub(super) fn lost_place(&mut self, no: u64, now: Now) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let look = match file.open.as_ref().map(Handle::look) {
             Some(Ok(look)) => look,
             Some(Err(e)) => return self.unreadable(no, &e),
@@ -140,7 +144,7 @@ impl Tailer {
                 "cut short; what was written behind the cut before it was found is not known",
             );
         }
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         let (offset, skipping) = resume.map_or((0, false), |r| (r.offset, r.inside));
         if let Err(e) = file.restart(offset, skipping) {
             return self.unreadable(no, &e);
@@ -154,7 +158,7 @@ impl Tailer {
         if file.is_old() {
             // Somebody copied over a rotated file: what stands in it now may be what the live one gave already.
             let live = self.live_at(source, &path);
-            if let Some(file) = self.files.get_mut(&no) {
+            if let Some(file) = self.files.get_mut(no) {
                 file.copy_of = live;
             }
         }
@@ -185,7 +189,7 @@ impl Tailer {
         });
         let born = |g: &Generation| if g.packed { Some(g.look.mtime) } else { g.look.id.born };
         later.sort_by_key(born);
-        let live = self.live_at(source, path).and_then(|no| self.files.get(&no)).map(Tailed::place);
+        let live = self.live_at(source, path).and_then(|no| self.files.get(no)).map(Tailed::place);
         for generation in later {
             let Some((look, handle)) = self.open_as(&generation.path) else { continue };
             if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {

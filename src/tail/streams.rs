@@ -41,7 +41,7 @@ impl Tailer {
 
     /// Every source has been begun, and the positions at which that was are among those given out.
     pub fn begun(&self) -> bool {
-        self.sources.iter().filter_map(|s| s.journal.as_ref()).all(Journal::begun)
+        self.changed.is_empty() && self.sources.iter().filter_map(|s| s.journal.as_ref()).all(Journal::begun)
     }
 
     /// There was nothing to read but standard input, and that has ended: no line will ever come.

@@ -14,6 +14,7 @@ use super::assemble::{Assembly, Recipe};
 use super::bell::{Bell, Touch};
 use super::discover::Globs;
 use super::file::{Orphan, Tailed};
+use super::files::Files;
 use super::identity::FileId;
 use super::index::Index;
 use super::join::Joiner;
@@ -39,8 +40,14 @@ const LOOK: Duration = Duration::from_micros(3);
 /// there long before, and begin at its end.
 const UNKEPT: Duration = Duration::from_secs(60);
 
+/// Where nothing is watched, what is new is found within a second, the pass itself included.
+const UNWATCHED: Duration = Duration::from_millis(900);
+
 /// A full pass over the globs is made at least this seldom while nothing overflows.
 const GLOB_EVERY: Duration = Duration::from_secs(10);
+
+/// A step gives out at most so many positions: of very many files they would fill every stage behind.
+const POSITIONS: usize = 1024;
 
 /// How the tailer finds its surroundings.
 #[derive(Clone, Debug)]
@@ -74,6 +81,8 @@ pub(super) struct Source {
     pub(super) known_to: Option<Wall>,
     /// Paths that saved positions had, with the newest birth there: another file there is their next generation.
     pub(super) known_paths: HashMap<PathBuf, i64>,
+    /// The newest birth of any.
+    newest_known: i64,
     pub(super) empty_globs: Vec<String>,
     /// How its lines become records.
     pub(super) recipe: Recipe,
@@ -88,8 +97,7 @@ impl Source {
     /// Nanoseconds: a file born since then may never have been met. Files are met in the order in which they are
     /// born, so none that is older than one whose position was kept.
     pub(super) fn unmet_since(&self) -> Option<i64> {
-        let newest = self.known_paths.values().copied().max().unwrap_or(i64::MIN);
-        self.kept_to().map(|at| at.max(newest))
+        self.kept_to().map(|at| at.max(self.newest_known))
     }
 }
 
@@ -102,7 +110,7 @@ pub struct Tailer {
     pub(super) sources: Vec<Source>,
     /// Saved positions of files that are not held.
     pub(super) saved: HashMap<PositionKey, Position>,
-    pub(super) files: BTreeMap<u64, Tailed>,
+    pub(super) files: Files,
     pub(super) index: Index,
     pub(super) queue: BTreeMap<(u8, u64), u64>,
     timers: BTreeSet<(Tick, u64)>,
@@ -124,8 +132,8 @@ pub struct Tailer {
     /// Everything that is found in this step came during a standstill.
     pub(super) thawed: bool,
     pub(super) turn: u64,
-    /// Counts the steps.
-    pub(super) steps: u64,
+    /// Names that led elsewhere until this step.
+    pub(super) unnamed: HashSet<(usize, PathBuf)>,
     sweep_at: Tick,
     sweep_from: u64,
     pub(super) glob_at: Tick,
@@ -155,7 +163,7 @@ impl Tailer {
             watch,
             sources: vec![],
             saved: saved.into_iter().map(|p| (p.key.clone(), p)).collect(),
-            files: BTreeMap::new(),
+            files: Files::default(),
             index: Index::default(),
             queue: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -173,7 +181,7 @@ impl Tailer {
             full: false,
             thawed: false,
             turn: 0,
-            steps: 0,
+            unnamed: HashSet::new(),
             sweep_at: now.tick,
             sweep_from: 0,
             glob_at: now.tick,
@@ -186,6 +194,7 @@ impl Tailer {
         tailer.sources = specs.into_iter().map(|s| tailer.source(s, true, now)).collect();
         tailer.discover(now);
         tailer.find_missing(&(0..tailer.sources.len()).collect(), now);
+        tailer.forget_met();
         tailer
     }
 
@@ -222,9 +231,21 @@ impl Tailer {
             stdin,
             first: true,
             known_to,
+            newest_known: known_paths.values().copied().max().unwrap_or(i64::MIN),
             known_paths,
             empty_globs: vec![],
             recipe,
+        }
+    }
+
+    /// Of what was saved, only what was not met is still needed.
+    fn forget_met(&mut self) {
+        self.saved.shrink_to_fit();
+        for n in 0..self.sources.len() {
+            let mut paths = std::mem::take(&mut self.sources[n].known_paths);
+            paths.retain(|path, _| self.live_at(n, path).is_none());
+            paths.shrink_to_fit();
+            self.sources[n].known_paths = paths;
         }
     }
 
@@ -240,6 +261,7 @@ impl Tailer {
             moved.insert(from, to);
             let old = &mut self.sources[from];
             new.known_paths = std::mem::take(&mut old.known_paths);
+            new.newest_known = old.newest_known;
             if let (Some(_), Some(mut stdin)) = (&new.stdin, old.stdin.take()) {
                 stdin.adjust(&new.spec);
                 new.stdin = Some(stdin);
@@ -256,8 +278,8 @@ impl Tailer {
                 _ => {}
             }
         }
-        for no in self.files.keys().copied().collect::<Vec<u64>>() {
-            let Some(file) = self.files.get(&no) else { continue };
+        for no in self.files.keys().collect::<Vec<u64>>() {
+            let Some(file) = self.files.get(no) else { continue };
             let asked = |to: &usize| {
                 file.is_old() || sources[*to].globs.as_ref().is_some_and(|g| g.matches(&file.path))
             };
@@ -297,7 +319,7 @@ impl Tailer {
         if now.tick.since(self.last) > self.promised + FROZEN {
             self.thaw();
         }
-        self.steps += 1;
+        self.unnamed.clear();
         self.hints(now);
         self.thawed = false;
         self.ring_timers(now);
@@ -308,7 +330,7 @@ impl Tailer {
         let mut more = self.read_streams(now, take);
         if let Some((&place, &no)) = self.queue.first_key_value() {
             self.queue.remove(&place);
-            if let Some(file) = self.files.get_mut(&no) {
+            if let Some(file) = self.files.get_mut(no) {
                 file.queued = None;
                 self.read(no, now, take);
             }
@@ -317,9 +339,11 @@ impl Tailer {
             self.give_orphans(now, take);
         }
         more |= !self.queue.is_empty();
-        for no in std::mem::take(&mut self.changed) {
+        for _ in 0..POSITIONS {
+            let Some(no) = self.changed.pop_first() else { break };
             self.out.positions.extend(self.position(no));
         }
+        more |= !self.changed.is_empty();
         self.last = now.tick;
         let wait = self.wait(now);
         self.promised = wait;
@@ -360,7 +384,7 @@ impl Tailer {
                 break;
             }
             self.timers.pop_first();
-            if let Some(file) = self.files.get_mut(&no).filter(|f| f.look_at == Some(at)) {
+            if let Some(file) = self.files.get_mut(no).filter(|f| f.look_at == Some(at)) {
                 file.look_at = None;
                 self.timer(no, now);
             }
@@ -369,7 +393,7 @@ impl Tailer {
 
     /// Sets the file's timer to `at`, unless it rings earlier anyway.
     pub(super) fn ring_at(&mut self, no: u64, at: Tick) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         if let Some(set) = file.look_at {
             if set <= at {
                 return;
@@ -397,14 +421,14 @@ impl Tailer {
         let n = self.files.len();
         // 0.05 % of a core while events come, 0.5 % while they do not.
         let budget = if self.watch.len() > 0 { 2000 } else { 200 };
-        let period = (LOOK * n as u32 * budget).max(Duration::from_secs(1));
+        let period = (LOOK * n as u32 * budget).max(UNWATCHED);
         self.sweep_at = now.tick + period.mul_f64((SWEEP_FILES as f64 / n.max(1) as f64).min(1.0));
     }
 
     /// When the globs are walked next: more seldom where that means listing very large directories.
     pub(super) fn glob_period(&self) -> Duration {
         let budget = if self.watch.len() > 0 { 2000 } else { 200 };
-        let floor = if self.watch.len() > 0 { GLOB_EVERY } else { Duration::from_secs(1) };
+        let floor = if self.watch.len() > 0 { GLOB_EVERY } else { UNWATCHED };
         (Duration::from_micros(1) * self.names as u32 * budget).clamp(floor, GLOB_EVERY * 12)
     }
 
@@ -421,7 +445,7 @@ impl Tailer {
 
     /// Puts the file among those to be read, once.
     pub(super) fn enqueue(&mut self, no: u64) {
-        let Some(file) = self.files.get_mut(&no) else { return };
+        let Some(file) = self.files.get_mut(no) else { return };
         if file.queued.is_some() {
             return;
         }
@@ -438,7 +462,7 @@ impl Tailer {
 
     /// The file's position as it is saved.
     pub(super) fn position(&self, no: u64) -> Option<Position> {
-        let file = self.files.get(&no)?;
+        let file = self.files.get(no)?;
         Some(Position {
             key: self.key(file.source, file.id),
             place: Place::File(file.place()),
@@ -452,7 +476,7 @@ impl Tailer {
 
     /// Lets go of a file, its position untouched.
     pub(super) fn let_go(&mut self, no: u64) {
-        let Some(file) = self.files.remove(&no) else { return };
+        let Some(file) = self.files.remove(no) else { return };
         if file.open.is_some() {
             self.open -= 1;
         }

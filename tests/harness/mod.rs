@@ -1,3 +1,5 @@
 //! What tests of the whole program share.
+pub(crate) mod counted;
+pub(crate) mod dice;
 pub(crate) mod fake_chat;
 pub(crate) mod program;

@@ -12,6 +12,7 @@ mod downtime;
 mod journal;
 mod machine;
 mod model;
+mod records;
 mod rotation;
 mod surroundings;
 mod truncation;
