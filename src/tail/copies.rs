@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use super::file::Tailed;
 use super::generation::{Generation, near, style};
-use super::handle::Handle;
 use super::identity::{self, HEAD, PROOF};
+use super::missing::{TRIES, written};
 use super::rotation::{Found, ns};
 use super::tailer::Tailer;
 use crate::line::FilePlace;
@@ -52,31 +52,57 @@ impl Tailer {
         now: Now,
     ) -> Option<Generation> {
         let own = place.path.parent()?.to_path_buf();
-        let recent = ns(Wall(at.0 - SLACK.as_millis() as i64));
         let near_it = if away { near(&own) } else { vec![] };
         for dir in std::iter::once(own).chain(near_it) {
-            let mut all = self.generations(&dir, &place.path);
-            all.reverse();
-            for copy in
-                all.iter().filter(|g| !g.packed && g.look.size >= place.offset && g.look.mtime >= recent)
-            {
-                if self.claim_plain(source, place, at, copy, now) {
-                    return Some(copy.clone());
+            for _ in 0..TRIES {
+                let mut moved = false;
+                let found = self.claim_in(&dir, source, place, at, now, &mut moved);
+                if found.is_some() {
+                    return found;
+                }
+                if !moved {
+                    break;
                 }
             }
-            // The oldest archive that is young enough is the likeliest; one more, for a log that was long quiet.
-            let packed: Vec<&Generation> = all.iter().filter(|g| g.packed).collect();
-            let young = packed.iter().take_while(|g| g.look.mtime >= recent).count();
-            for archive in packed[..young].iter().rev().chain(packed.get(young)) {
-                if self.index.file(source, archive.look.id).is_some() {
-                    continue;
-                }
-                let Ok(handle) = Handle::open(&archive.path) else { continue };
-                if identity::holds(&handle, place.offset, place.proof) {
-                    let found = Found { path: &archive.path, look: &archive.look, handle };
-                    self.take_old(source, found, Some((place.clone(), at)), &place.path, now);
-                    return Some((*archive).clone());
-                }
+        }
+        None
+    }
+
+    fn claim_in(
+        &mut self,
+        dir: &Path,
+        source: usize,
+        place: &FilePlace,
+        at: Wall,
+        now: Now,
+        moved: &mut bool,
+    ) -> Option<Generation> {
+        // A copy may carry the time of its making, or of the log's last line.
+        let recent = ns(Wall(at.0 - SLACK.as_millis() as i64)).min(written(place, at));
+        let mut all = self.generations(dir, &place.path);
+        all.reverse();
+        let plain = all.iter().filter(|g| !g.packed && g.look.size >= place.offset && g.look.mtime >= recent);
+        for copy in plain {
+            if self.claim_plain(source, place, at, copy, now, moved) {
+                return Some(copy.clone());
+            }
+        }
+        // The oldest archive that is young enough is the likeliest; one more, for a log that was long quiet.
+        let packed: Vec<&Generation> = all.iter().filter(|g| g.packed).collect();
+        let young = packed.iter().take_while(|g| g.look.mtime >= recent).count();
+        for archive in packed[..young].iter().rev().chain(packed.get(young)) {
+            if self.index.file(source, archive.look.id).is_some() {
+                continue;
+            }
+            let Some((path, look, handle)) = self.open_the(&archive.path, archive.look.id) else {
+                *moved = true;
+                continue;
+            };
+            if identity::holds(&handle, place.offset, place.proof) {
+                self.learn_directory(&place.path, &path);
+                let found = Found { path: &path, look: &look, handle };
+                self.take_old(source, found, Some((place.clone(), at)), &place.path, now);
+                return Some((*archive).clone());
             }
         }
         None
@@ -92,7 +118,8 @@ impl Tailer {
         if file.is_old() || file.at_start == look.mtime {
             return false;
         }
-        let since = std::mem::replace(&mut file.at_start, look.mtime);
+        file.at_start = look.mtime;
+        let since = file.written;
         // Among very many, each new log would list all others for its first line.
         if self.names > MANY && look.size > 0 {
             return false;
@@ -108,9 +135,13 @@ impl Tailer {
         at: Wall,
         copy: &Generation,
         now: Now,
+        moved: &mut bool,
     ) -> bool {
-        let path = &copy.path;
-        let Some((look, handle)) = self.open_as(path) else { return false };
+        let Some((path, look, handle)) = self.open_the(&copy.path, copy.look.id) else {
+            *moved = true;
+            return false;
+        };
+        let path = &path;
         if !identity::holds(&handle, place.offset, place.proof) {
             return false;
         }

@@ -14,6 +14,7 @@ use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use super::archive;
+use super::handle::Handle;
 use super::identity::{FileId, Look};
 use super::tailer::Tailer;
 
@@ -26,6 +27,15 @@ const NEAR: usize = 64;
 /// What directories for old logs are called.
 const OLD: [&str; 9] =
     ["old", "archive", "archives", "archived", "backup", "backups", "rotated", "history", "logs.old"];
+
+/// A directory is listed at most so often before what it shows is believed.
+const LISTS: usize = 5;
+
+/// For at most so many directories is remembered where their rotated files lie.
+const DIRECTORIES: usize = 1024;
+
+/// At most so many directories are remembered for the rotated files of one.
+const ELSEWHERE: usize = 4;
 
 /// How a generation's name is made from the log's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +103,24 @@ fn numbered(suffix: &[u8]) -> bool {
 
 impl Tailer {
     /// The generations of the log at `path` that lie in `dir`, the oldest first. An archive in the making is none.
+    ///
+    /// A program that rotates renames one after the other while we list them, so one may be seen under no name at all:
+    /// only a list that is the same twice is believed.
     pub(super) fn generations(&self, dir: &Path, path: &Path) -> Vec<Generation> {
+        let mut known = self.generations_once(dir, path);
+        for _ in 0..LISTS {
+            let again = self.generations_once(dir, path);
+            let same = known.len() == again.len()
+                && known.iter().zip(&again).all(|(a, b)| a.look.id == b.look.id && a.path == b.path);
+            known = again;
+            if same {
+                break;
+            }
+        }
+        known
+    }
+
+    fn generations_once(&self, dir: &Path, path: &Path) -> Vec<Generation> {
         let Some(base) = path.file_name() else { return vec![] };
         let Ok(entries) = fs::read_dir(dir) else { return vec![] };
         let named =
@@ -120,7 +147,47 @@ impl Tailer {
             let entries = fs::read_dir(dir).ok()?;
             entries.filter_map(Result::ok).filter(|e| e.ino() == id.ino).map(|e| e.path()).find(same)
         };
+        // It may be renamed while we list.
+        let within = |dir: &Path| within(dir).or_else(|| within(dir));
         within(own).or_else(|| near(own).iter().find_map(|dir| within(dir)))
+    }
+
+    /// Opens the file of this identity that was seen at `path` just now, wherever it was moved to since.
+    pub(super) fn open_the(&self, path: &Path, id: FileId) -> Option<(PathBuf, Look, Handle)> {
+        let mut path = path.to_path_buf();
+        for _ in 0..LISTS {
+            if let Some((look, handle)) = self.open_as(&path)
+                && look.id == id
+            {
+                return Some((path, look, handle));
+            }
+            path = self.find(&path, id)?;
+        }
+        None
+    }
+
+    /// Rotated files of the logs in the directory of `path` lie in that of `found`, too.
+    pub(super) fn learn_directory(&mut self, path: &Path, found: &Path) {
+        let (Some(own), Some(other)) = (path.parent(), found.parent()) else { return };
+        if own == other || (self.elsewhere.len() >= DIRECTORIES && !self.elsewhere.contains_key(own)) {
+            return;
+        }
+        let known = self.elsewhere.entry(own.to_path_buf()).or_default();
+        if known.len() < ELSEWHERE && !known.iter().any(|d| d == other) {
+            known.push(other.to_path_buf());
+        }
+    }
+
+    /// All generations of the log, wherever such are known to lie: beside it, and where its `found` one does.
+    pub(super) fn all_generations(&self, path: &Path, found: Option<&Path>) -> Vec<Generation> {
+        let own = path.parent().unwrap_or(Path::new("/"));
+        let elsewhere = self.elsewhere.get(own).into_iter().flatten().map(PathBuf::as_path);
+        let mut dirs: Vec<&Path> = std::iter::once(own).chain(elsewhere).chain(found).collect();
+        dirs.sort_unstable();
+        dirs.dedup();
+        let mut all: Vec<Generation> = dirs.into_iter().flat_map(|dir| self.generations(dir, path)).collect();
+        all.sort_by(Generation::order);
+        all
     }
 }
 

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::generation::{Generation, Style};
-use super::handle::Handle;
 use super::identity::{self, FileId};
 use super::looking::COARSE;
 use super::rotation::{Found, ns};
@@ -22,6 +21,9 @@ const KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// A log that grew so shortly before the agent ended may have grown while it was away.
 const LIVELY: Duration = Duration::from_hours(1);
+
+/// So often is listed anew when something was renamed or compressed meanwhile.
+pub(super) const TRIES: usize = 4;
 
 /// Why a file is lost.
 const NOT_ALL: &str = "gone since the agent last ran, and not all of it was read";
@@ -117,8 +119,9 @@ impl Tailer {
     ) -> (bool, Option<Then>) {
         let name = &place.path;
         if let Some(path) = self.find(name, id)
-            && let Some((look, handle)) = self.open_as(&path)
+            && let Some((path, look, handle)) = self.open_the(&path, id)
         {
+            self.learn_directory(name, &path);
             let packed = handle.is_packed();
             let found = Found { path: &path, look: &look, handle };
             self.take_old(source, found, Some((place.clone(), at)), name, now);
@@ -145,7 +148,13 @@ impl Tailer {
 
     /// Nothing of the file is left, neither as itself nor as a copy: reads what came after it, and tells the gap.
     fn lost_file(&mut self, source: usize, id: FileId, place: &FilePlace, at: Wall, now: Now) {
-        let later = self.take_written_since(source, &place.path, Some(id), written(place, at) - 1, now);
+        // Nothing says where its generations are.
+        for dir in place.path.parent().map(super::generation::near).unwrap_or_default() {
+            if !self.generations(&dir, &place.path).is_empty() {
+                self.learn_directory(&place.path, &dir.join("any"));
+            }
+        }
+        let later = self.take_written_since(source, &place.path, Some(id), written(place, at), now);
         let successor = self.live_at(source, &place.path).and_then(|no| self.files.get(no));
         let ended = self.sources[source].known_to.unwrap_or(at);
         let why = if later == Some(true) && place.offset == 0 {
@@ -169,15 +178,9 @@ impl Tailer {
         if place.offset > 0 && !unread {
             return;
         }
-        let mut all = self.all_generations(&place.path, None);
-        all.retain(|g| {
-            g.packed
-                && g.look.mtime >= written(place, at)
-                && self.index.file(source, g.look.id).is_none()
-                && !self.saved.contains_key(&self.key(source, g.look.id))
-        });
-        all.truncate(usize::from(place.offset == 0));
-        if self.take_all(source, &place.path, all, now).is_none() && unread {
+        let asked = |g: &Generation| g.packed && g.look.mtime >= written(place, at);
+        let most = usize::from(place.offset == 0);
+        if self.take_all(source, &place.path, None, &asked, most, now).is_none() && unread {
             self.gap(source, &place.path, None, NOT_ALL);
         }
     }
@@ -223,17 +226,17 @@ impl Tailer {
         since: i64,
         now: Now,
     ) {
-        let mut all = self.all_generations(path, found.path.parent());
         let young = |g: &Generation| {
             let born = g.look.id.born.zip(found.look.id.born).map(|(g, f)| g > f);
             let plain = !g.packed && !found.packed;
             if plain { born.unwrap_or(found.order(g).is_lt()) } else { g.look.mtime > since }
         };
-        all.retain(|g| g.path != found.path && g.style == found.style && young(g));
-        self.take_all(source, path, all, now);
+        let asked = |g: &Generation| g.look.id != found.look.id && g.style == found.style && young(g);
+        self.take_all(source, path, found.path.parent(), &asked, usize::MAX, now);
     }
 
-    /// Takes up the generations of the log that were written after `since` (nanoseconds), when `after` was. Whether
+    /// Takes up the generations of the log that were written at `since` (nanoseconds) or later. A copy may carry the time
+    /// of the log's last line, not that of its making. They are younger than `after`, if that is given. Whether
     /// there are any, and if so whether the oldest is an archive.
     pub(super) fn take_written_since(
         &mut self,
@@ -243,43 +246,53 @@ impl Tailer {
         since: i64,
         now: Now,
     ) -> Option<bool> {
-        let mut all = self.all_generations(path, None);
-        all.retain(|g| {
+        let asked = |g: &Generation| {
             let older = g.look.id.born.zip(after.and_then(|id| id.born)).is_some_and(|(g, f)| g < f);
-            g.style == Style::Behind && g.look.mtime > since && (g.packed || !older)
-        });
-        self.take_all(source, path, all, now)
+            g.style == Style::Behind && g.look.mtime >= since && (g.packed || !older)
+        };
+        self.take_all(source, path, None, &asked, usize::MAX, now)
     }
 
-    fn all_generations(&self, path: &Path, elsewhere: Option<&Path>) -> Vec<Generation> {
-        let own = path.parent().unwrap_or(Path::new("/"));
-        let mut all = self.generations(own, path);
-        if let Some(dir) = elsewhere.filter(|d| *d != own) {
-            all.extend(self.generations(dir, path));
-            all.sort_by(Generation::order);
-        }
-        all
-    }
-
-    fn take_all(&mut self, source: usize, path: &Path, all: Vec<Generation>, now: Now) -> Option<bool> {
+    /// Takes up those of the generations that `asked` asks for and that nobody knows, the oldest first. Tells whether
+    /// there are any, and if so whether the oldest is an archive.
+    fn take_all(
+        &mut self,
+        source: usize,
+        path: &Path,
+        found: Option<&Path>,
+        asked: &dyn Fn(&Generation) -> bool,
+        most: usize,
+        now: Now,
+    ) -> Option<bool> {
         let mut oldest = None;
         let live =
             self.live_at(source, path).and_then(|no| self.files.get(no)).map(super::file::Tailed::place);
-        for one in all {
-            if self.index.file(source, one.look.id).is_some()
-                || self.saved.contains_key(&self.key(source, one.look.id))
-            {
-                continue;
+        for _ in 0..TRIES {
+            let mut all = self.all_generations(path, found);
+            all.retain(|g| {
+                asked(g)
+                    && self.index.file(source, g.look.id).is_none()
+                    && !self.saved.contains_key(&self.key(source, g.look.id))
+            });
+            all.truncate(most);
+            let mut moved = false;
+            for one in all {
+                let Some((at, look, handle)) = self.open_the(&one.path, one.look.id) else {
+                    moved = true; // compressed since it was listed, most likely
+                    continue;
+                };
+                if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
+                    continue; // a copy of the live one, which claims it when it finds itself cut
+                }
+                if handle.is_packed() && self.is_read_already(source, path, &handle) {
+                    continue;
+                }
+                oldest.get_or_insert(handle.is_packed());
+                self.take_old(source, Found { path: &at, look: &look, handle }, None, path, now);
             }
-            let Ok(handle) = Handle::open(&one.path) else { continue };
-            if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
-                continue; // a copy of the live one, which claims it when it finds itself cut
+            if !moved {
+                break;
             }
-            if handle.is_packed() && self.is_read_already(source, path, &handle) {
-                continue;
-            }
-            self.take_old(source, Found { path: &one.path, look: &one.look, handle }, None, path, now);
-            oldest.get_or_insert(one.packed);
         }
         oldest
     }

@@ -73,7 +73,7 @@ impl Tailer {
         match fill {
             Ok(Fill::Bytes { base, start, end, full }) => {
                 let data = &buf[start..end];
-                file.written = file.mtime;
+                file.written = file.written.max(file.mtime);
                 if as_it_stands {
                     self.give(no, base, data, full, now, take);
                 } else {

@@ -10,11 +10,10 @@
 use std::path::Path;
 
 use super::file::{Standing, Tailed};
-use super::generation::Generation;
 use super::handle::Handle;
 use super::identity::{self, Bytes, Look};
 use super::looking::COARSE;
-use super::missing::written;
+use super::missing::{TRIES, written};
 use super::reading::OPEN;
 use super::tailer::Tailer;
 use crate::line::{FilePlace, Gap};
@@ -42,18 +41,17 @@ impl Tailer {
         let born_after = id.born.map(|b| b.max(coarse(file.seen)));
         self.index.unname(no, &path);
         self.recovered(source, &path);
-        if !opened {
-            let moved = self.index.names(no).find(|p| self.see(p).is_ok_and(|l| l.id == id));
-            let moved = moved.or_else(|| self.find(&path, id));
-            let moved = moved.and_then(|moved| Some((self.open_as(&moved)?, moved)));
-            let moved = moved.filter(|((look, _), _)| look.id == id);
-            if let Some(((_, handle), moved)) = moved {
-                self.index.name(no, &moved);
-                self.open += 1;
-                if let Some(file) = self.files.get_mut(no) {
-                    file.open = Some(handle);
-                    file.found_at = Some(moved);
-                }
+        let moved = self.index.names(no).find(|p| self.see(p).is_ok_and(|l| l.id == id));
+        let moved = moved.or_else(|| self.find(&path, id));
+        if let Some(moved) = &moved {
+            self.learn_directory(&path, moved);
+        }
+        if !opened && let Some((moved, _, handle)) = moved.and_then(|m| self.open_the(&m, id)) {
+            self.index.name(no, &moved);
+            self.open += 1;
+            if let Some(file) = self.files.get_mut(no) {
+                file.open = Some(handle);
+                file.found_at = Some(moved);
             }
         }
         let Some(file) = self.files.get_mut(no) else { return };
@@ -109,6 +107,7 @@ impl Tailer {
             Some(Err(e)) => return self.unreadable(no, &e),
             None => return,
         };
+        let mut behind = look.mtime;
         let resume = (look.size > 0 && !file.head_differs())
             .then(|| file.open.as_ref().and_then(|f| file.marks.resume(f, look.size)))
             .flatten();
@@ -117,6 +116,8 @@ impl Tailer {
         if resume.is_none() {
             let copy = self.claim_copy(source, &place, at, stored, now);
             if let Some(copy) = &copy {
+                // Whatever is as young as this copy, from now on, is not this copy.
+                behind = behind.max(copy.look.mtime + 1);
                 self.take_later(source, &path, copy, written(&place, at), now);
             } else {
                 // Cut twice, and copied in between: what was written since, and is not known, was never read.
@@ -153,7 +154,7 @@ impl Tailer {
         file.active = now.tick;
         file.moved = now.wall;
         file.at_start = look.mtime;
-        (file.mtime, file.written) = (look.mtime, look.mtime);
+        (file.mtime, file.written) = (look.mtime, behind);
         file.backlog_to = if stored { look.size } else { 0 };
         if file.is_old() {
             // Somebody copied over a rotated file: what stands in it now may be what the live one gave already.
@@ -177,30 +178,37 @@ impl Tailer {
         before: Option<&FilePlace>,
         now: Now,
     ) {
-        let Some(dir) = path.parent() else { return };
-        let mut later = self.generations(dir, path);
-        later.retain(|g| {
-            // one tick of the clock may see both born; an archive is younger than its text
-            let young =
-                if g.packed { g.look.mtime >= born } else { g.look.id.born.is_some_and(|b| b >= born) };
-            young
-                && self.index.file(source, g.look.id).is_none()
-                && !self.saved.contains_key(&self.key(source, g.look.id))
-        });
-        let born = |g: &Generation| if g.packed { Some(g.look.mtime) } else { g.look.id.born };
-        later.sort_by_key(born);
         let live = self.live_at(source, path).and_then(|no| self.files.get(no)).map(Tailed::place);
-        for generation in later {
-            let Some((look, handle)) = self.open_as(&generation.path) else { continue };
-            if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
-                continue; // a copy of the live one, which claims it when it finds itself cut
+        for _ in 0..TRIES {
+            let mut later = self.all_generations(path, None);
+            later.retain(|g| {
+                // one tick of the clock may see both born; an archive is younger than its text
+                let young =
+                    if g.packed { g.look.mtime >= born } else { g.look.id.born.is_some_and(|b| b >= born) };
+                young
+                    && self.index.file(source, g.look.id).is_none()
+                    && !self.saved.contains_key(&self.key(source, g.look.id))
+            });
+            later.sort_by_key(|g| if g.packed { Some(g.look.mtime) } else { g.look.id.born });
+            let mut moved = false;
+            for generation in later {
+                let Some((at, look, handle)) = self.open_the(&generation.path, generation.look.id) else {
+                    moved = true; // compressed since it was listed, most likely
+                    continue;
+                };
+                if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
+                    continue; // a copy of the live one, which claims it when it finds itself cut
+                }
+                if handle.is_packed() && self.is_read_already(source, path, &handle) {
+                    continue;
+                }
+                let copied = before.filter(|b| identity::holds(&handle, b.offset, b.proof));
+                let place = copied.map(|b| (self.behind_held(source, b, &handle), now.wall));
+                self.take_old(source, Found { path: &at, look: &look, handle }, place, path, now);
             }
-            if handle.is_packed() && self.is_read_already(source, path, &handle) {
-                continue; // of a file that was read
+            if !moved {
+                break;
             }
-            let copied = before.filter(|b| identity::holds(&handle, b.offset, b.proof));
-            let place = copied.map(|b| (self.behind_held(source, b, &handle), now.wall));
-            self.take_old(source, Found { path: &generation.path, look: &look, handle }, place, path, now);
         }
     }
 

@@ -124,6 +124,8 @@ pub struct Tailer {
     pub(super) orphans: Vec<Orphan>,
     /// Files of which nothing had been read when the agent ended, and when they had been written.
     pub(super) empty: Vec<(usize, PathBuf, i64)>,
+    /// Directories in which rotated files of the logs of a directory were found.
+    pub(super) elsewhere: HashMap<PathBuf, Vec<PathBuf>>,
     /// Old files that were read to their end and let go: their names, where they ended, and the proof of it.
     pub(super) done: VecDeque<(usize, PathBuf, u64, Proof)>,
     pub(super) open: usize,
@@ -176,6 +178,7 @@ impl Tailer {
             orphans: vec![],
             done: VecDeque::new(),
             empty: vec![],
+            elsewhere: HashMap::new(),
             open: 0,
             last_no: 0,
             full: false,

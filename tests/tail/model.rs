@@ -152,6 +152,8 @@ struct World {
     swaps: usize,
     lossy: bool,
     compressed: bool,
+    /// Rotated ones that no agent ever met.
+    unknown: HashSet<usize>,
 }
 
 fn id_of(file: &std::path::Path) -> (u64, i64) {
@@ -181,6 +183,7 @@ impl World {
             swaps: 0,
             lossy: false,
             compressed: false,
+            unknown: HashSet::new(),
         };
         // An agent that has kept nothing cannot know that it ever ran.
         world.create();
@@ -416,6 +419,10 @@ impl World {
         self.before_look = self.kept();
         self.rig.start();
         self.all_seen();
+        if known.is_empty() {
+            // Nothing led to what had lost its name by then.
+            self.unknown.extend(self.plain.iter().map(|(_, generation)| *generation));
+        }
     }
 
     fn does(&mut self, deed: Deed) {
@@ -436,6 +443,10 @@ impl World {
                     && !self.config.by_copy
                 {
                     self.write_to(generation, &name, n);
+                    if self.unknown.contains(&generation) {
+                        let late = self.lines.iter_mut().rev().take(usize::from(n));
+                        late.for_each(|l| l.excuse = Some(Excuse::Unknowable));
+                    }
                 }
             }
             Deed::Create => self.create(),
