@@ -131,6 +131,14 @@ fn a_missing_journalctl_is_a_trouble_with_a_remedy() {
     fake_journalctl(&mut rig);
     rig.options.journalctl = rig.path("none");
     rig.start();
+    // What was to start it may need a moment to say that it cannot.
+    for _ in 0..200 {
+        rig.pass(Duration::from_secs(1));
+        if !rig.troubles.is_empty() {
+            break;
+        }
+        rig.tailer().wait_for(Duration::from_millis(50));
+    }
     rig.pass(Duration::from_secs(100));
     assert_eq!(rig.troubles.len(), 1);
     assert_eq!(rig.troubles[0].what, "cannot be run: no such file");
