@@ -7,10 +7,10 @@
 //! Records of a container's two streams lie between each other in the file. They leave in the order in which they
 //! began, and only up to a place that no record spans, because a position is one number.
 
-use super::Format;
 use super::decode::Script;
 use super::join::{Joiner, Trace};
 use super::wrap::{self, Stream};
+use super::{Encoding, Format, Join};
 use crate::line::{BlockEnd, Field, Record};
 use crate::time::Wall;
 
@@ -367,4 +367,181 @@ fn char_end(text: &[u8], max: usize) -> usize {
     }
     let back = (0..4usize.min(max)).find(|back| text[max - back] & 0xC0 != 0x80);
     max - back.unwrap_or(0)
+}
+
+/// The records of a file that is found to have grown to each of `cuts` (bytes, in any order) and then to all of it, and
+/// the offset at which each begins: the door of the fuzz target. Nothing is idle before the end, and at the end all is.
+pub fn records_of(
+    bytes: &[u8],
+    format: Format,
+    join: &Join,
+    encoding: Encoding,
+    max_line: usize,
+    cuts: &[usize],
+) -> Vec<(Vec<u8>, u64)> {
+    let recipe = Recipe { joiner: Joiner::new(join), format, max_line: max_line.max(1) };
+    let mut looks: Vec<usize> = cuts.iter().map(|cut| *cut.min(&bytes.len())).collect();
+    looks.sort_unstable();
+    looks.push(bytes.len());
+    let mut assembly = Assembly::default();
+    let mut all = Vec::new();
+    let (mut begun, mut position, mut skipping) = (None, 0, false);
+    for (look, upto) in looks.iter().copied().enumerate().filter(|(_, upto)| *upto > 0) {
+        if begun.is_none() {
+            begun = Script::of(&bytes[..upto.min(3)], encoding.0);
+            position = begun.map_or(0, |script| script.mark.into());
+        }
+        let Some(script) = begun else { continue };
+        let data = &bytes[position..upto];
+        assembly.clear();
+        let lines = assembly.feed(Part { data, base: position as u64, script, skipping }, &recipe);
+        if look + 1 == looks.len() {
+            assembly.finish_if(|_, _| true);
+        }
+        let (n, next) = assembly.ready();
+        assembly.give(n, |text, records, _, _, _| {
+            let text = |r: &Record| text[r.start as usize..r.end as usize].to_vec();
+            all.extend(records.iter().map(|r| (text(r), r.offset)));
+        });
+        position += next.map_or(lines.end, |at| at.byte);
+        skipping = lines.skipping && next.is_none();
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(records: &[(Vec<u8>, u64)]) -> Vec<String> {
+        records.iter().map(|(text, _)| String::from_utf8_lossy(text).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_trace_is_one_record_wherever_the_reads_end() {
+        let log = b"ERROR no\n\tat A.b(A.java:1)\n\tat A.c(A.java:2)\nINFO on\nhalf";
+        for cut in 0..=log.len() {
+            let got = records_of(
+                log,
+                Format::Plain,
+                &Join::Preset(super::super::Preset::Java),
+                Encoding::default(),
+                1000,
+                &[cut],
+            );
+            assert_eq!(texts(&got), ["ERROR no\n\tat A.b(A.java:1)\n\tat A.c(A.java:2)", "INFO on"]);
+            assert_eq!((got[0].1, got[1].1), (0, 45));
+        }
+    }
+
+    #[test]
+    fn pieces_of_two_streams_are_put_together_each_with_its_own() {
+        let log = b"2026-11-22T05:26:00Z stdout P one \n2026-11-22T05:26:00Z stderr F err\n\
+                    2026-11-22T05:26:00Z stdout F two\n";
+        for cut in 0..=log.len() {
+            let got = records_of(log, Format::Cri, &Join::None, Encoding::default(), 1000, &[cut]);
+            assert_eq!(texts(&got), ["one two", "err"], "{cut}");
+        }
+    }
+
+    /// The lines of `text` as they are to be read: without their ends, without holes before them, each cut.
+    fn lines(text: &[u8], max: usize) -> Vec<Vec<u8>> {
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+        let mut all: Vec<Vec<u8>> = text[..whole]
+            .split_inclusive(|b| *b == b'\n')
+            .map(|line| {
+                let begins = line.iter().position(|b| *b != 0).unwrap_or(line.len());
+                let line = &line[begins..line.len() - 1];
+                if line.len() > max {
+                    return line[..char_end(line, max)].to_vec();
+                }
+                line.strip_suffix(b"\r").unwrap_or(line).to_vec()
+            })
+            .collect();
+        let rest = &text[whole..];
+        let rest = &rest[rest.iter().position(|b| *b != 0).unwrap_or(rest.len())..];
+        all.extend((rest.len() > max).then(|| rest[..char_end(rest, max)].to_vec()));
+        all
+    }
+
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let trace = prop_oneof![
+            Just("panic: boom"),
+            Just("goroutine 1 [running]:"),
+            Just("Traceback (most recent call last):"),
+            Just("ValueError: x"),
+            Just("java.lang.Error: x"),
+            Just("\tat x"),
+            Just("2026-11-22 x"),
+            Just(""),
+        ];
+        let wrapped = (any::<bool>(), any::<bool>(), "[a ]{0,9}").prop_map(|(err, part, text)| {
+            let (stream, tag) = (if err { "stderr" } else { "stdout" }, if part { "P" } else { "F" });
+            format!("2026-11-22T05:26:00Z {stream} {tag} {text}")
+        });
+        let docker = (any::<bool>(), "[a ]{0,9}", any::<bool>()).prop_map(|(err, text, ends)| {
+            let (stream, end) = (if err { "stderr" } else { "stdout" }, if ends { "\\n" } else { "" });
+            format!(r#"{{"log":"{text}{end}","stream":"{stream}","time":"2026-11-22T05:26:00Z"}}"#)
+        });
+        let raw = proptest::collection::vec(
+            prop_oneof![4 => b'a'..=b'c', 1 => Just(0), 1 => Just(b'\r'), 1 => Just(b' ')],
+            0..40,
+        );
+        prop_oneof![
+            trace.prop_map(|t| t.as_bytes().to_vec()),
+            wrapped.prop_map(String::into_bytes),
+            docker.prop_map(String::into_bytes),
+            raw
+        ]
+    }
+
+    fn joins() -> impl Strategy<Value = Join> {
+        let preset =
+            proptest::sample::select(super::super::Preset::ALL.map(|(_, p)| Join::Preset(p)).to_vec());
+        prop_oneof![1 => Just(Join::None), 1 => Just(Join::Start(r"^\d{4}-".into())), 4 => preset]
+    }
+
+    proptest! {
+        #[test]
+        fn joining_leaves_no_line_out_and_says_none_twice(
+            log in proptest::collection::vec(line(), 0..30),
+            join in joins(),
+            max in prop_oneof![4usize..40, Just(1000usize)],
+            cuts in proptest::collection::vec(0usize..600, 0..6),
+        ) {
+            let log = log.join(&b'\n');
+            let log = log.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&log);
+            let got = records_of(log, Format::Plain, &join, Encoding::default(), max, &cuts);
+            let got: Vec<Vec<u8>> =
+                got.iter().flat_map(|(text, _)| text.split(|b| *b == b'\n').map(<[u8]>::to_vec)).collect();
+            let begun = Script::of(&log[..log.len().min(3)], encoding_rs::UTF_8);
+            if begun.is_some_and(Script::is_utf8) {
+                prop_assert_eq!(got, lines(log, max));
+            }
+        }
+
+        #[test]
+        fn any_way_of_cutting_the_bytes_into_reads_gives_the_same_records(
+            log in proptest::collection::vec(line(), 0..30),
+            join in joins(),
+            format in proptest::sample::select(Format::ALL.map(|(_, f)| f).to_vec()),
+            encoding in proptest::sample::select(vec!["utf-8", "utf-16le", "utf-16be", "latin1", "shift_jis"]),
+            max in prop_oneof![4usize..40, Just(1000usize)],
+            cuts in proptest::collection::vec(0usize..600, 0..6),
+        ) {
+            let log = log.join(&b'\n');
+            let log: Vec<u8> = match encoding {
+                "utf-16le" => log.iter().flat_map(|b| [*b, 0]).collect(),
+                "utf-16be" => log.iter().flat_map(|b| [0, *b]).collect(),
+                _ => log,
+            };
+            let cuts = if encoding.starts_with("utf-16") { cuts.iter().map(|c| c & !1).collect() } else { cuts };
+            let encoding = Encoding::named(encoding).unwrap();
+            let at_once = records_of(&log, format, &join, encoding, max, &[]);
+            prop_assert!(at_once.is_sorted_by_key(|(_, offset)| *offset));
+            prop_assert_eq!(records_of(&log, format, &join, encoding, max, &cuts), at_once);
+        }
+    }
 }

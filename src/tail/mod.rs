@@ -47,6 +47,8 @@ mod tailer;
 mod watch;
 mod wrap;
 
+#[doc(hidden)]
+pub use assemble::records_of;
 pub use bell::{Bell, Rung};
 #[doc(hidden)]
 pub use entry::journal_blocks;
