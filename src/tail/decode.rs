@@ -42,6 +42,16 @@ impl Script {
         self.encoding == UTF_16LE || self.encoding == UTF_16BE
     }
 
+    /// How many bytes a unit of it has.
+    pub(super) fn unit(self) -> usize {
+        if self.is_wide() { 2 } else { 1 }
+    }
+
+    /// How many of `bytes` bytes are whole units.
+    pub(super) fn whole(self, bytes: usize) -> usize {
+        bytes - bytes % self.unit()
+    }
+
     /// Where the first newline at or after `at` begins, and where the next line does. `data` begins at an even place.
     pub(super) fn newline(self, data: &[u8], at: usize) -> Option<(usize, usize)> {
         if !self.is_wide() {

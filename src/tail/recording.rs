@@ -144,7 +144,6 @@ impl Tailer {
             file.listed = end;
         }
         file.skipping = skipping;
-        let consumed = if skipping { data.len() } else { consumed };
         if !self.moved_on(no, base, &data[..consumed], now) {
             return;
         }
