@@ -317,10 +317,13 @@ impl Tailer {
         let encoding = self.sources[source].spec.encoding.0;
         let Some(file) = self.files.get_mut(no) else { return };
         file.blind = blind;
+        let mut as_saved = false;
         if let Some((Place::File(place), at)) = saved.map(|p| (p.place, p.at)) {
             // It held nothing, so it proves nothing: a copy of what was written since may lie beside it.
             let was_empty = place.offset == 0 && first;
             let since = written(&place, at);
+            // Twenty thousand positions that say what was saved are not saved again.
+            as_saved = place.path == path && !place.rotated;
             file.take_up(place, at);
             file.backlog_to = look.size;
             if was_empty {
@@ -340,7 +343,9 @@ impl Tailer {
             file.backlog_to = if first || self.thawed { look.size } else { 0 };
             file.copy_of = copy_of;
         }
-        self.changed.insert(no);
+        if !as_saved {
+            self.changed.insert(no);
+        }
         let Some(file) = self.files.get(no) else { return };
         // A log that was made and rotated between two looks has generations that were never met.
         let unmet = if first { !self.sources[source].known_paths.contains_key(path) } else { blind };
