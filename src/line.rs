@@ -132,7 +132,7 @@ pub struct Record {
     pub start: u32,
     /// Where its text ends there; its line end is not part of it.
     pub end: u32,
-    /// Offset of its first byte in the file; 0 for the journal and standard input.
+    /// Offset of its first byte in the file; says nothing for the journal and standard input.
     pub offset: u64,
     /// Its own time, where the wrapping brings one.
     pub stamp: Option<Wall>,

@@ -65,7 +65,14 @@ impl Rig {
         let got = &mut self.got;
         let mut step = self.tailer.step(self.now, &mut |block| {
             if &**block.file == "stdin" {
-                assert!((block.records.is_empty(), block.backlog, block.offset) == (true, false, 0));
+                assert!((block.backlog, block.offset) == (false, 0));
+                for record in block.records {
+                    let text = &block.bytes[record.start as usize..record.end as usize];
+                    got.push((text.to_vec(), block.end));
+                }
+                if !block.records.is_empty() {
+                    return vec![];
+                }
                 for line in block.bytes.split_inclusive(|&b| b == b'\n') {
                     got.push((line.to_vec(), block.end));
                 }
@@ -91,6 +98,63 @@ impl Rig {
     fn lines(&self) -> Vec<&str> {
         self.got.iter().map(|(line, _)| str::from_utf8(line).unwrap()).collect()
     }
+}
+
+/// A rig whose lines are joined, decoded, or both.
+fn made(change: impl FnOnce(&mut SourceSpec)) -> (Rig, PipeWriter) {
+    let (reading, writing) = std::io::pipe().unwrap();
+    let options =
+        TailOptions { stdin: Some(Arc::new(reading.into())), inotify: false, ..TailOptions::default() };
+    let mut spec = source(0, "in", Input::Stdin, 1000);
+    change(&mut spec);
+    let now = Clock::continuing(None).now();
+    let tailer = Tailer::new(vec![spec], vec![], Bell::new(), options, now);
+    (Rig { tailer, now, got: vec![], troubles: vec![], ended: vec![] }, writing)
+}
+
+#[test]
+fn its_lines_are_joined_as_those_of_files_are() {
+    let (mut rig, mut pipe) = made(|spec| spec.join = Join::Start("^[0-9]".into()));
+    pipe.write_all(b"1 one\n and\n2 two\n").unwrap();
+    rig.woken();
+    assert_eq!(rig.lines(), ["1 one\n and"]);
+    // a second without another line, which nothing but time tells
+    let step = rig.step();
+    assert!(step.wait <= Duration::from_secs(1), "{:?}", step.wait);
+    rig.now = rig.now.plus(Duration::from_secs(1));
+    rig.drain();
+    assert_eq!(rig.lines(), ["1 one\n and", "2 two"]);
+    pipe.write_all(b" late\n3 three\n the last").unwrap();
+    rig.woken();
+    drop(pipe);
+    rig.woken();
+    assert_eq!(rig.lines()[2..], [" late", "3 three\n the last"]);
+    assert_eq!(rig.ended, ["in".into()]);
+}
+
+#[test]
+fn it_is_decoded_and_unwrapped_too() {
+    let (mut rig, mut pipe) = made(|_| {});
+    let utf16: Vec<u8> = "\u{feff}één\ntwee".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for byte in &utf16 {
+        pipe.write_all(&[*byte]).unwrap();
+        rig.woken();
+    }
+    assert_eq!(rig.lines(), ["één"]);
+    drop(pipe);
+    rig.woken();
+    assert_eq!(rig.lines(), ["één", "twee"]);
+
+    let (mut rig, mut pipe) = made(|spec| spec.format = Format::Cri);
+    pipe.write_all(b"2026-11-22T10:00:00Z stdout P one \n2026-11-22T10:00:00Z stdout F two\n").unwrap();
+    rig.woken();
+    assert_eq!(rig.lines(), ["one two"]);
+    // endless nothing is no line, and is not kept
+    pipe.write_all(&vec![0; 60_000]).unwrap();
+    rig.woken();
+    pipe.write_all(b"2026-11-22T10:00:00Z stderr F three\n").unwrap();
+    rig.woken();
+    assert_eq!(rig.lines(), ["one two", "three"]);
 }
 
 #[test]

@@ -65,6 +65,15 @@ impl Script {
         })
     }
 
+    /// What ends a line.
+    pub(super) fn line_end(self) -> &'static [u8] {
+        match self.is_wide() {
+            true if self.encoding == UTF_16BE => b"\0\n",
+            true => b"\n\0",
+            false => b"\n",
+        }
+    }
+
     /// Where the last line of `data` begins; `None` without a newline. `data` begins at the file's `offset`.
     pub(super) fn last_line(self, data: &[u8], offset: u64) -> Option<usize> {
         if !self.is_wide() {

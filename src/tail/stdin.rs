@@ -8,7 +8,8 @@
 //! The surprising part: the descriptor must not be made non-blocking, for that is a property of the open file, which
 //! the shell and the writer's other end may share and would trip over. So it is asked first, and then read without
 //! waiting where the system can do that for one call. NULs are bytes like any others here, and a pause in the middle
-//! of a line is no end of it: only a newline or the end of the input is.
+//! of a line is no end of it: only a newline or the end of the input is. A record of several lines ends as those of
+//! files do, after a second without one.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -18,16 +19,22 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 use rustix::io::{Errno, ReadWriteFlags};
 
+use super::assemble::{Assembly, Part, Recipe};
+use super::decode::Script;
 use super::lines::{self, Split};
 use super::looking::plain;
-use super::reading::QUANTUM;
+use super::reading::{IDLE, QUANTUM};
 use super::streams::{Heard, Take};
-use super::{SourceSpec, Trouble};
+use super::wrap::Stream;
+use super::{Encoding, SourceSpec, Trouble};
 use crate::line::{Block, BlockEnd, SourceNo};
-use crate::time::Now;
+use crate::time::{Now, Tick};
 
 /// How people call it.
 const NAME: &str = "stdin";
+
+/// Records that wait for more hold so much at most, in bytes of the input; then they end.
+const HELD: usize = 4 * QUANTUM;
 
 /// Where a stream stands for `preadv2`: wherever it is.
 const HERE: u64 = u64::MAX;
@@ -40,8 +47,16 @@ pub(super) struct Stdin {
     file: Arc<str>,
     max_line: usize,
     door: Door,
-    /// What was read and not given out: the beginning of a line, shorter than the longest.
+    /// What was read and not given out: the beginning of a line, shorter than the longest, and records that wait.
     buf: Vec<u8>,
+    encoding: Encoding,
+    /// What it is written in, once its first bytes have said so.
+    script: Option<Script>,
+    assembly: Assembly,
+    /// Records that wait for their next line: how far they go, counted from the input's start, and since when.
+    waits: Vec<(Stream, u64, Tick)>,
+    /// So much was given out.
+    passed: u64,
     /// What follows is the rest of an over-long line.
     skipping: bool,
 }
@@ -87,14 +102,32 @@ impl Stdin {
                 Err(e) => Door::Broken(e),
             },
             buf: vec![],
+            encoding: spec.encoding,
+            script: None,
+            assembly: Assembly::default(),
+            waits: vec![],
+            passed: 0,
             skipping: false,
         }
+    }
+
+    /// When a record that waits has waited long enough.
+    pub(super) fn due(&self) -> Option<Tick> {
+        self.waits.iter().map(|(.., since)| *since + IDLE).min()
+    }
+
+    /// Gives out the records that have waited long enough.
+    pub(super) fn late(&mut self, recipe: &Recipe, file_no: u64, now: Now, take: Take<'_>) -> Heard {
+        let mut heard = Heard::default();
+        self.give(recipe, false, file_no, now, take, &mut heard);
+        heard
     }
 
     /// The source has another number, or other limits, in a new set.
     pub(super) fn adjust(&mut self, spec: &SourceSpec) {
         self.no = spec.no;
         self.max_line = spec.max_line;
+        self.encoding = spec.encoding;
     }
 
     /// What is to be waited for.
@@ -116,7 +149,7 @@ impl Stdin {
     }
 
     /// Takes what is there. To be asked only when the descriptor is ready.
-    pub(super) fn look(&mut self, file_no: u64, now: Now, take: Take<'_>) -> Heard {
+    pub(super) fn look(&mut self, recipe: &Recipe, file_no: u64, now: Now, take: Take<'_>) -> Heard {
         let mut heard = Heard::default();
         let fill = self.fill().unwrap_or_else(|e| {
             let what = format!("cannot be read: {}", plain(&e));
@@ -129,7 +162,7 @@ impl Stdin {
             self.door = Door::Closed;
         }
         if fill != Fill::Nothing {
-            self.give(heard.ended, file_no, now, take, &mut heard);
+            self.give(recipe, heard.ended, file_no, now, take, &mut heard);
         }
         heard
     }
@@ -164,7 +197,89 @@ impl Stdin {
     }
 
     /// Lines out. At the end of the input the last line is whole without its newline.
-    fn give(&mut self, at_end: bool, file_no: u64, now: Now, take: Take<'_>, heard: &mut Heard) {
+    fn give(
+        &mut self,
+        recipe: &Recipe,
+        at_end: bool,
+        file_no: u64,
+        now: Now,
+        take: Take<'_>,
+        heard: &mut Heard,
+    ) {
+        let Some(script) = self.script.or_else(|| Script::of(&self.buf, self.encoding.0)) else {
+            if !at_end {
+                return; // its first byte may be half of a mark
+            }
+            return self.lines(at_end, file_no, now, take, heard);
+        };
+        if self.script.is_none() && !self.buf.is_empty() {
+            self.script = Some(script);
+            self.buf.drain(..usize::from(script.mark));
+        }
+        if recipe.is_plain() && script.is_utf8() {
+            self.lines(at_end, file_no, now, take, heard);
+        } else {
+            self.records(recipe, script, at_end, file_no, now, take, heard);
+        }
+    }
+
+    /// Records that are not simply its lines.
+    #[expect(clippy::too_many_arguments, reason = "what is to be given, and where it goes")]
+    fn records(
+        &mut self,
+        recipe: &Recipe,
+        script: Script,
+        at_end: bool,
+        file_no: u64,
+        now: Now,
+        take: Take<'_>,
+        heard: &mut Heard,
+    ) {
+        if at_end && !self.buf.is_empty() {
+            self.buf.extend_from_slice(script.line_end());
+        }
+        self.assembly.clear();
+        let part = Part { data: &self.buf, base: 0, script, skipping: self.skipping };
+        let found = self.assembly.feed(part, recipe);
+        let (passed, known) = (self.passed, &self.waits);
+        let since = |stream: Stream, byte: usize| {
+            let end = passed + byte as u64;
+            let known = known.iter().find(|(s, e, _)| *s == stream && *e == end);
+            (stream, end, known.map_or(now.tick, |(.., since)| *since))
+        };
+        let all = at_end || self.buf.len() > HELD;
+        self.assembly.finish_if(|stream, at| all || since(stream, at.byte).2 + IDLE <= now.tick);
+        let (n, next) = self.assembly.ready();
+        let waits = self.assembly.waiting().map(|(stream, at)| since(stream, at.byte)).collect();
+        let (source, file) = (self.no, &self.file);
+        self.assembly.give(n, |bytes, records, fields, end, _| {
+            heard.bytes += bytes.len() as u64;
+            heard.lines += records.len() as u64;
+            take(&Block {
+                source,
+                file,
+                file_no,
+                offset: 0,
+                bytes,
+                end,
+                hit_early: &[],
+                read: now,
+                backlog: false,
+                records,
+                fields,
+            });
+        });
+        self.skipping = found.skipping && next.is_none();
+        // NULs where a line would begin are none, and there may be no end of them.
+        let done = if found.nuls && next.is_none() { self.buf.len() } else { found.end };
+        let done = next.map_or(done, |at| at.byte);
+        self.buf.drain(..done);
+        self.passed += done as u64;
+        self.waits = waits;
+    }
+
+    /// Lines as they stand.
+    fn lines(&mut self, at_end: bool, file_no: u64, now: Now, take: Take<'_>, heard: &mut Heard) {
         if at_end && !self.buf.is_empty() {
             self.buf.push(b'\n');
         }
@@ -190,5 +305,6 @@ impl Stdin {
         heard.lines += lines;
         self.skipping = skipping;
         self.buf.drain(..consumed);
+        self.passed += consumed as u64;
     }
 }

@@ -64,7 +64,10 @@ impl Tailer {
             let full = full.binary_search(&n).is_ok();
             let heard = match (&mut source.journal, &mut source.stdin) {
                 (Some(journal), _) if full || journal.due() <= now.tick => journal.look(file_no, now, take),
-                (_, Some(stdin)) if full || stdin.is_owed() => stdin.look(file_no, now, take),
+                (_, Some(stdin)) if full || stdin.is_owed() => stdin.look(&source.recipe, file_no, now, take),
+                (_, Some(stdin)) if stdin.due().is_some_and(|at| at <= now.tick) => {
+                    stdin.late(&source.recipe, file_no, now, take)
+                }
                 _ => continue,
             };
             more |= heard.more;

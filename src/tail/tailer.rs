@@ -443,6 +443,9 @@ impl Tailer {
         for journal in self.sources.iter().filter_map(|s| s.journal.as_ref()) {
             next = next.min(journal.due());
         }
+        for at in self.sources.iter().filter_map(|s| s.stdin.as_ref()?.due()) {
+            next = next.min(at);
+        }
         next.since(now.tick)
     }
 
