@@ -99,7 +99,7 @@ impl Tailer {
                 continue;
             };
             if identity::holds(&handle, place.offset, place.proof) {
-                self.learn_directory(&place.path, &path);
+                self.learn_directory(&place.path, path.parent());
                 let found = Found { path: &path, look: &look, handle };
                 self.take_old(source, found, Some((place.clone(), at)), &place.path, now);
                 return Some((*archive).clone());

@@ -17,6 +17,9 @@ use super::wrap::Stream;
 use crate::line::{FilePlace, Proof};
 use crate::time::{Tick, Wall};
 
+/// At most so many rules are remembered to have hit an unfinished line.
+const HIT_EARLY: usize = 1024;
+
 /// A file of a source.
 #[derive(Debug)]
 pub(super) struct Tailed {
@@ -296,10 +299,10 @@ impl Tailed {
     }
 
     /// Its last line was matched, `len` bytes of it, and hit by these rules.
-    pub(super) fn told_early(&mut self, len: usize, rules: Vec<Arc<str>>, most: usize) {
+    pub(super) fn told_early(&mut self, len: usize, rules: Vec<Arc<str>>) {
         self.idle_told = len;
         for rule in rules {
-            if self.hit_early.len() < most && !self.hit_early.contains(&rule) {
+            if self.hit_early.len() < HIT_EARLY && !self.hit_early.contains(&rule) {
                 self.hit_early.push(rule);
             }
         }

@@ -166,9 +166,9 @@ impl Tailer {
         None
     }
 
-    /// Rotated files of the logs in the directory of `path` lie in that of `found`, too.
-    pub(super) fn learn_directory(&mut self, path: &Path, found: &Path) {
-        let (Some(own), Some(other)) = (path.parent(), found.parent()) else { return };
+    /// Rotated files of the logs in the directory of `path` lie in `other`, too.
+    pub(super) fn learn_directory(&mut self, path: &Path, other: Option<&Path>) {
+        let (Some(own), Some(other)) = (path.parent(), other) else { return };
         if own == other || (self.elsewhere.len() >= DIRECTORIES && !self.elsewhere.contains_key(own)) {
             return;
         }

@@ -37,8 +37,7 @@ pub(super) fn written(place: &FilePlace, at: Wall) -> i64 {
 enum Then {
     /// Its file was found: what was written after that.
     Later(usize, PathBuf, Generation, i64),
-    /// It was not.
-    /// Whether it is the newest of its name stands last.
+    /// It was not; and whether it is the newest of its name.
     Lost(usize, FileId, Box<FilePlace>, Wall, bool),
 }
 
@@ -121,7 +120,7 @@ impl Tailer {
         if let Some(path) = self.find(name, id)
             && let Some((path, look, handle)) = self.open_the(&path, id)
         {
-            self.learn_directory(name, &path);
+            self.learn_directory(name, path.parent());
             let packed = handle.is_packed();
             let found = Found { path: &path, look: &look, handle };
             self.take_old(source, found, Some((place.clone(), at)), name, now);
@@ -151,7 +150,7 @@ impl Tailer {
         // Nothing says where its generations are.
         for dir in place.path.parent().map(super::generation::near).unwrap_or_default() {
             if !self.generations(&dir, &place.path).is_empty() {
-                self.learn_directory(&place.path, &dir.join("any"));
+                self.learn_directory(&place.path, Some(&dir));
             }
         }
         let later = self.take_written_since(source, &place.path, Some(id), written(place, at), now);

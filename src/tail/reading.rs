@@ -33,9 +33,6 @@ const CLOSE: usize = 64;
 /// A last line without newline is matched after so long without a byte; a record that may go on, too.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
-/// At most so many rules are remembered to have hit an unfinished line.
-const HIT_EARLY: usize = 1024;
-
 pub(super) type Take<'t> = &'t mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>;
 
 impl Tailer {
@@ -139,7 +136,7 @@ impl Tailer {
             }
         }
         if let Some(rules) = told {
-            file.told_early(split.partial, rules, HIT_EARLY);
+            file.told_early(split.partial, rules);
             self.changed.insert(no);
         }
         if !same {

@@ -14,9 +14,6 @@ use super::tailer::Tailer;
 use crate::line::{Block, BlockEnd, Record};
 use crate::time::Now;
 
-/// At most so many rules are remembered to have hit an unfinished line.
-const HIT_EARLY: usize = 1024;
-
 impl Tailer {
     /// Gives out the records in what was read of the file.
     #[expect(clippy::too_many_arguments, reason = "a window of a file, and where it goes")]
@@ -44,7 +41,7 @@ impl Tailer {
             let skipping = self.files[old].skipping;
             assembly.feed(Part { data: &side[range.clone()], base, script, skipping }, &source.recipe);
         }
-        let own = assembly_part(before.is_some());
+        let own = usize::from(before.is_some());
         let lines = assembly.feed(Part { data, base, script, skipping: file.skipping }, &source.recipe);
 
         // Who has waited for a second without growing gets no more.
@@ -153,7 +150,7 @@ impl Tailer {
             file.held.extend_from_slice(&data[consumed..consumed + held]);
         }
         if let Some(rules) = told {
-            file.told_early(lines.partial, rules, HIT_EARLY);
+            file.told_early(lines.partial, rules);
             self.changed.insert(no);
         }
         let Some(file) = self.files.get_mut(no) else { return };
@@ -258,9 +255,4 @@ impl Tailer {
             self.assembly = assembly;
         }
     }
-}
-
-/// Which part the file's own bytes are.
-fn assembly_part(something_before: bool) -> usize {
-    usize::from(something_before)
 }

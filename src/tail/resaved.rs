@@ -84,24 +84,20 @@ impl Tailer {
                 Some((end_within(file.open.as_ref()?, place.offset, &new, look.size)?, place.skipping))
             });
         let Some((offset, skipping)) = on else { return false };
-        self.out.forgotten.push(self.key(source, place_id(self, no)));
-        let Some(file) = self.files.get_mut(no) else { return false };
         self.open += usize::from(file.open.is_none());
         let old = std::mem::replace(&mut file.id, look.id);
         file.open = Some(new);
+        self.index.replace(source, old, look.id, no);
+        self.out.forgotten.push(self.key(source, old));
+        let Some(file) = self.files.get_mut(no) else { return false };
         if file.restart(offset, skipping).is_err() {
             return true; // it is looked at again, and read if it can be
         }
         (file.size, file.mtime, file.moved, file.active) = (look.size, look.mtime, now.wall, now.tick);
-        self.index.replace(source, old, look.id, no);
         self.changed.insert(no);
         self.enqueue(no);
         true
     }
-}
-
-fn place_id(tailer: &Tailer, no: u64) -> identity::FileId {
-    tailer.files[no].id
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Tailer {
         let moved = self.index.names(no).find(|p| self.see(p).is_ok_and(|l| l.id == id));
         let moved = moved.or_else(|| self.find(&path, id));
         if let Some(moved) = &moved {
-            self.learn_directory(&path, moved);
+            self.learn_directory(&path, moved.parent());
         }
         if !opened && let Some((moved, _, handle)) = moved.and_then(|m| self.open_the(&m, id)) {
             self.index.name(no, &moved);
