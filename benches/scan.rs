@@ -140,6 +140,7 @@ fn rule_set(patterns: &[Pattern], captures: &[&str]) -> RuleSet {
             only_files: Vec::new(),
             pattern: p.clone(),
             exclude: Vec::new(),
+            resolve: None,
             fields: Vec::new(),
             by: Vec::new(),
             captures: captures.iter().map(|c| (*c).to_owned()).collect(),

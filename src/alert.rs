@@ -61,6 +61,10 @@ pub enum What {
     Reminder,
     /// It ended: quiet for long enough.
     End,
+    /// It ended: a line said so.
+    Resolved,
+    /// A hit came soon after a line had said that it was over: the same incident goes on.
+    Again,
     /// Many openings, held back by a limit, told as one; comes again with the counts since the last.
     Fold,
     /// Openings caused by lines that were written while nobody was reading.
@@ -69,6 +73,21 @@ pub enum What {
     Digest,
     /// The agent speaks of itself: a gap, a refused reload, a space that does not answer.
     Notice,
+}
+
+impl What {
+    /// All of them.
+    pub const ALL: [What; 9] = [
+        What::Opening,
+        What::Reminder,
+        What::End,
+        What::Resolved,
+        What::Again,
+        What::Fold,
+        What::WhileAway,
+        What::Digest,
+        What::Notice,
+    ];
 }
 
 /// A line kept as evidence.

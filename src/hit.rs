@@ -17,11 +17,14 @@ pub const LINE_BYTES: usize = 2048;
 /// At most this much of one capture or key value travels with a hit, in bytes.
 pub const CAPTURE_BYTES: usize = 512;
 
-/// One hit.
+/// One hit, or a line that a rule's `resolve` accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
     /// The rule.
     pub rule: RuleNo,
+    /// It is no hit: it ends the incidents whose key has these parts. Bit n: [`Hit::key`] holds the nth value of `by`;
+    /// where the bit is not set, that value is empty, and any will do.
+    pub resolves: Option<u8>,
     /// The values of the rule's `by`, in its order; a capture that took no part is `(none)`.
     pub key: Box<[Box<str>]>,
     /// The rule's captures, in the order of its `captures`; `None` where one took no part.

@@ -12,9 +12,6 @@ use logherald::chat::{Surface, render};
 use logherald::message::{Message, MessageNo};
 use logherald::time::Wall;
 
-const WHATS: [What; 7] =
-    [What::Opening, What::Reminder, What::End, What::Fold, What::WhileAway, What::Digest, What::Notice];
-
 const HOSTILE: &str = "<users/all> <https://evil.example|bank> [a](https://b) ```</b><a href=\"x\">&lt; \
                        \u{202e}\u{200b}\0\x1b[31m ' \u{85} 🔴 日本語";
 
@@ -57,7 +54,7 @@ fn message(alerts: Vec<Alert>) -> Message {
 
 fn messages() -> Vec<Message> {
     let mut out = vec![];
-    for what in WHATS {
+    for what in What::ALL {
         for severity in Severity::ALL {
             out.push(message(vec![alert(what, severity)]));
         }
@@ -73,7 +70,7 @@ fn messages() -> Vec<Message> {
         };
         out.push(message(vec![bare]));
     }
-    out.push(message(WHATS.iter().map(|w| alert(*w, Severity::Error)).collect()));
+    out.push(message(What::ALL.iter().map(|w| alert(*w, Severity::Error)).collect()));
     for many in [20, 100, 101, 1000] {
         out.push(message(vec![alert(What::Opening, Severity::Critical); many]));
     }

@@ -232,3 +232,38 @@ fn explain_names_the_condition_that_does_not_hold() {
     assert!(of("stream=stderr").contains("  HIT       checkout\n"));
     assert!(of("stream=stdout").contains("by `where`: `stream` is `stdout`, wanted `stderr`\n"));
 }
+
+#[test]
+fn a_resolve_is_tested_and_explained() {
+    let place = Place::new();
+    let rules = r#"
+[[rule]]
+name = "link"
+files = ["DIR/syslog"]
+match = 'link (?<link>\w+) is down'
+resolve = 'link (?<link>\w+) is up'
+by = ["link"]
+tests = [
+  { line = "link eth0 is up", gives = "resolved", key = { link = "eth0" } },
+  { line = "link eth0 is up", gives = "nothing" },
+  { line = "link eth0 is up", gives = "resolved", key = { link = "eth1" } },
+  { line = "link eth0 is down", gives = "resolved" },
+]
+"#;
+    place.rules(rules);
+    place.append("syslog", "");
+    let out = place.command(&["check", "rules.toml"]);
+    let said = String::from_utf8(out.stdout).unwrap();
+    for fault in [
+        "test 3 failed: expected `resolved` with link=`eth1`, but the line ends the one with link=`eth0`",
+        "test 4 failed: expected `resolved`, but `resolve` does not accept the line",
+    ] {
+        assert!(said.contains(fault), "{said}");
+    }
+    assert!(said.ends_with("rules.toml: 1 rule, 4 tests, 1 space; 2 errors\n"), "{said}");
+    let said = place.says(&["explain", "--rules", "rules.toml", "link eth0 is up"]);
+    assert_eq!(said, "link eth0 is up\n  RESOLVES  link: it ends the incident of link=eth0\n\n");
+    let said = place.says(&["explain", "--rules", "rules.toml", "--json", "link eth0 is up"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["resolves"], json!([{ "rule": "link", "key": { "link": "eth0" } }]));
+}

@@ -520,7 +520,10 @@ proptest! {
 }
 
 const HEADERS: [&str; 6] = ["[[rule]]", "[[source]]", "[space.a]", "[defaults]", "[route]", "[chat]"];
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 36] = [
+    "resolve",
+    "hold",
+    "say_end",
     "where",
     "stdin",
     "start",
@@ -555,7 +558,8 @@ const KEYS: [&str; 33] = [
     "enabled",
     "naem",
 ];
-const VALUES: [&str; 30] = [
+const VALUES: [&str; 31] = [
+    "[{ line = 'a', gives = 'resolved', key = { u = 'b' } }]",
     "'json'",
     "'java'",
     "'latin1'",

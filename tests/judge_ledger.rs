@@ -33,6 +33,8 @@ struct RuleSetup {
     remind: u64,
     max_per_hour: u32,
     critical: bool,
+    hold: u64,
+    say_end: bool,
     /// Bit n: speaks to space n.
     spaces: u8,
 }
@@ -64,6 +66,8 @@ impl Setup {
                 remind: Duration::from_secs(r.remind),
                 quiet: Duration::from_secs(r.quiet),
                 max_per_hour: r.max_per_hour,
+                hold: Duration::from_secs(r.hold),
+                say_end: r.say_end,
             }
         };
         let space = |(n, s): (usize, &(u64, u64, u32, u64))| SpacePolicy {
@@ -94,6 +98,12 @@ enum Step {
         old: u64,
         backlog: bool,
     },
+    /// A line that the rule's `resolve` accepts; of no key: it ends all incidents.
+    Resolve {
+        rule: usize,
+        key: Option<u8>,
+        old: u64,
+    },
     /// Time passes, in milliseconds.
     Wait(u64),
     /// The nth unsettled message meets its fate.
@@ -109,14 +119,18 @@ enum Step {
 }
 
 fn setup() -> impl Strategy<Value = Setup> {
-    let rule = (1u32..4, 1u64..100, 1u64..900, 1u64..4000, 1u32..20, any::<bool>(), 0u8..8).prop_map(
-        |(threshold, within, quiet, remind, max_per_hour, critical, spaces)| RuleSetup {
+    let when = (1u32..4, 1u64..100, 1u64..900, 1u64..4000, 1u32..20);
+    let hold = prop_oneof![2 => Just(0u64), 1 => 1u64..300];
+    let rule = (when, any::<bool>(), 0u8..8, hold, any::<bool>()).prop_map(
+        |((threshold, within, quiet, remind, max_per_hour), critical, spaces, hold, say_end)| RuleSetup {
             threshold,
             within,
             quiet,
             remind,
             max_per_hour,
             critical,
+            hold,
+            say_end,
             spaces,
         },
     );
@@ -131,6 +145,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(rule, count, keys, old, backlog)| Step::Hits { rule, count, keys, old, backlog }),
         1 => (0usize..4, 1usize..30, 1u8..60, 0u64..20_000, Just(true))
             .prop_map(|(rule, count, keys, old, backlog)| Step::Hits { rule, count, keys, old, backlog }),
+        4 => (0usize..4, prop::option::weighted(0.8, 0u8..6), 0u64..20)
+            .prop_map(|(rule, key, old)| Step::Resolve { rule, key, old }),
         4 => (0u64..5_000).prop_map(Step::Wait),
         3 => (0u64..1_000_000).prop_map(Step::Wait),
         1 => (0u64..40_000_000).prop_map(Step::Wait),
@@ -250,6 +266,7 @@ impl World {
             let key = format!("k{}", n % usize::from(keys));
             Hit {
                 rule: RuleNo((rule % self.judge_rules()) as u32),
+                resolves: None,
                 key: Box::new([key.as_str().into()]),
                 captures: Box::new([Some(key.as_str().into())]),
                 stamp: (n % 5 != 4).then(|| self.now.wall - Duration::from_secs(old)),
@@ -263,18 +280,42 @@ impl World {
         (0..count).map(hit).collect()
     }
 
+    fn resolve(&self, rule: usize, key: Option<u8>, old: u64) -> Vec<Hit> {
+        let mut hit = self.hits(rule, 1, 1, old, false).remove(0);
+        hit.resolves = Some(u8::from(key.is_some()));
+        hit.key = Box::new([key.map_or_else(Box::default, |k| format!("k{k}").into())]);
+        hit.captures = Box::default();
+        vec![hit]
+    }
+
+    /// What the judge is given in a step that a judge put back from its rows is given too.
+    fn input(&mut self, step: &Step) -> Option<Input> {
+        match step {
+            Step::Hits { rule, count, keys, old, backlog } => {
+                let hits = self.hits(*rule, *count, *keys, *old, *backlog);
+                self.hits += hits.len() as u64;
+                Some(Input::Hits(hits))
+            }
+            Step::Resolve { rule, key, old } => Some(Input::Hits(self.resolve(*rule, *key, *old))),
+            Step::Wait(ms) => {
+                self.now = self.now.plus(Duration::from_millis(*ms));
+                Some(Input::Timer)
+            }
+            _ => None,
+        }
+    }
+
     fn judge_rules(&self) -> usize {
         self.setup.policy(self.version).rules.len()
     }
 
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Hits { rule, count, keys, old, backlog } => {
-                let hits = self.hits(*rule, *count, *keys, *old, *backlog);
-                self.hits += hits.len() as u64;
-                self.apply(Input::Hits(hits));
+            Step::Hits { .. } | Step::Resolve { .. } | Step::Wait(_) => {
+                if let Some(input) = self.input(step) {
+                    self.apply(input);
+                }
             }
-            Step::Wait(ms) => self.wait(*ms),
             Step::Fate { nth, fate } => {
                 if let Some(no) = self.outbox.keys().nth(nth % self.outbox.len().max(1)).copied() {
                     self.fate(no, *fate);
@@ -363,6 +404,8 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
         remind: 60,
         max_per_hour: 60,
         critical: false,
+        hold: 0,
+        say_end: false,
         spaces: 1,
     };
     let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)] });
@@ -467,21 +510,12 @@ proptest! {
         world.take(same);
         world.file_no += 1;
         for step in &after {
-            match step {
-                Step::Hits { rule, count, keys, old, backlog } => {
-                    let hits = world.hits(*rule, *count, *keys, *old, *backlog);
-                    world.hits += hits.len() as u64;
-                    let messages = world.judge.apply(Input::Hits(hits.clone()), world.now);
-                    prop_assert_eq!(&messages, &other.apply(Input::Hits(hits), world.now));
-                    world.take(messages);
-                }
-                Step::Wait(ms) => {
-                    world.now = world.now.plus(Duration::from_millis(*ms));
-                    let messages = world.judge.apply(Input::Timer, world.now);
-                    prop_assert_eq!(&messages, &other.apply(Input::Timer, world.now));
-                    world.take(messages);
-                }
-                Step::Fate { nth, fate } => {
+            if let Some(input) = world.input(step) {
+                let messages = world.judge.apply(input.clone(), world.now);
+                prop_assert_eq!(&messages, &other.apply(input, world.now));
+                world.take(messages);
+            }
+            if let Step::Fate { nth, fate } = step {
                     let Some(no) = world.outbox.keys().nth(nth % world.outbox.len().max(1)).copied() else { continue };
                     let input = || Input::Fate { message: no, fate: *fate };
                     let messages = world.judge.apply(input(), world.now);
@@ -490,8 +524,6 @@ proptest! {
                         world.outbox.remove(&no);
                     }
                     world.take(messages);
-                }
-                _ => {}
             }
             prop_assert_eq!(world.judge.report(world.now), other.report(world.now));
         }
@@ -566,20 +598,12 @@ proptest! {
         world.judge = judge;
         assert_balanced(&world);
         for step in &after {
-            match step {
-                Step::Hits { rule, count, keys, old, backlog } => {
-                    let hits = world.hits(*rule, *count, *keys, *old, *backlog);
-                    world.judge.apply(Input::Hits(hits), world.now);
-                }
-                Step::Wait(ms) => {
-                    world.now = world.now.plus(Duration::from_millis(*ms));
-                    world.judge.apply(Input::Timer, world.now);
-                }
-                Step::Fate { nth, fate } => {
+            if let Some(input) = world.input(step) {
+                world.judge.apply(input, world.now);
+            }
+            if let Step::Fate { nth, fate } = step {
                     let message = MessageNo(*nth as u64 % 50);
                     world.judge.apply(Input::Fate { message, fate: *fate }, world.now);
-                }
-                _ => {}
             }
             assert_balanced(&world);
         }

@@ -15,32 +15,25 @@ use logherald::template::Template;
 use logherald::time::{Now, Tick, Wall};
 
 /// 2026-11-22T05:26:00Z
-const START: Now = Now { wall: Wall(1_795_325_160_000), tick: Tick(50_000) };
+pub(crate) const START: Now = Now { wall: Wall(1_795_325_160_000), tick: Tick(50_000) };
 
-fn secs(s: u64) -> Duration {
+pub(crate) fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
 /// A rule that fires at once, with the defaults of `rules.toml`.
-fn rule(name: &str) -> RulePolicy {
+pub(crate) fn rule(name: &str) -> RulePolicy {
     RulePolicy {
-        name: name.into(),
         fingerprint: 1,
         by: vec!["ip".into()],
         captures: vec!["ip".into()],
-        threshold: 1,
-        within: Duration::ZERO,
-        severity: Severity::Warning,
         spaces: vec!["ops".into()],
         message: Template::parse("{hits} from {ip}", &["ip".into()]).expect("a good template"),
-        runbook: None,
-        remind: secs(3600),
-        quiet: secs(600),
-        max_per_hour: 30,
+        ..RulePolicy::named(name)
     }
 }
 
-fn space(name: &str) -> SpacePolicy {
+pub(crate) fn space(name: &str) -> SpacePolicy {
     SpacePolicy {
         name: name.into(),
         wait: secs(5),
@@ -50,7 +43,7 @@ fn space(name: &str) -> SpacePolicy {
     }
 }
 
-fn policy(rules: &[RulePolicy]) -> Policy {
+pub(crate) fn policy(rules: &[RulePolicy]) -> Policy {
     Policy {
         rules: rules.to_vec(),
         spaces: vec![space("ops")],
@@ -62,22 +55,22 @@ fn policy(rules: &[RulePolicy]) -> Policy {
 }
 
 /// One judge, one clock, and what was said so far.
-struct Story {
-    policy: Policy,
-    judge: Judge,
-    now: Now,
-    rows: BTreeMap<String, StateRow>,
-    said: String,
-    threads: Vec<String>,
+pub(crate) struct Story {
+    pub(crate) policy: Policy,
+    pub(crate) judge: Judge,
+    pub(crate) now: Now,
+    pub(crate) rows: BTreeMap<String, StateRow>,
+    pub(crate) said: String,
+    pub(crate) threads: Vec<String>,
     /// Not delivered at once, but when told.
-    chat_is_down: bool,
-    waiting: Vec<Message>,
-    delivered_hits: u64,
-    messages: usize,
+    pub(crate) chat_is_down: bool,
+    pub(crate) waiting: Vec<Message>,
+    pub(crate) delivered_hits: u64,
+    pub(crate) messages: usize,
 }
 
 impl Story {
-    fn of(policy: Policy) -> Story {
+    pub(crate) fn of(policy: Policy) -> Story {
         let (judge, _) = Judge::new(policy.clone(), Vec::new(), [1; 16], START);
         Story {
             policy,
@@ -94,20 +87,21 @@ impl Story {
     }
 
     /// Writes a heading into the conversation.
-    fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         _ = writeln!(self.said, "{} -- {text}", self.clock());
     }
 
-    fn clock(&self) -> String {
+    pub(crate) fn clock(&self) -> String {
         let ms = self.now.tick.0 - START.tick.0;
         let (s, ms) = (ms / 1000, ms % 1000);
         let ms = if ms == 0 { String::new() } else { format!(".{ms:03}") };
         format!("{:02}:{:02}:{:02}{ms}", s / 3600, s / 60 % 60, s % 60)
     }
 
-    fn make(&self, rule: u32, ip: &str) -> Hit {
+    pub(crate) fn make(&self, rule: u32, ip: &str) -> Hit {
         Hit {
             rule: RuleNo(rule),
+            resolves: None,
             key: Box::new([ip.into()]),
             captures: Box::new([Some(ip.into())]),
             stamp: Some(self.now.wall),
@@ -119,21 +113,21 @@ impl Story {
         }
     }
 
-    fn hits(&mut self, rule: u32, ip: &str, count: usize) {
+    pub(crate) fn hits(&mut self, rule: u32, ip: &str, count: usize) {
         let hits = vec![self.make(rule, ip); count];
         self.give(hits);
     }
 
-    fn give(&mut self, hits: Vec<Hit>) {
+    pub(crate) fn give(&mut self, hits: Vec<Hit>) {
         self.apply(Input::Hits(hits));
     }
 
-    fn apply(&mut self, input: Input) {
+    pub(crate) fn apply(&mut self, input: Input) {
         let messages = self.judge.apply(input, self.now);
         self.take(messages);
     }
 
-    fn take(&mut self, messages: Vec<Message>) {
+    pub(crate) fn take(&mut self, messages: Vec<Message>) {
         for row in self.judge.changes() {
             match row.value {
                 Some(_) => _ = self.rows.insert(row.name.clone(), row),
@@ -151,7 +145,7 @@ impl Story {
     }
 
     /// Everything that is under way meets this fate.
-    fn fates(&mut self, fate: Fate) {
+    pub(crate) fn fates(&mut self, fate: Fate) {
         for message in std::mem::take(&mut self.waiting) {
             if fate == Fate::Delivered {
                 self.delivered_hits += message.alerts.iter().map(|a| a.hits).sum::<u64>();
@@ -160,11 +154,11 @@ impl Story {
         }
     }
 
-    fn fate(&mut self, message: MessageNo, fate: Fate) {
+    pub(crate) fn fate(&mut self, message: MessageNo, fate: Fate) {
         self.apply(Input::Fate { message, fate });
     }
 
-    fn print(&mut self, message: &Message) {
+    pub(crate) fn print(&mut self, message: &Message) {
         if !self.threads.contains(&message.thread) {
             self.threads.push(message.thread.clone());
         }
@@ -176,7 +170,7 @@ impl Story {
     }
 
     /// Lets time pass, with a timer at each instant that the judge asks for.
-    fn wait(&mut self, d: Duration) {
+    pub(crate) fn wait(&mut self, d: Duration) {
         let end = self.now.plus(d);
         while let Some(due) = self.judge.due().filter(|t| *t <= end.tick) {
             self.now = self.now.plus(due.since(self.now.tick));
@@ -187,7 +181,7 @@ impl Story {
     }
 
     /// The agent is stopped, and started again after a while.
-    fn restart(&mut self, away: Duration) {
+    pub(crate) fn restart(&mut self, away: Duration) {
         self.now = self.now.plus(away);
         let rows = self.rows.values().cloned().collect();
         let (judge, messages) = Judge::new(self.policy.clone(), rows, [1; 16], self.now);
@@ -196,7 +190,7 @@ impl Story {
     }
 
     #[track_caller]
-    fn says(&mut self, expected: &str) {
+    pub(crate) fn says(&mut self, expected: &str) {
         let expected: Vec<&str> = expected.lines().map(|l| l.strip_prefix("        ").unwrap_or(l)).collect();
         assert_eq!(self.said.trim_end(), expected.join("\n").trim(), "\n{}", self.said);
         self.said.clear();
@@ -208,6 +202,8 @@ fn alert_line(a: &Alert) -> String {
         What::Opening => "opening",
         What::Reminder => "reminder",
         What::End => "end",
+        What::Resolved => "resolved",
+        What::Again => "again",
         What::Fold => "fold",
         What::WhileAway => "while away",
         What::Digest => "digest",

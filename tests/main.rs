@@ -17,6 +17,7 @@ mod delivery;
 mod end_to_end;
 mod journal;
 mod judge_ledger;
+mod judge_rules;
 mod judge_story;
 mod loghub;
 mod logrotate;

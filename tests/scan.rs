@@ -25,6 +25,7 @@ fn rule(no: u32, pattern: &str) -> RuleSpec {
         captures: pattern.capture_names(),
         pattern,
         exclude: Vec::new(),
+        resolve: None,
         fields: Vec::new(),
         by: Vec::new(),
     }
@@ -348,10 +349,87 @@ fn a_rule_that_hit_the_unfinished_line_does_not_hit_it_again() {
     let mut scan = Scan::new(rules(&["disk", "full"]));
     scan.end = BlockEnd::Idle;
     let early = scan.hits(b"the disk");
-    scan.early = early.iter().map(|h| scan.set.rule_name(h.rule)).collect();
+    scan.early = early.iter().map(|h| scan.set.early_name(h)).collect();
     assert_eq!(scan.early, ["rule-0".into()]);
     scan.end = BlockEnd::Whole;
     assert_eq!(scan.told(b"the disk is full\ndisk\n"), ["1: the disk is full", "0: disk"]);
+}
+
+/// Number, which parts of the key are named and their values, and the line.
+fn ends(hits: &[Hit]) -> Vec<String> {
+    let one = |h: &Hit| format!("{} {:?} {:?} {}", h.rule.0, h.resolves, h.key, h.line);
+    hits.iter().map(one).collect()
+}
+
+#[test]
+fn what_resolves_is_found_by_a_text_of_its_own_and_names_parts_of_the_key() {
+    let mut specs = rules(&[r"(?<array>md\d+): Disk failure on (?<disk>\w+)", "disk"]);
+    specs[0].by = ["array", "disk"].map(|n| By::Capture(n.into())).into();
+    specs[0].exclude = vec![Pattern::new("md").unwrap()];
+    specs[0].resolve = Some(Pattern::new(r"recovery (?:of (?<array>md\d+) )?(?<disk>x)?done").unwrap());
+    let mut scan = Scan::new(specs);
+    let text = b"recovery of md0 done\nnothing\nmd0: Disk failure on sda\nrecovery xdone, disk\n";
+    assert_eq!(
+        ends(&scan.hits(text)),
+        [
+            r#"0 Some(3) ["md0", "(none)"] recovery of md0 done"#,
+            r#"0 Some(3) ["(none)", "x"] recovery xdone, disk"#,
+            "1 None [] recovery xdone, disk",
+        ]
+    );
+    assert_eq!(
+        (scan.set.len(), scan.set.without_literal().len(), scan.set.resolves_without_literal().len()),
+        (2, 0, 0)
+    );
+    let own = b"Nov 22 05:26:00 web1 logherald[77]: recovery done\n";
+    assert!(scan.hits(own).is_empty(), "the agent cannot end what it tells of");
+}
+
+#[test]
+fn a_field_names_a_part_of_the_key_where_the_line_has_it() {
+    let mut specs = rules(&["down"]);
+    specs[0].by = ["host", "level"].map(|n| By::Capture(n.into())).into();
+    specs[0].resolve = Some(Pattern::new("up again").unwrap());
+    let mut scan = Scan::new(specs);
+    let text = b"{\"host\":\"a\",\"text\":\"up again\"}\nup again\n";
+    let found: Vec<_> = scan.hits(text).into_iter().map(|h| (h.resolves, h.key)).collect();
+    assert_eq!(
+        found,
+        [(Some(1), ["a", ""].map(Box::from).into()), (Some(0), ["", ""].map(Box::from).into())]
+    );
+}
+
+#[test]
+fn a_line_that_was_resolved_early_is_still_asked_whether_it_is_a_hit() {
+    let mut specs = rules(&["disk"]);
+    specs[0].resolve = Some(Pattern::new("is back").unwrap());
+    let mut scan = Scan::new(specs);
+    scan.end = BlockEnd::Idle;
+    let early = scan.hits(b"is back");
+    scan.early = early.iter().map(|h| scan.set.early_name(h)).collect();
+    assert_eq!(scan.early, ["rule-0 resolve".into()]);
+    scan.end = BlockEnd::Whole;
+    assert_eq!(ends(&scan.hits(b"is back: the disk\n")), ["0 None [] is back: the disk"]);
+}
+
+#[test]
+fn explain_says_that_a_line_ends_an_incident() {
+    let mut specs = rules(&["(?<what>disk) failed", "disk"]);
+    specs[0].by = vec![By::Capture("what".into())];
+    specs[0].resolve = Some(Pattern::new("(?<what>disk) replaced").unwrap());
+    specs[1].resolve = Some(Pattern::new("disk replaced").unwrap());
+    let steps = |line: &[u8]| -> Vec<(u32, Step)> {
+        let all = set(specs.clone()).explain(None, None, line, &[], READ.wall);
+        all.into_iter().map(|e| (e.rule.0, e.step)).collect()
+    };
+    let key = vec![("what".to_owned(), "disk".to_owned())];
+    let hit = Step::Hit { captures: vec![], key: vec![], stamp: None };
+    assert_eq!(
+        steps(b"disk replaced"),
+        [(0, Step::Resolves { key }), (1, hit), (1, Step::Resolves { key: vec![] })],
+        "a rule whose both halves accept the line is there twice"
+    );
+    assert_eq!(steps(b"no"), steps(b"on"));
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub fn spec(no: u32, pattern: Pattern, exclude: Vec<Pattern>) -> RuleSpec {
         captures: pattern.capture_names(),
         pattern,
         exclude,
+        resolve: None,
         fields: Vec::new(),
         by: Vec::new(),
     }

@@ -177,7 +177,7 @@ impl Reader {
                 let before = hits.len();
                 rules.scan(block, hits);
                 match block.end {
-                    BlockEnd::Idle => hits[before..].iter().map(|h| rules.rule_name(h.rule)).collect(),
+                    BlockEnd::Idle => hits[before..].iter().map(|h| rules.early_name(h)).collect(),
                     BlockEnd::Whole | BlockEnd::Cut => Vec::new(),
                 }
             });

@@ -58,6 +58,8 @@ pub struct RuleStatus {
     pub pending_in: judge::PendingIn,
     /// How much was held back, ever, and why; not part of the sum.
     pub held: judge::HeldCounts,
+    /// Lines that its `resolve` accepted.
+    pub resolves: judge::Resolves,
     /// Incidents that are open.
     pub open: u64,
     /// Keys that are counted towards a threshold.
@@ -235,6 +237,7 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
         pending: r.pending,
         pending_in: r.pending_in,
         held: r.held,
+        resolves: r.resolves,
         open: r.open_incidents,
         counting: r.counting_keys,
         last_hit: time(r.last_hit),

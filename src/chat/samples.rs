@@ -43,9 +43,6 @@ pub(crate) fn message(alerts: Vec<Alert>) -> Message {
     }
 }
 
-const WHATS: [What; 7] =
-    [What::Opening, What::Reminder, What::End, What::Fold, What::WhileAway, What::Digest, What::Notice];
-
 /// Text as an attacker writes it: live markup among noise, now and then far too much of it.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -68,7 +65,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
         proptest::option::of(hostile()),
         vec((any::<u64>(), hostile()), 0..4),
     );
-    (0..WHATS.len(), 0..4usize, counts, texts, more).prop_map(
+    (0..What::ALL.len(), 0..4usize, counts, texts, more).prop_map(
         |(
             what,
             severity,
@@ -77,7 +74,7 @@ fn any_alert() -> impl Strategy<Value = Alert> {
             (runbook, hint, held),
         )| Alert {
             no: AlertNo(1),
-            what: WHATS[what],
+            what: What::ALL[what],
             rule: rule.into(),
             severity: Severity::ALL[severity],
             key,

@@ -211,6 +211,8 @@ fn moment(what: What) -> &'static str {
         What::Opening => "",
         What::Reminder => "goes on",
         What::End => "ended",
+        What::Resolved => "resolved",
+        What::Again => "again",
         What::Fold => "many at once",
         What::WhileAway => "while away",
         What::Digest => "digest",

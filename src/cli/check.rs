@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::config::{self, Diagnostic, Disk, Files as _, Gives, Grade, Loaded, Look, RuleTest, Settings};
 use crate::hit::RuleNo;
-use crate::rules::{LineVerdict, RuleSet, test_line};
+use crate::rules::{LineVerdict, RuleSet, RuleSpec, test_line, test_resolve};
 use crate::tail::Input;
 use crate::time::Clock;
 
@@ -84,7 +84,11 @@ fn report(
 /// What a failed test says.
 fn failed(settings: &Settings, test: &RuleTest) -> Option<Diagnostic> {
     let spec = &settings.rules[test.rule.0 as usize];
-    let found = test_line(spec, test.line.as_bytes(), &test.fields);
+    let line = test.line.as_bytes();
+    if let Gives::Resolved(wanted) = &test.gives {
+        return not_resolved(spec, test, wanted, test_resolve(spec, line, &test.fields));
+    }
+    let found = test_line(spec, line, &test.fields);
     let expected = match (&test.gives, &found) {
         (Gives::Nothing, LineVerdict::Nothing | LineVerdict::Own | LineVerdict::Refused { .. })
         | (Gives::Excluded, LineVerdict::Excluded(_)) => return None,
@@ -103,6 +107,7 @@ fn failed(settings: &Settings, test: &RuleTest) -> Option<Diagnostic> {
         }
         (Gives::Nothing, _) => "`nothing`".to_owned(),
         (Gives::Excluded, _) => "`excluded`".to_owned(),
+        (Gives::Resolved(_), _) => "`resolved`".to_owned(),
     };
     let found = match found {
         LineVerdict::Nothing => "`match` does not accept the line".to_owned(),
@@ -120,14 +125,39 @@ fn failed(settings: &Settings, test: &RuleTest) -> Option<Diagnostic> {
             format!("the line is a hit with {}", pairs(captures.iter().map(|(n, v)| (n, v.as_ref()))))
         }
     };
-    Some(Diagnostic {
+    Some(test_failed(spec, test, &expected, &found))
+}
+
+/// What a failed test of a rule's `resolve` says.
+fn not_resolved(
+    spec: &RuleSpec,
+    test: &RuleTest,
+    wanted: &[(String, String)],
+    found: Option<Vec<(String, String)>>,
+) -> Option<Diagnostic> {
+    let Some(found) = found else {
+        return Some(test_failed(spec, test, "`resolved`", "`resolve` does not accept the line"));
+    };
+    if wanted.iter().all(|w| found.contains(w)) {
+        return None;
+    }
+    let all = |pairs_of: &[(String, String)]| pairs(pairs_of.iter().map(|(n, v)| (n, Some(v))));
+    let found = match found.as_slice() {
+        [] => "the line ends every incident of the rule".to_owned(),
+        found => format!("the line ends the one with {}", all(found)),
+    };
+    Some(test_failed(spec, test, &format!("`resolved` with {}", all(wanted)), &found))
+}
+
+fn test_failed(spec: &RuleSpec, test: &RuleTest, expected: &str, found: &str) -> Diagnostic {
+    Diagnostic {
         grade: Grade::Error,
         place: test.place.clone(),
         rule: Some(spec.name.clone()),
         message: format!("test {} failed: expected {expected}, but {found}", test.no),
         hint: Some("`logherald explain` shows how far a line gets".to_owned()),
         also: None,
-    })
+    }
 }
 
 fn pairs<'a>(values: impl Iterator<Item = (&'a String, Option<&'a String>)>) -> String {
@@ -157,12 +187,15 @@ fn remarks(settings: &Settings) -> Vec<String> {
         }
     }
     let set = RuleSet::new(settings.rules.clone(), settings.clocks.clone(), settings.policy.host.clone());
-    for RuleNo(no) in set.without_literal() {
-        notes.push(format!(
-            "rule `{}` holds no text of four letters or more that every match has; it is tried on every line and \
-             slows all reading down",
-            settings.rules[*no as usize].name
-        ));
+    let halves = [(set.without_literal(), ""), (set.resolves_without_literal(), "the `resolve` of ")];
+    for (numbers, of) in halves {
+        for RuleNo(no) in numbers {
+            notes.push(format!(
+                "{of}rule `{}` holds no text of four letters or more that every match has; it is tried on every \
+                 line and slows all reading down",
+                settings.rules[*no as usize].name
+            ));
+        }
     }
     notes
 }

@@ -141,6 +141,14 @@ fn as_json(
         _ => None,
     });
     let refused: Vec<_> = refused.collect();
+    let resolves = steps.iter().filter_map(|e| match &e.step {
+        Step::Resolves { key } => {
+            let key: serde_json::Map<_, _> = key.iter().map(|(n, v)| (n.clone(), json!(v))).collect();
+            Some(json!({ "rule": &*e.name, "key": key }))
+        }
+        _ => None,
+    });
+    let resolves: Vec<_> = resolves.collect();
     let mut doc = json!({
         "line": String::from_utf8_lossy(line),
         "hits": hits.collect::<Vec<_>>(),
@@ -148,6 +156,9 @@ fn as_json(
     });
     if !refused.is_empty() {
         doc["where"] = refused.into();
+    }
+    if !resolves.is_empty() {
+        doc["resolves"] = resolves.into();
     }
     writeln!(out, "{doc}")
 }
@@ -180,6 +191,14 @@ fn as_text(
                     None => writeln!(out, "            event time: none in the line, so when it is read")?,
                 }
                 writeln!(out, "            {}", then(policy))?;
+            }
+            Step::Resolves { key } => {
+                let key: Vec<String> = key.iter().map(|(n, v)| format!("{n}={}", printable(v))).collect();
+                let which = match key.as_slice() {
+                    [] => "every open incident".to_owned(),
+                    key => format!("the incident of {}", key.join(" ")),
+                };
+                writeln!(out, "  RESOLVES  {}: it ends {which}", e.name)?;
             }
             Step::Excluded { index, pattern } => {
                 writeln!(out, "  excluded  {}: by `exclude` number {}: {pattern}", e.name, index + 1)?;

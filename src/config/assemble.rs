@@ -78,6 +78,7 @@ pub(super) fn assemble<'t>(
             only_files,
             pattern: body.pattern,
             exclude: body.exclude,
+            resolve: body.judged.resolve,
             fields: body.conditions,
             by: body.by,
             captures: body.captures,
@@ -244,6 +245,8 @@ fn policy(name: Arc<str>, body: &Body<'_>) -> RulePolicy {
         remind: body.remind,
         quiet: body.quiet,
         max_per_hour: body.max_per_hour,
+        hold: body.judged.hold,
+        say_end: body.judged.say_end,
     }
 }
 

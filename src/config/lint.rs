@@ -30,7 +30,7 @@ enum Token<'p> {
     BackReference(Range<usize>),
 }
 
-/// Compiles a `match`, an `exclude` or a source's `start`; reports every fault that can be told without the rest of the rule.
+/// Compiles a `match`, an `exclude`, a `resolve` or a source's `start`; reports every fault that can be told without the rest of the rule.
 pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
     let key = text.key.as_str();
     let scope = &text.scope;
@@ -145,6 +145,9 @@ fn instead_of(key: &str, look: &str) -> String {
     }
     if key == "match" && negative && inner.len() <= QUOTED && !inner.contains(['\'', '\n']) {
         return format!("use exclude = ['{inner}']");
+    }
+    if key == "resolve" {
+        return "match the text itself: `exclude` says nothing of `resolve`".to_owned();
     }
     if negative {
         return "say what must not match in `exclude`".to_owned();

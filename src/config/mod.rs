@@ -12,6 +12,7 @@ mod assemble;
 pub mod diagnostic;
 pub mod files;
 mod inline;
+mod judging;
 mod lint;
 mod names;
 mod rule;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inline::{Test, tests};
+use super::judging::{self, Judged, Judging, judging};
 use super::lint;
 use super::names::{Conditions, Names, conditions, in_own_file};
 use super::source::{Named, Reads, have_fields, reads};
@@ -37,19 +38,7 @@ const SHARED: [&str; 16] = [
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 11] = [
-    "distinct",
-    "hold",
-    "resolve",
-    "expect",
-    "new",
-    "say_end",
-    "inhibited_by",
-    "context",
-    "top",
-    "mask",
-    "update",
-];
+const LATER: [&str; 8] = ["distinct", "expect", "new", "inhibited_by", "context", "top", "mask", "update"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
@@ -80,6 +69,7 @@ pub(super) struct Keys<'t> {
     quiet: Option<Duration>,
     max_per_hour: Option<u32>,
     enabled: Option<bool>,
+    judging: Judging<'t>,
 }
 
 impl<'t> Keys<'t> {
@@ -124,6 +114,7 @@ pub(super) struct Body<'t> {
     pub(super) remind: Duration,
     pub(super) quiet: Duration,
     pub(super) max_per_hour: u32,
+    pub(super) judged: Judged,
     pub(super) tests: Vec<Test>,
 }
 
@@ -138,7 +129,8 @@ pub(super) struct Around<'a> {
 
 /// Reads `[defaults]`.
 pub(super) fn defaults<'t>(table: &Table<'t>) -> Keys<'t> {
-    table.check_keys(&SHARED, &LATER);
+    let known: Vec<&str> = SHARED.into_iter().chain(judging::KEYS).collect();
+    table.check_keys(&known, &LATER);
     keys(table)
 }
 
@@ -163,6 +155,7 @@ fn keys<'t>(table: &Table<'t>) -> Keys<'t> {
         quiet: time("quiet", MOMENT..=WEEK).map(|t| t.0),
         max_per_hour: table.get("max_per_hour").and_then(|v| v.count(&(1..=MOST_PER_HOUR))),
         enabled: table.get("enabled").and_then(|v| v.flag()),
+        judging: judging(table),
     }
 }
 
@@ -180,7 +173,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         }
         scope.error_hint(table.span.clone(), message, hint);
     };
-    let known: Vec<&str> = OWN.into_iter().chain(SHARED).collect();
+    let known: Vec<&str> = OWN.into_iter().chain(SHARED).chain(judging::KEYS).collect();
     table.check_keys(&known, &LATER);
     let own = keys(&table);
     let default = around.defaults;
@@ -213,6 +206,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
     let mut names = Names::new(captures, have_fields(reads.as_ref(), around.sources));
     let conditions = own.conditions.as_ref().or(default.conditions.as_ref());
     let conditions = conditions.map(|c| c.of(&names, &scope)).unwrap_or_default();
+    let judged = own.judging.settle(&default.judging, by_texts.map_or(&[][..], Vec::as_slice), &scope);
     let message = own.message.as_ref().or(default.message.as_ref());
     let mut parsed = None;
     if let Some((pattern, text)) = &pattern {
@@ -222,8 +216,10 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         let message = message.map_or_else(|| Some(Template::line()), |t| names.template(t, &scope));
         parsed = by.zip(message).map(|(by, message)| (pattern.clone(), by, message));
     }
-    let tests =
-        table.get("tests").map(|v| tests(&v, pattern.is_some().then_some(&names))).unwrap_or_default();
+    let tests = table
+        .get("tests")
+        .map(|v| tests(&v, pattern.is_some().then_some(&names), &judged))
+        .unwrap_or_default();
     let Some(name) = name else {
         missing(
             "a rule without a `name`",
@@ -250,6 +246,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         remind: own.remind.or(default.remind).unwrap_or(REMIND),
         quiet: own.quiet.or(default.quiet).unwrap_or(within.max(QUIET)),
         max_per_hour: own.max_per_hour.or(default.max_per_hour).unwrap_or(MAX_PER_HOUR),
+        judged,
         tests,
     });
     Some(Draft { scope, name, overrides, enabled, names_source, body })

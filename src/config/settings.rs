@@ -56,4 +56,6 @@ pub enum Gives {
     Nothing,
     /// `match` accepts the line, and an `exclude` too.
     Excluded,
+    /// `resolve` accepts the line, and it names these parts of the key, among others.
+    Resolved(Vec<(String, String)>),
 }

@@ -96,7 +96,8 @@ impl Queue {
             (self.first, self.newest) = (entry.at, entry.at);
         }
         (self.first, self.newest) = (self.first.min(entry.at), self.newest.max(entry.at));
-        self.urgent |= entry.alert.severity == Severity::Critical && entry.alert.what != What::End;
+        let over = matches!(entry.alert.what, What::End | What::Resolved);
+        self.urgent |= entry.alert.severity == Severity::Critical && !over;
         self.entries.insert(entry.alert.no, entry);
     }
 

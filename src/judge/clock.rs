@@ -107,6 +107,7 @@ mod tests {
     fn hit(stamp: Option<i64>, read: i64, backlog: bool) -> Hit {
         Hit {
             rule: RuleNo(0),
+            resolves: None,
             key: Box::new([]),
             captures: Box::new([]),
             stamp: stamp.map(Wall),

@@ -141,6 +141,7 @@ mod tests {
     fn what_is_written_down_never_holds_the_raw_line() {
         let hit = Hit {
             rule: crate::hit::RuleNo(0),
+            resolves: None,
             key: Box::new([]),
             captures: Box::new([Some("raw".into())]),
             stamp: None,

@@ -156,6 +156,18 @@ impl Judge {
         self.mark_rule(rid);
     }
 
+    /// What an incident of which no more is said has not told is the fold's.
+    pub(super) fn fold_rest(&mut self, rid: Rid, hash: u64, now: Now) {
+        let rule = &mut self.rules[rid.0];
+        let Some(slot) = rule.keys.get_mut(&hash) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
+        if incident.since_last > 0 {
+            rule.fold.add(hash, &slot.key, incident);
+            rule.fold.due_by(now.tick);
+            self.folding.insert(rid);
+        }
+    }
+
     /// One more open incident is the fold's to tell.
     pub(super) fn fold_adopts(&mut self, rid: Rid, now: Now) {
         let rule = &mut self.rules[rid.0];

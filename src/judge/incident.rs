@@ -4,6 +4,8 @@
 //! opening's fate is known it neither reminds nor ends (unless nothing has happened since), it only counts. A hit that
 //! comes meanwhile simply goes on counting. Where no space took the opening, or a limit held it, the incident
 //! is *folded*: its counts are told by its rule's fold, for as long as it lives.
+//!
+//! A rule's `hold` keeps it back before it opens, and a `resolve` ends it before it is quiet: its [`Phase`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use super::limit::{Reason, Verdict};
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::window::Firing;
-use super::wording::Facts;
+use super::wording::{Facts, over_text};
 use super::{Judge, RulePolicy};
 use crate::alert::{Alert, AlertNo, Held, Sample, What};
 use crate::hit::Hit;
@@ -63,12 +65,67 @@ pub(super) struct Incident {
     pub(super) folded: bool,
     /// The telling of the fold in which it was last counted.
     pub(super) counted_in: u64,
-    remind_at: Tick,
-    remind_every: Duration,
+    pub(super) remind_at: Tick,
+    pub(super) remind_every: Duration,
+    #[serde(default, skip_serializing_if = "Phase::is_open")]
+    pub(super) phase: Phase,
+}
+
+/// How far an incident is.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    /// It has fired, and its rule's `hold` waits for a `resolve`. Nobody knows of it.
+    Holding {
+        /// It opens then.
+        until: Tick,
+        /// When it fired, by event time.
+        fired: Wall,
+        /// It fired on lines that were written while nobody was reading.
+        late: bool,
+        samples: Vec<Sample>,
+    },
+    #[default]
+    Open,
+    /// It was opened again without a word, because its rule had said enough: nor is a word said of its end.
+    Quietly,
+    /// A line has ended it.
+    Resolved {
+        /// By event time.
+        at: Wall,
+        /// By the agent's clock.
+        since: Tick,
+        /// The end has been said, or is nobody's news.
+        said: bool,
+        /// It was open [`Phase::Quietly`].
+        quietly: bool,
+    },
+}
+
+impl Phase {
+    fn is_open(&self) -> bool {
+        matches!(self, Phase::Open)
+    }
+}
+
+/// What a hit is to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// The first since the last alert.
+    First,
+    /// One more.
+    More,
+    /// It is held before it opens.
+    Held,
+    /// By event time it has been held for long enough.
+    Due,
+    /// It was over, and everybody knows.
+    Again,
 }
 
 /// Where an incident may speak.
-enum Voice {
+#[derive(PartialEq, Eq)]
+pub(super) enum Voice {
     /// In these spaces and threads.
     Own(Vec<(Arc<str>, String)>),
     /// Not known yet.
@@ -78,15 +135,36 @@ enum Voice {
 }
 
 impl Incident {
-    /// One more hit. Says whether it is the first since the last alert.
-    pub(super) fn hit(&mut self, hit: Hit, at: Wall) -> bool {
+    /// One more hit.
+    pub(super) fn hit(&mut self, hit: Hit, at: Wall, hold: Duration) -> News {
         self.newest.replace(hit, at);
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.news = if self.since_last == 0 { at } else { self.news.min(at) };
         self.since_last += 1;
         self.total += 1;
-        self.since_last == 1
+        match self.phase {
+            Phase::Holding { fired, .. } if at.since(fired) >= hold => News::Due,
+            Phase::Holding { .. } => News::Held,
+            Phase::Resolved { said: true, .. } => News::Again,
+            Phase::Resolved { quietly, .. } => {
+                // nobody has heard that it was over
+                self.phase = if quietly { Phase::Quietly } else { Phase::Open };
+                News::First
+            }
+            Phase::Open | Phase::Quietly if self.since_last == 1 => News::First,
+            Phase::Open | Phase::Quietly => News::More,
+        }
+    }
+
+    /// It has opened, and no line has ended it.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Quietly)
+    }
+
+    /// A line ended it so long before `at` that a hit then begins a new one.
+    pub(super) fn is_over(&self, at: Wall, quiet: Duration) -> bool {
+        matches!(self.phase, Phase::Resolved { at: resolved, said: true, .. } if at.since(resolved) >= quiet)
     }
 
     /// Takes out what nobody has been told of.
@@ -94,7 +172,7 @@ impl Incident {
         std::mem::take(&mut self.since_last)
     }
 
-    fn voice(&self, spaces: &BTreeMap<Arc<str>, Space>) -> Voice {
+    pub(super) fn voice(&self, spaces: &BTreeMap<Arc<str>, Space>) -> Voice {
         if self.folded {
             return Voice::Fold;
         }
@@ -109,26 +187,33 @@ impl Incident {
     }
 
     /// When it must be looked at; `None`: when its opening's fate is known.
-    pub(super) fn deadline(&self, quiet: Tick, spaces: &BTreeMap<Arc<str>, Space>) -> Option<Tick> {
-        if self.since_last == 0 {
-            return Some(quiet);
-        }
-        match self.voice(spaces) {
-            Voice::Own(_) => Some(quiet.min(self.remind_at)),
-            Voice::Wait => None,
-            Voice::Fold => Some(quiet),
+    pub(super) fn deadline(
+        &self,
+        hit_at: Tick,
+        policy: &RulePolicy,
+        spaces: &BTreeMap<Arc<str>, Space>,
+    ) -> Option<Tick> {
+        let quiet = hit_at + policy.quiet;
+        let voice = || self.voice(spaces);
+        match self.phase {
+            Phase::Holding { until, .. } => Some(until),
+            Phase::Resolved { since, said: true, .. } => Some(since + policy.quiet),
+            Phase::Resolved { since, .. } => (voice() != Voice::Wait).then_some(since),
+            Phase::Open | Phase::Quietly if self.since_last == 0 && !policy.say_end => Some(quiet),
+            Phase::Open | Phase::Quietly => match voice() {
+                Voice::Own(_) if self.since_last > 0 => Some(quiet.min(self.remind_at)),
+                Voice::Own(_) | Voice::Fold => Some(quiet),
+                Voice::Wait => None,
+            },
         }
     }
 }
 
 impl Judge {
-    /// The threshold is reached: an incident opens. The caller reschedules its key.
+    /// The threshold is reached: an incident opens, or is held first. The caller reschedules its key.
     pub(super) fn fire(&mut self, rid: Rid, hash: u64, firing: Firing, late: bool, now: Now) {
         let no = self.next_alert();
-        let spaces = self.spaces_of(rid);
         let rule = &mut self.rules[rid.0];
-        // the one place where a rule's limit is asked about an opening, and acted upon
-        let verdict = if late { Verdict::Hold(Reason::Away) } else { rule.limit.ask(now.tick) };
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Counting(window) = &mut slot.state else { return };
         let mut evidence = std::mem::take(&mut window.samples);
@@ -136,7 +221,8 @@ impl Judge {
             line.tidy(&self.policy.redactor);
         }
         let samples: Vec<Sample> = evidence.iter().map(Evidence::sample).collect();
-        let mut incident = Incident {
+        let held = !policy.hold.is_zero();
+        slot.state = KeyState::Open(Box::new(Incident {
             no,
             first: firing.first,
             last: firing.last,
@@ -144,12 +230,34 @@ impl Judge {
             since_last: firing.hits,
             total: firing.hits,
             newest: evidence.pop_back().unwrap_or_default(),
-            standing: spaces.iter().map(|s| (Arc::clone(s), Standing::Waiting)).collect(),
+            standing: Vec::new(),
             folded: false,
             counted_in: 0,
-            remind_at: now.tick + policy.remind,
+            remind_at: now.tick,
             remind_every: policy.remind,
-        };
+            phase: Phase::Holding { until: now.tick + policy.hold, fired: firing.last, late, samples },
+        }));
+        if !held {
+            self.open(rid, hash, now);
+        }
+    }
+
+    /// Opens an incident that has fired. The caller reschedules its key.
+    pub(super) fn open(&mut self, rid: Rid, hash: u64, now: Now) {
+        let spaces = self.spaces_of(rid);
+        let rule = &mut self.rules[rid.0];
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
+        let Phase::Holding { late, mut samples, .. } = std::mem::take(&mut incident.phase) else { return };
+        // the one place where a rule's limit is asked about an opening, and acted upon
+        let verdict = if late { Verdict::Hold(Reason::Away) } else { rule.limit.ask(now.tick) };
+        incident.newest.tidy(&self.policy.redactor);
+        let newest = incident.newest.sample();
+        if samples.last() != Some(&newest) {
+            samples.push(newest);
+        }
+        incident.standing = spaces.iter().map(|s| (Arc::clone(s), Standing::Waiting)).collect();
+        incident.remind_at = now.tick + policy.remind;
         let lane = match verdict {
             Verdict::Show => Lane::Batch,
             Verdict::Hold(Reason::Away) => {
@@ -159,16 +267,14 @@ impl Judge {
             Verdict::Hold(Reason::Until(until)) => {
                 rule.held.rule_limit += 1;
                 let key = slot.key.clone();
-                slot.state = KeyState::Open(Box::new(incident));
                 self.fold_opening(rid, hash, &key, samples.into_iter().next_back(), until, now);
                 return;
             }
         };
-        incident.since_last = 0;
-        let mut alert = say(policy, &self.policy.host, What::Opening, no, &slot.key, &incident, firing.hits);
+        let hits = incident.take_news();
+        let mut alert = say(policy, &self.policy.host, What::Opening, incident.no, &slot.key, incident, hits);
         alert.samples = samples;
-        slot.state = KeyState::Open(Box::new(incident));
-        let incident = IncidentRef { rule: Arc::clone(&policy.name), hash, no };
+        let incident = IncidentRef { rule: Arc::clone(&policy.name), hash, no: incident.no };
         let to = spaces.into_iter().map(|s| (s, None)).collect();
         self.enqueue(&alert, to, lane, Some(&incident), Term::Shown, now);
     }
@@ -180,6 +286,20 @@ impl Judge {
         let quiet = slot.hit_at + policy.quiet <= now.tick;
         let KeyState::Open(incident) = &mut slot.state else { return };
         let voice = incident.voice(&self.spaces);
+        match incident.phase {
+            Phase::Holding { .. } => {
+                self.open(rid, hash, now);
+                self.mark_rule(rid);
+                self.mark_key(rid, hash);
+                return self.reschedule(rid, hash);
+            }
+            Phase::Resolved { said: true, .. } => {
+                self.remove_slot(rid, hash);
+                return;
+            }
+            Phase::Resolved { .. } => return self.say_resolved(rid, hash, now),
+            Phase::Open | Phase::Quietly => {}
+        }
         if incident.since_last == 0 || quiet {
             if let Some(slot) = self.remove_slot(rid, hash) {
                 self.end(rid, hash, slot, voice, now);
@@ -213,14 +333,16 @@ impl Judge {
         let hits = incident.since_last;
         let alert = say(policy, &self.policy.host, What::Reminder, no, &slot.key, incident, hits);
         incident.take_news();
+        incident.phase = Phase::Open;
         self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
     }
 
     /// The incident is over and out of the map.
     fn end(&mut self, rid: Rid, hash: u64, slot: Slot, voice: Voice, now: Now) {
         let Slot { key, state: KeyState::Open(mut incident), .. } = slot else { return };
+        let said = incident.since_last > 0 || self.rules[rid.0].policy.as_ref().is_some_and(|p| p.say_end);
         let to = match voice {
-            Voice::Own(to) if incident.since_last > 0 => to,
+            Voice::Own(to) if said && !matches!(incident.phase, Phase::Quietly) => to,
             _ if incident.since_last == 0 && !incident.folded => return,
             _ => return self.close_into_fold(rid, hash, *incident, &key, now),
         };
@@ -228,7 +350,11 @@ impl Judge {
         let Some(policy) = &self.rules[rid.0].policy else { return };
         incident.newest.tidy(&self.policy.redactor);
         let hits = incident.since_last;
-        let alert = say(policy, &self.policy.host, What::End, no, &key, &incident, hits);
+        let mut alert = say(policy, &self.policy.host, What::End, no, &key, &incident, hits);
+        if hits == 0 {
+            alert.text = over_text("ended", incident.last.since(incident.first), incident.total);
+            alert.samples.clear();
+        }
         self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
     }
 
@@ -253,8 +379,9 @@ impl Judge {
     /// No space took the opening, and none still may: from now on the fold tells.
     pub(super) fn fold_if_refused(&mut self, rid: Rid, hash: u64, now: Now) {
         let Some(incident) = self.rules[rid.0].incident_mut(hash) else { return };
+        let told = !matches!(incident.phase, Phase::Holding { .. } | Phase::Resolved { said: true, .. });
         let hopeless = incident.standing.iter().all(|(_, s)| *s == Standing::Refused);
-        if hopeless && !incident.folded {
+        if told && hopeless && !incident.folded {
             incident.folded = true;
             self.fold_adopts(rid, now);
         }
@@ -271,12 +398,12 @@ impl Judge {
     }
 }
 
-fn threads(to: Vec<(Arc<str>, String)>) -> Vec<(Arc<str>, Option<String>)> {
+pub(super) fn threads(to: Vec<(Arc<str>, String)>) -> Vec<(Arc<str>, Option<String>)> {
     to.into_iter().map(|(space, thread)| (space, Some(thread))).collect()
 }
 
 /// The alert of one moment of one incident. What is tidied already is all that it reads.
-fn say(
+pub(super) fn say(
     policy: &RulePolicy,
     host: &str,
     what: What,
@@ -312,7 +439,11 @@ fn say(
         last: incident.last,
         samples: vec![incident.newest.sample()],
         runbook: policy.runbook.clone(),
-        held: if opening { Vec::new() } else { vec![Held { count: hits, reason: "repeats".into() }] },
+        held: if opening || hits == 0 {
+            Vec::new()
+        } else {
+            vec![Held { count: hits, reason: "repeats".into() }]
+        },
         hint: None,
     }
 }

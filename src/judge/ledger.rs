@@ -26,7 +26,7 @@ pub struct Ledger {
     pub shown: u64,
     /// In the counts of a later delivered message.
     pub told: u64,
-    /// Aged out, evicted or begun anew without firing.
+    /// Aged out, evicted or begun anew without firing; or resolved within `hold`.
     pub below: u64,
     /// Satisfied an expectation.
     pub seen: u64,
@@ -63,6 +63,16 @@ pub struct HeldCounts {
     pub space_budget: u64,
     /// Openings of lines written while nobody was reading.
     pub while_away: u64,
+}
+
+/// What became of the lines that a rule's `resolve` accepted, ever; they are no hits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resolves {
+    /// Incidents that they ended.
+    pub ended: u64,
+    /// Lines that ended none.
+    pub idle: u64,
 }
 
 /// The term a claim's hits go to when it is delivered.

@@ -111,6 +111,8 @@ fn line(alert: &Alert) -> String {
         What::Opening | What::WhileAway => "opened",
         What::Reminder => "goes on",
         What::End => "ended",
+        What::Resolved => "resolved",
+        What::Again => "opened again",
         What::Fold | What::Digest | What::Notice => "",
     };
     let mut out = format!("{} {}", alert.severity, alert.rule);

@@ -26,6 +26,7 @@ mod notice;
 mod policy;
 mod reload;
 mod report;
+mod resolve;
 mod rows;
 mod rule;
 mod window;
@@ -50,7 +51,7 @@ use crate::state::StateRow;
 use crate::time::{Now, Tick};
 
 pub use self::input::{Input, Notice};
-pub use self::ledger::{HeldCounts, Ledger};
+pub use self::ledger::{HeldCounts, Ledger, Resolves};
 pub use self::policy::*;
 pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
 

@@ -53,6 +53,33 @@ pub struct RulePolicy {
     pub quiet: Duration,
     /// Openings and reminders an hour.
     pub max_per_hour: u32,
+    /// Opens only when so long no `resolve` came; zero: at once.
+    pub hold: Duration,
+    /// Its end is said also where there is no news.
+    pub say_end: bool,
+}
+
+impl RulePolicy {
+    /// A rule that fires at every hit and speaks to no space yet, with the defaults of `rules.toml`.
+    pub fn named(name: &str) -> RulePolicy {
+        RulePolicy {
+            name: name.into(),
+            fingerprint: 0,
+            by: Vec::new(),
+            captures: Vec::new(),
+            threshold: 1,
+            within: Duration::ZERO,
+            severity: Severity::Warning,
+            spaces: Vec::new(),
+            message: Template::line(),
+            runbook: None,
+            remind: Duration::from_secs(3600),
+            quiet: Duration::from_secs(600),
+            max_per_hour: 30,
+            hold: Duration::ZERO,
+            say_end: false,
+        }
+    }
 }
 
 /// One space.

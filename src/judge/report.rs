@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Lane;
-use super::ledger::{HeldCounts, Ledger};
+use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::rule::KeyState;
 use super::{Judge, Rid};
 use crate::time::{Now, Wall};
@@ -37,7 +37,9 @@ pub struct RuleReport {
     pub pending_in: PendingIn,
     /// How much was held, ever, and why; not part of the sum.
     pub held: HeldCounts,
-    /// Incidents that are open.
+    /// Lines that ended incidents, and lines that would have.
+    pub resolves: Resolves,
+    /// Incidents that are open: neither resolved nor held back by `hold`.
     pub open_incidents: u64,
     /// Keys that are counted towards a threshold.
     pub counting_keys: u64,
@@ -139,7 +141,7 @@ impl Judge {
                     pending_in.windows += window.len();
                 }
                 KeyState::Open(incident) => {
-                    open_incidents += 1;
+                    open_incidents += u64::from(incident.is_open());
                     pending_in.incidents += incident.since_last;
                 }
             }
@@ -149,6 +151,7 @@ impl Judge {
             pending: pending_in.windows + pending_in.incidents + pending_in.folds,
             pending_in,
             held: rule.held,
+            resolves: rule.resolves,
             open_incidents,
             counting_keys,
             last_hit: rule.last_hit,

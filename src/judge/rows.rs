@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{Entry, Lane, Space};
 use super::fold::Fold;
-use super::ledger::{Claim, Flight, HeldCounts, Ledger};
+use super::ledger::{Claim, Flight, HeldCounts, Ledger, Resolves};
 use super::notice::Recent;
 use super::report::SpaceCounts;
 use super::rule::{KeyState, Rid, Slot};
@@ -50,6 +50,8 @@ struct RuleRow<F> {
     fingerprint: u64,
     ledger: Ledger,
     held: HeldCounts,
+    #[serde(default)]
+    resolves: Resolves,
     fold: F,
     limit: u64,
     last_hit: Option<Wall>,
@@ -141,6 +143,7 @@ impl Judge {
             fingerprint: rule.fingerprint,
             ledger: rule.ledger,
             held: rule.held,
+            resolves: rule.resolves,
             fold: &rule.fold,
             limit: rule.limit.saved(),
             last_hit: rule.last_hit,
@@ -232,10 +235,12 @@ impl Judge {
                 let row: RuleRow<Fold> = parse(value)?;
                 counted(row.ledger.terms())?;
                 counted([row.held.repeats, row.held.rule_limit, row.held.space_budget, row.held.while_away])?;
+                counted([row.resolves.ended, row.resolves.idle])?;
                 counted(row.fold.counts())?;
                 let rid = self.ensure_rule(&row.name);
                 let rule = &mut self.rules[rid.0];
                 (rule.fingerprint, rule.ledger, rule.held) = (row.fingerprint, row.ledger, row.held);
+                rule.resolves = row.resolves;
                 (rule.fold, rule.last_hit, rule.last_message) = (row.fold, row.last_hit, row.last_message);
                 rule.limit.restore(row.limit);
             }

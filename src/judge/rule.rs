@@ -14,8 +14,8 @@ use siphasher::sip::SipHasher13;
 
 use super::evidence::{Evidence, clean_key};
 use super::fold::Fold;
-use super::incident::Incident;
-use super::ledger::{HeldCounts, Ledger};
+use super::incident::{Incident, News};
+use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::limit::Limit;
 use super::rows::RowKey;
 use super::window::{Firing, Window};
@@ -48,6 +48,7 @@ pub(super) struct Rule {
     pub(super) fingerprint: u64,
     pub(super) ledger: Ledger,
     pub(super) held: HeldCounts,
+    pub(super) resolves: Resolves,
     pub(super) keys: BTreeMap<u64, Slot>,
     pub(super) fold: Fold,
     pub(super) limit: Limit,
@@ -65,6 +66,9 @@ pub(super) struct Rule {
 pub(super) struct Slot {
     /// Names and clean values.
     pub(super) key: Vec<(String, String)>,
+    /// Keyed hashes of its raw values, where there are several: a line may name some of them only.
+    #[serde(default, skip_serializing_if = "<[u64]>::is_empty")]
+    pub(super) parts: Box<[u64]>,
     /// Grows with every hit of any rule: the smallest is the least recently hit.
     pub(super) used: u64,
     /// When it was last hit, by the agent's clock.
@@ -85,6 +89,17 @@ pub(super) enum KeyState {
     Open(Box<Incident>),
 }
 
+impl Slot {
+    /// A hit at `at` comes too late to open the resolved incident again: a new one begins.
+    fn forget_resolved(&mut self, at: Wall, quiet: Duration) -> bool {
+        let over = matches!(&self.state, KeyState::Open(incident) if incident.is_over(at, quiet));
+        if over {
+            self.state = KeyState::Counting(Window::default());
+        }
+        over
+    }
+}
+
 impl Rule {
     pub(super) fn new(name: Arc<str>, install: &[u8; 16]) -> Rule {
         let mut hasher = SipHasher13::new_with_key(install);
@@ -95,6 +110,7 @@ impl Rule {
             fingerprint: 0,
             ledger: Ledger::default(),
             held: HeldCounts::default(),
+            resolves: Resolves::default(),
             keys: BTreeMap::new(),
             fold: Fold::default(),
             limit: Limit::new(1),
@@ -105,7 +121,7 @@ impl Rule {
         }
     }
 
-    fn hash(&self, key: &[Box<str>]) -> u64 {
+    pub(super) fn hash(&self, key: &[Box<str>]) -> u64 {
         let mut hasher = self.hasher;
         for part in key {
             write_part(&mut hasher, part);
@@ -113,7 +129,12 @@ impl Rule {
         hasher.finish()
     }
 
-    /// The open incident of a key.
+    /// The hash of one part of a key.
+    pub(super) fn part(&self, value: &str) -> u64 {
+        part_hash(self.hasher, value)
+    }
+
+    /// The incident of a key.
     pub(super) fn incident_mut(&mut self, hash: u64) -> Option<&mut Incident> {
         match &mut self.keys.get_mut(&hash)?.state {
             KeyState::Open(incident) => Some(incident),
@@ -121,13 +142,23 @@ impl Rule {
         }
     }
 
-    /// All open incidents, in the order of their keys' hashes.
+    /// All incidents, in the order of their keys' hashes.
     pub(super) fn incidents(&self) -> impl Iterator<Item = &Incident> {
         self.keys.values().filter_map(|s| match &s.state {
             KeyState::Open(incident) => Some(&**incident),
             KeyState::Counting(_) => None,
         })
     }
+}
+
+/// The hashes of the parts of a key that has several.
+fn parts(hasher: SipHasher13, key: &[Box<str>]) -> Box<[u64]> {
+    if key.len() < 2 { Box::default() } else { key.iter().map(|part| part_hash(hasher, part)).collect() }
+}
+
+fn part_hash(mut hasher: SipHasher13, value: &str) -> u64 {
+    write_part(&mut hasher, value);
+    hasher.finish()
 }
 
 /// Length first: `["a", "bc"]` and `["ab", "c"]` are two keys.
@@ -143,6 +174,9 @@ impl Judge {
         let Some(&rid) = self.by_no.get(hit.rule.0 as usize) else { return };
         let at = self.clock.event_time(&hit);
         let late = hit.backlog && hit.read.wall.since(at) > self.policy.late_after;
+        if let Some(named) = hit.resolves {
+            return self.take_resolve(rid, &hit, named, at, now);
+        }
         let rule = &mut self.rules[rid.0];
         let Some(policy) = &rule.policy else { return };
         self.head.used += 1;
@@ -153,11 +187,12 @@ impl Judge {
             rule.dirty = true;
             self.dirty.insert(RowKey::Rule(rid));
         }
-        let mut fresh = false;
+        let (mut fresh, hasher) = (false, rule.hasher);
         let slot = rule.keys.entry(hash).or_insert_with(|| {
             fresh = true;
             Slot {
                 key: clean_key(&self.policy.redactor, &policy.by, &hit),
+                parts: parts(hasher, &hit.key),
                 used: 0,
                 hit_at: now.tick,
                 state: KeyState::Counting(Window::default()),
@@ -170,13 +205,12 @@ impl Judge {
             slot.dirty = true;
             self.dirty.insert(RowKey::Key(rid, hash));
         }
+        let begun = fresh || slot.forget_resolved(at, policy.quiet);
         match &mut slot.state {
             KeyState::Open(incident) => {
-                let first_news = incident.hit(hit, at);
-                rule.held.repeats += 1;
-                if first_news {
-                    self.reschedule(rid, hash);
-                }
+                let news = incident.hit(hit, at, policy.hold);
+                rule.held.repeats += u64::from(news != News::Held);
+                self.news(rid, hash, news, now);
             }
             KeyState::Counting(window) => {
                 let fired = if policy.threshold <= 1 {
@@ -190,7 +224,7 @@ impl Judge {
                 if let Some(firing) = fired {
                     self.fire(rid, hash, firing, late, now);
                 }
-                if fresh || fired.is_some() {
+                if begun || fired.is_some() {
                     self.reschedule(rid, hash);
                 }
             }
@@ -268,7 +302,7 @@ impl Judge {
         let (slot, policy) = (rule.keys.get(&hash)?, rule.policy.as_ref()?);
         match &slot.state {
             KeyState::Counting(_) => Some(slot.hit_at + policy.within + WINDOW_GRACE),
-            KeyState::Open(incident) => incident.deadline(slot.hit_at + policy.quiet, &self.spaces),
+            KeyState::Open(incident) => incident.deadline(slot.hit_at, policy, &self.spaces),
         }
     }
 

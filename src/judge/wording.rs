@@ -3,6 +3,7 @@
 //! Everything that goes in is redacted already, and a filled template is never looked at again.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::RulePolicy;
 use super::evidence::{Evidence, cut};
@@ -89,6 +90,11 @@ pub(super) fn count(n: u64, what: &str) -> String {
     }
     _ = write!(out, " {what}{}", if n == 1 { "" } else { "s" });
     out
+}
+
+/// `resolved after 31m, 630 hits`.
+pub(super) fn over_text(how: &str, after: Duration, hits: u64) -> String {
+    format!("{how} after {}, {}", span_text(after), count(hits, "hit"))
 }
 
 /// At most `max` characters, `…` at a cut.

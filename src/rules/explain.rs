@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::fields::Fields;
 use super::literal::SHORTEST;
-use super::rule::{Fate, Origin, every_capture};
+use super::rule::{Fate, Origin, Rule, every_capture};
 use super::scanner::RuleSet;
 use super::stamp;
 use crate::hit::RuleNo;
@@ -35,6 +35,11 @@ pub enum Step {
     NoLiteral(Arc<[String]>),
     /// Its `match` does not match.
     NoMatch,
+    /// Its `resolve` matches: the line ends the incidents with these parts of a key, by name; without any, all.
+    Resolves {
+        /// Name and value.
+        key: Vec<(String, String)>,
+    },
     /// Its `match` matches, but the line is the agent's own.
     Own,
     /// Its `exclude` of this index, from 0, matches.
@@ -66,7 +71,8 @@ pub enum Step {
 }
 
 impl RuleSet {
-    /// For each rule, in order, how far it gets with `line` (without its line end).
+    /// For each rule, in order, how far it gets with `line` (without its line end). A rule whose `resolve` accepts the
+    /// line has that as its step; where its `match` accepts it too, it is there twice.
     ///
     /// `source` and `file` narrow the rules where they are given. `fields` are what the line's wrapping says. `read` is when the line is taken to have been
     /// read: stamps without a year are near it.
@@ -79,33 +85,56 @@ impl RuleSet {
         read: Wall,
     ) -> Vec<Explained> {
         let folded: Vec<u8> = line.iter().map(|b| b | 0x20).collect();
-        self.rules
-            .iter()
-            .map(|rule| {
-                let spec = &rule.spec;
-                let literals = rule.literals[0].as_ref().map(|l| &l.set);
-                let missing =
-                    |set: &Vec<Vec<u8>>| !set.iter().any(|l| memchr::memmem::find(&folded, l).is_some());
-                let step = if source.is_some_and(|s| !spec.sources.contains(&s)) {
-                    Step::OtherSource
-                } else if file.is_some_and(|f| !rule.reads(f)) {
-                    Step::OtherFile
-                } else if let Some(set) = literals.filter(|l| missing(l)) {
-                    Step::NoLiteral(Arc::clone(
-                        rule.texts.get_or_init(|| readable(set, &spec.pattern.expanded).into()),
-                    ))
-                } else {
-                    let fields = Fields::new(fields, line);
-                    self.judged(rule, source, file.unwrap_or_default(), line, fields, read)
-                };
-                Explained { rule: spec.no, name: Arc::clone(&spec.name), step }
-            })
-            .collect()
+        let mut all: Vec<Explained> = Vec::new();
+        for rule in self.rules.iter() {
+            let step = self.step(rule, source, file, line, &folded, fields, read);
+            let explained = Explained { rule: rule.spec.no, name: Arc::clone(&rule.spec.name), step };
+            if !rule.resolves {
+                all.push(explained);
+            } else if matches!(explained.step, Step::Resolves { .. }) {
+                // its `match` stands before it, and is of interest only where it accepts the line too
+                if all.last().is_some_and(|e| !matches!(e.step, Step::Hit { .. })) {
+                    all.pop();
+                }
+                all.push(explained);
+            }
+        }
+        all
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are those of `explain`, and the line folded once for all rules"
+    )]
+    fn step(
+        &self,
+        rule: &Rule,
+        source: Option<SourceNo>,
+        file: Option<&str>,
+        line: &[u8],
+        folded: &[u8],
+        fields: &[Field],
+        read: Wall,
+    ) -> Step {
+        let spec = &rule.spec;
+        let literals = rule.literals[0].as_ref().map(|l| &l.set);
+        let missing = |set: &Vec<Vec<u8>>| !set.iter().any(|l| memchr::memmem::find(folded, l).is_some());
+        if source.is_some_and(|s| !spec.sources.contains(&s)) {
+            Step::OtherSource
+        } else if file.is_some_and(|f| !rule.reads(f)) {
+            Step::OtherFile
+        } else if let Some(set) = literals.filter(|l| missing(l)) {
+            Step::NoLiteral(Arc::clone(
+                rule.texts.get_or_init(|| readable(set, &spec.pattern.expanded).into()),
+            ))
+        } else {
+            self.judged(rule, source, file.unwrap_or_default(), line, Fields::new(fields, line), read)
+        }
     }
 
     fn judged(
         &self,
-        rule: &super::rule::Rule,
+        rule: &Rule,
         source: Option<SourceNo>,
         file: &str,
         line: &[u8],
@@ -124,6 +153,7 @@ impl RuleSet {
                 let found = asked.found(&mut fields);
                 Step::Refused { field: asked.field.clone(), found, wanted: asked.values.clone() }
             }
+            Fate::Hit if rule.resolves => Step::Resolves { key: rule.named_pairs(line, &locs, &mut fields) },
             Fate::Hit => {
                 let key = rule.key(line, &locs, &mut fields, Origin { file, host: &self.host });
                 Step::Hit {

@@ -26,6 +26,6 @@ mod wide;
 pub use explain::{Explained, Step};
 pub use fields::Fields;
 pub use pattern::{Pattern, PatternFault};
-pub use rule::{LineVerdict, test_line};
+pub use rule::{LineVerdict, test_line, test_resolve};
 pub use scanner::RuleSet;
 pub use spec::*;

@@ -129,7 +129,7 @@ impl<'a> Desk<'a> {
     fn judge_by(&mut self, index: u32) {
         let block = self.block;
         let rule = &self.rules[index as usize];
-        if self.first && block.hit_early.contains(&rule.spec.name) {
+        if self.first && block.hit_early.contains(&rule.early) {
             return;
         }
         let line = self.text;
@@ -140,10 +140,17 @@ impl<'a> Desk<'a> {
             return;
         }
         let origin = Origin { file: block.file, host: self.host };
-        let (key, captures) = (rule.key(line, locs, fields, origin), rule.captured(line, locs, fields));
+        let (resolves, key) = if rule.resolves {
+            let (bits, key) = rule.named(line, locs, fields);
+            (Some(bits), key)
+        } else {
+            (None, rule.key(line, locs, fields, origin))
+        };
+        let captures = rule.captured(line, locs, fields);
         let stamp = self.stamp();
         self.out.push(Hit {
             rule: rule.spec.no,
+            resolves,
             key,
             captures,
             stamp,

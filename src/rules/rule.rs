@@ -3,6 +3,9 @@
 //! What a rule does not ask for is not made: captures only by the names that its key or its message uses, the kind
 //! only where it is in the key, the fields of a line only when one is asked for. A storm is a million calls of
 //! [`Rule::fate`].
+//!
+//! A rule with a `resolve` is two of these: the second has the other pattern, its own literals, and the same sources, so
+//! that the line which ends an incident is found as cheaply as the one that opened it.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -14,6 +17,7 @@ use super::fields::{Fields, meant};
 use super::literal::{self, ByStride};
 use super::mask;
 use super::own::is_own;
+use super::pattern::Pattern;
 use super::spec::{By, RuleSpec, Where};
 use crate::hit::{CAPTURE_BYTES, LINE_BYTES};
 use crate::line::Field;
@@ -33,6 +37,10 @@ pub(super) struct Rule {
     by: Box<[Part]>,
     /// No group is asked for: whether it matches is enough.
     plain: bool,
+    /// It is the `resolve` of its rule.
+    pub(super) resolves: bool,
+    /// The name under which a line that it hit before its newline came is remembered.
+    pub(super) early: Arc<str>,
     /// What its literals read like, once somebody asked.
     pub(super) texts: OnceLock<Arc<[String]>>,
 }
@@ -50,6 +58,8 @@ enum Part {
     File,
     Host,
     Kind,
+    /// A `resolve` does not say which.
+    Any,
 }
 
 /// The files of a rule with files of its own.
@@ -81,24 +91,38 @@ pub(super) struct Origin<'a> {
 }
 
 impl Rule {
-    pub(super) fn new(spec: RuleSpec) -> Rule {
-        let taken = |name: &String| Taken::new(&spec, name);
-        let captures: Box<[_]> = spec.captures.iter().map(taken).collect();
-        let by: Box<[Part]> = spec
-            .by
-            .iter()
-            .map(|by| match by {
-                By::Capture(name) => Part::Taken(taken(name)),
-                By::File => Part::File,
-                By::Host => Part::Host,
-                By::Kind => Part::Kind,
-            })
-            .collect();
+    /// The rule, and behind it its `resolve`, where it has one.
+    pub(super) fn halves(spec: RuleSpec) -> impl Iterator<Item = Rule> {
+        let resolving = spec.resolve.clone().map(|pattern| Rule::resolving(&spec, pattern));
+        let (early, by) = (Arc::clone(&spec.name), spec.by.iter().map(|by| Part::new(&spec, by)).collect());
+        [Some(Rule::new(spec, by, early)), resolving].into_iter().flatten()
+    }
+
+    fn resolving(spec: &RuleSpec, pattern: Pattern) -> Rule {
+        let names = pattern.capture_names();
+        let field = |name: &String| !spec.pattern.regex.capture_names().flatten().any(|n| n == name);
+        let named = |by: &By| matches!(by, By::Capture(name) if names.contains(name) || field(name));
+        let spec = RuleSpec {
+            pattern,
+            exclude: Vec::new(),
+            fields: Vec::new(),
+            captures: Vec::new(),
+            resolve: None,
+            ..spec.clone()
+        };
+        let by = spec.by.iter().map(|by| if named(by) { Part::new(&spec, by) } else { Part::Any }).collect();
+        // no name has a space, so this one is no other rule's
+        let early = format!("{} resolve", spec.name).into();
+        Rule { resolves: true, ..Rule::new(spec, by, early) }
+    }
+
+    fn new(spec: RuleSpec, by: Box<[Part]>, early: Arc<str>) -> Rule {
+        let captures: Box<[_]> = spec.captures.iter().map(|name| Taken::new(&spec, name)).collect();
         let plain = !captures.iter().any(|t| matches!(t, Taken::Group(_)))
             && !by.iter().any(|p| matches!(p, Part::Taken(Taken::Group(_))));
         let literals = spec.pattern.hir().map_or_else(ByStride::default, |hir| literal::literals(&hir));
         let only = (!spec.only_files.is_empty()).then(|| Only::new(&spec.only_files));
-        Rule { spec, literals, only, captures, by, plain, texts: OnceLock::new() }
+        Rule { spec, literals, only, captures, by, plain, resolves: false, early, texts: OnceLock::new() }
     }
 
     /// It reads this file of its sources.
@@ -135,8 +159,49 @@ impl Rule {
                 Part::File => cut(origin.file.as_bytes(), CAPTURE_BYTES),
                 Part::Host => cut(origin.host.as_bytes(), CAPTURE_BYTES),
                 Part::Kind => mask::kind(&line[..line.len().min(LINE_BYTES)]).into(),
+                Part::Any => "".into(),
             })
             .collect()
+    }
+
+    /// Of a `resolve`: which parts of the key the line names, as [`crate::hit::Hit::resolves`] has it, and the values.
+    /// A field that the line does not have is not named; a capture that took no part is `(none)`, as in a hit.
+    pub(super) fn named(
+        &self,
+        line: &[u8],
+        locs: &CaptureLocations,
+        fields: &mut Fields<'_>,
+    ) -> (u8, Box<[Box<str>]>) {
+        let mut bits = 0;
+        let mut value = |(n, part): (usize, &Part)| {
+            let value = match part {
+                Part::Taken(taken @ Taken::Group(_)) => {
+                    Some(taken.value(line, locs, fields).unwrap_or_else(|| NONE.into()))
+                }
+                Part::Taken(taken @ Taken::Field(_)) => taken.value(line, locs, fields),
+                _ => None,
+            };
+            bits |= u8::from(value.is_some()) << n;
+            value.unwrap_or_default()
+        };
+        let key = self.by.iter().take(8).enumerate().map(&mut value).collect();
+        (bits, key)
+    }
+
+    /// The same, by name.
+    pub(super) fn named_pairs(
+        &self,
+        line: &[u8],
+        locs: &CaptureLocations,
+        fields: &mut Fields<'_>,
+    ) -> Vec<(String, String)> {
+        let (bits, key) = self.named(line, locs, fields);
+        let named = self.spec.by.iter().zip(key).enumerate().filter(|(n, _)| bits & (1 << n) != 0);
+        let pair = |(_, (by, value)): (usize, (&By, Box<str>))| match by {
+            By::Capture(name) => Some((name.clone(), value.into_string())),
+            _ => None,
+        };
+        named.filter_map(pair).collect()
     }
 
     /// The captures that travel with a hit.
@@ -162,6 +227,17 @@ fn matched_fate(spec: &RuleSpec, line: &[u8], fields: &mut Fields<'_>) -> Fate {
     match spec.fields.iter().position(|w| !w.holds(fields)) {
         Some(n) => Fate::Refused(n),
         None => Fate::Hit,
+    }
+}
+
+impl Part {
+    fn new(spec: &RuleSpec, by: &By) -> Part {
+        match by {
+            By::Capture(name) => Part::Taken(Taken::new(spec, name)),
+            By::File => Part::File,
+            By::Host => Part::Host,
+            By::Kind => Part::Kind,
+        }
     }
 }
 
@@ -294,6 +370,15 @@ pub fn test_line(spec: &RuleSpec, line: &[u8], fields: &[Field]) -> LineVerdict 
         Fate::Refused(index) => LineVerdict::Refused { index, found: spec.fields[index].found(&mut fields) },
         Fate::Hit => LineVerdict::Hit { captures: every_capture(spec, line, &mut fields) },
     }
+}
+
+/// Does a rule's `resolve` accept the line, without its line end? The parts of the key that the line names, and their
+/// values; `None` where it does not, or the agent wrote the line itself.
+pub fn test_resolve(spec: &RuleSpec, line: &[u8], fields: &[Field]) -> Option<Vec<(String, String)>> {
+    let rule = Rule::resolving(spec, spec.resolve.clone()?);
+    let mut locs = rule.spec.pattern.regex.capture_locations();
+    let mut fields = Fields::new(fields, line);
+    (rule.fate(line, &mut locs, &mut fields) == Fate::Hit).then(|| rule.named_pairs(line, &locs, &mut fields))
 }
 
 /// Every named capture of the pattern, in its order, then the fields that the rule asks for.

@@ -33,6 +33,7 @@ pub struct RuleSet {
     pub(super) host: Arc<str>,
     sources: HashMap<SourceNo, Source>,
     without_literal: Arc<[RuleNo]>,
+    resolves_without_literal: Arc<[RuleNo]>,
     engines: Vec<Engine>,
     /// Sorted rule indices → index in `engines`.
     sets: HashMap<Box<[u32]>, usize>,
@@ -56,7 +57,7 @@ impl RuleSet {
     /// Sets of rules are compiled when the first block that needs one comes, and kept.
     pub fn new(mut rules: Vec<RuleSpec>, clocks: Vec<SourceClock>, host: Arc<str>) -> RuleSet {
         rules.sort_by_key(|r| r.no);
-        let rules: Arc<[Rule]> = rules.into_iter().map(Rule::new).collect();
+        let rules: Arc<[Rule]> = rules.into_iter().flat_map(Rule::halves).collect();
         let mut sources: HashMap<SourceNo, Source> = clocks
             .into_iter()
             .map(|c| (c.no, Source { tz: c.tz, rules: Vec::new(), split: false, engine: None }))
@@ -71,13 +72,18 @@ impl RuleSet {
                 }
             }
         }
-        let without_literal = rules.iter().filter(|r| r.literals[0].is_none()).map(|r| r.spec.no).collect();
+        let without = |resolves| {
+            let wide = rules.iter().filter(move |r| r.resolves == resolves && r.literals[0].is_none());
+            wide.map(|r| r.spec.no).collect()
+        };
+        let (without_literal, resolves_without_literal) = (without(false), without(true));
         let scratch = Scratch::new(&rules);
         RuleSet {
             rules,
             host,
             sources,
             without_literal,
+            resolves_without_literal,
             engines: Vec::new(),
             sets: HashMap::new(),
             files: HashMap::new(),
@@ -85,15 +91,16 @@ impl RuleSet {
         }
     }
 
-    /// The name of a rule of this set; empty for a number that is not in it.
-    pub fn rule_name(&self, no: RuleNo) -> Arc<str> {
-        let found = self.rules.binary_search_by_key(&no, |r| r.spec.no);
-        found.map_or_else(|_| Arc::from(""), |i| Arc::clone(&self.rules[i].spec.name))
+    /// Under which name it is remembered that this hit was found before its line had a newline.
+    pub fn early_name(&self, hit: &Hit) -> Arc<str> {
+        let (no, resolves) = (hit.rule, hit.resolves.is_some());
+        let found = self.rules.binary_search_by_key(&(no, resolves), |r| (r.spec.no, r.resolves));
+        found.map_or_else(|_| Arc::from(""), |i| Arc::clone(&self.rules[i].early))
     }
 
     /// How many rules it has.
     pub fn len(&self) -> usize {
-        self.rules.len()
+        self.rules.iter().filter(|r| !r.resolves).count()
     }
 
     /// It has none.
@@ -104,6 +111,11 @@ impl RuleSet {
     /// Rules in which no text of four bytes or more must occur: they are searched the slow way.
     pub fn without_literal(&self) -> &[RuleNo] {
         &self.without_literal
+    }
+
+    /// The same of their `resolve`.
+    pub fn resolves_without_literal(&self) -> &[RuleNo] {
+        &self.resolves_without_literal
     }
 
     /// The zone of a source's stamps that name none.

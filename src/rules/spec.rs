@@ -22,9 +22,11 @@ pub struct RuleSpec {
     pub pattern: Pattern,
     /// And none of these.
     pub exclude: Vec<Pattern>,
+    /// A line that matches this ends incidents of the rule, whatever `exclude` and `fields` say of it.
+    pub resolve: Option<Pattern>,
     /// And each of these fields of the line must have one of its values.
     pub fields: Vec<Where>,
-    /// What makes the key.
+    /// What makes the key; at most eight parts.
     pub by: Vec<By>,
     /// Names of the captures that travel with a hit, in the order of [`crate::hit::Hit::captures`]; one that the
     /// pattern does not name is a field of the line.

@@ -1,0 +1,151 @@
+//! Resolves: lines that say that it is over.
+//!
+//! A rule's `resolve` is no hit: it counts in no term. It ends the incidents whose key has the values that it names. The
+//! end is said as soon as the opening has been heard, and the incident then rests for `quiet`: a hit in that time opens
+//! the same one again, in its thread, its total going on, so that what flaps is one story. While it is held back by
+//! `hold`, a resolve is all that ever becomes of it: its hits are `below`.
+
+use super::Judge;
+use super::batch::Lane;
+use super::incident::{News, Phase, Voice, say, threads};
+use super::ledger::Term;
+use super::limit::Verdict;
+use super::rule::{KeyState, Rid, Rule};
+use super::wording::over_text;
+use crate::alert::What;
+use crate::hit::Hit;
+use crate::time::{Now, Wall};
+
+impl Judge {
+    /// One line that the rule's `resolve` accepts; bit n of `named`: it names the nth part of the key.
+    pub(super) fn take_resolve(&mut self, rid: Rid, hit: &Hit, named: u8, at: Wall, now: Now) {
+        self.mark_rule(rid);
+        let rule = &self.rules[rid.0];
+        let ends = |hash: &u64| {
+            let state = rule.keys.get(hash).map(|slot| &slot.state);
+            matches!(state, Some(KeyState::Open(i)) if !matches!(i.phase, Phase::Resolved { .. }))
+        };
+        let over: Vec<u64> = match named.count_ones() as usize {
+            whole if whole == hit.key.len() => [rule.hash(&hit.key)].into_iter().filter(ends).collect(),
+            _ => {
+                let parts = named_parts(rule, hit, named);
+                let alike = rule.keys.iter().filter(|(_, slot)| has(&slot.parts, &parts));
+                alike.map(|(hash, _)| *hash).filter(ends).collect()
+            }
+        };
+        let rule = &mut self.rules[rid.0];
+        rule.resolves.ended += over.len() as u64;
+        rule.resolves.idle += u64::from(over.is_empty());
+        for hash in over {
+            self.resolve(rid, hash, hit, at, now);
+        }
+    }
+
+    fn resolve(&mut self, rid: Rid, hash: u64, hit: &Hit, at: Wall, now: Now) {
+        let rule = &mut self.rules[rid.0];
+        let hold = rule.policy.as_ref().map(|p| p.hold).unwrap_or_default();
+        let Some(incident) = rule.incident_mut(hash) else { return };
+        if let Phase::Holding { fired, .. } = incident.phase {
+            if at.since(fired) < hold {
+                rule.ledger.below += incident.total;
+                self.remove_slot(rid, hash);
+                return;
+            }
+            // by the time of the lines it was open long before this one came
+            self.open(rid, hash, now);
+        }
+        let Some(incident) = self.rules[rid.0].incident_mut(hash) else { return };
+        incident.newest.replace(hit.clone(), at);
+        let quietly = matches!(incident.phase, Phase::Quietly);
+        incident.phase = Phase::Resolved { at, since: now.tick, said: false, quietly };
+        self.say_resolved(rid, hash, now);
+    }
+
+    /// Says that an incident is over, where its opening was heard; waits where that is not known yet.
+    pub(super) fn say_resolved(&mut self, rid: Rid, hash: u64, now: Now) {
+        self.mark_rule(rid);
+        self.mark_key(rid, hash);
+        let no = self.next_alert();
+        let rule = &mut self.rules[rid.0];
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
+        let Phase::Resolved { at, said, quietly, .. } = &mut incident.phase else { return };
+        let (at, quietly) = (*at, *quietly);
+        *said = true;
+        match incident.voice(&self.spaces) {
+            Voice::Own(to) if !quietly => {
+                incident.newest.tidy(&self.policy.redactor);
+                let hits = incident.since_last;
+                let mut alert = say(policy, &self.policy.host, What::Resolved, no, &slot.key, incident, hits);
+                alert.text = over_text("resolved", at.since(incident.first), incident.total);
+                incident.take_news();
+                self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
+            }
+            Voice::Own(_) => self.fold_rest(rid, hash, now),
+            Voice::Wait => {
+                if let Phase::Resolved { said, .. } = &mut incident.phase {
+                    *said = false;
+                }
+            }
+            Voice::Fold => {
+                if let Some(super::rule::Slot { key, state: KeyState::Open(incident), .. }) =
+                    self.remove_slot(rid, hash)
+                {
+                    self.close_into_fold(rid, hash, *incident, &key, now);
+                }
+                return;
+            }
+        }
+        self.reschedule(rid, hash);
+    }
+
+    /// What a hit to an incident comes to.
+    pub(super) fn news(&mut self, rid: Rid, hash: u64, news: News, now: Now) {
+        match news {
+            News::More | News::Held => return,
+            News::First => {}
+            News::Due => self.open(rid, hash, now),
+            News::Again => self.open_again(rid, hash, now),
+        }
+        self.reschedule(rid, hash);
+    }
+
+    /// A hit soon after the end was said: the same incident goes on.
+    fn open_again(&mut self, rid: Rid, hash: u64, now: Now) {
+        let no = self.next_alert();
+        let rule = &mut self.rules[rid.0];
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
+        incident.phase = Phase::Open;
+        (incident.remind_at, incident.remind_every) = (now.tick + policy.remind, policy.remind);
+        let Voice::Own(to) = incident.voice(&self.spaces) else {
+            // the space that heard of it has left the file
+            return self.fold_if_refused(rid, hash, now);
+        };
+        // the one place where a rule's limit is asked about an opening again, and acted upon
+        match rule.limit.ask(now.tick) {
+            Verdict::Show => {
+                incident.newest.tidy(&self.policy.redactor);
+                let hits = incident.since_last;
+                let alert = say(policy, &self.policy.host, What::Again, no, &slot.key, incident, hits);
+                incident.take_news();
+                self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
+            }
+            Verdict::Hold(reason) => {
+                incident.phase = Phase::Quietly;
+                rule.held.rule_limit += 1;
+                self.fold_reminder(rid, hash, reason, now);
+            }
+        }
+    }
+}
+
+/// The hashes of the parts that a line names, by their place.
+fn named_parts(rule: &Rule, hit: &Hit, named: u8) -> Vec<(usize, u64)> {
+    let is_named = |n: &usize| named & (1 << n) != 0;
+    (0..hit.key.len().min(8)).filter(is_named).map(|n| (n, rule.part(&hit.key[n]))).collect()
+}
+
+fn has(parts: &[u64], named: &[(usize, u64)]) -> bool {
+    named.iter().all(|(n, hash)| parts.get(*n) == Some(hash))
+}
