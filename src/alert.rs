@@ -124,7 +124,7 @@ pub struct Alert {
     pub severity: Severity,
     /// Names and redacted values of the incident's key, in the order of `by`; empty without one.
     pub key: Vec<(String, String)>,
-    /// The rule's `message`, filled in, at most 1,000 characters. Of a fold, a digest and `while away`: a line that sums
+    /// The rule's `message`, filled in, at most 1,000 characters, and a line for each name of its `top`. Of a fold, a digest and `while away`: a line that sums
     /// up, then one a key or alert, some 20 lines of 200 bytes. For a notice its text, which may have several lines.
     pub text: String,
     /// The hits that this alert accounts for; 0 for a notice.

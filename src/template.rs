@@ -9,6 +9,9 @@ use std::fmt::Write as _;
 pub const BUILT_IN: [&str; 10] =
     ["hits", "total", "since_last", "first", "last", "span", "rule", "key", "host", "file"];
 
+/// What the name for the number of different values begins with: `{distinct.user}`.
+pub const DISTINCT: &str = "distinct.";
+
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {

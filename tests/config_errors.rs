@@ -520,7 +520,9 @@ proptest! {
 }
 
 const HEADERS: [&str; 6] = ["[[rule]]", "[[source]]", "[space.a]", "[defaults]", "[route]", "[chat]"];
-const KEYS: [&str; 36] = [
+const KEYS: [&str; 38] = [
+    "distinct",
+    "top",
     "resolve",
     "hold",
     "say_end",

@@ -35,6 +35,8 @@ struct RuleSetup {
     critical: bool,
     hold: u64,
     say_end: bool,
+    distinct: bool,
+    top: bool,
     /// Bit n: speaks to space n.
     spaces: u8,
 }
@@ -55,7 +57,7 @@ impl Setup {
                 name: format!("rule{n}").into(),
                 fingerprint: version / 3,
                 by: vec!["k".into()],
-                captures: vec!["k".into()],
+                captures: vec!["k".into(), "v".into()],
                 threshold: r.threshold,
                 within: if r.threshold > 1 { Duration::from_secs(r.within) } else { Duration::ZERO },
                 severity: if r.critical { Severity::Critical } else { Severity::Warning },
@@ -68,6 +70,8 @@ impl Setup {
                 max_per_hour: r.max_per_hour,
                 hold: Duration::from_secs(r.hold),
                 say_end: r.say_end,
+                distinct: (r.distinct && r.threshold > 1).then_some(1),
+                top: if r.top { vec![1] } else { Vec::new() },
             }
         };
         let space = |(n, s): (usize, &(u64, u64, u32, u64))| SpacePolicy {
@@ -121,8 +125,14 @@ enum Step {
 fn setup() -> impl Strategy<Value = Setup> {
     let when = (1u32..4, 1u64..100, 1u64..900, 1u64..4000, 1u32..20);
     let hold = prop_oneof![2 => Just(0u64), 1 => 1u64..300];
-    let rule = (when, any::<bool>(), 0u8..8, hold, any::<bool>()).prop_map(
-        |((threshold, within, quiet, remind, max_per_hour), critical, spaces, hold, say_end)| RuleSetup {
+    let rule = (when, any::<bool>(), 0u8..8, hold, prop::array::uniform3(any::<bool>())).prop_map(
+        |(
+            (threshold, within, quiet, remind, max_per_hour),
+            critical,
+            spaces,
+            hold,
+            [say_end, distinct, top],
+        )| RuleSetup {
             threshold,
             within,
             quiet,
@@ -131,6 +141,8 @@ fn setup() -> impl Strategy<Value = Setup> {
             critical,
             hold,
             say_end,
+            distinct,
+            top,
             spaces,
         },
     );
@@ -268,7 +280,10 @@ impl World {
                 rule: RuleNo((rule % self.judge_rules()) as u32),
                 resolves: None,
                 key: Box::new([key.as_str().into()]),
-                captures: Box::new([Some(key.as_str().into())]),
+                captures: Box::new([
+                    Some(key.as_str().into()),
+                    (n % 7 != 6).then(|| format!("v{}", n % 4).into()),
+                ]),
                 stamp: (n % 5 != 4).then(|| self.now.wall - Duration::from_secs(old)),
                 read: self.now,
                 line: format!("line {n} of {key}").into(),
@@ -406,6 +421,8 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
         critical: false,
         hold: 0,
         say_end: false,
+        distinct: false,
+        top: false,
         spaces: 1,
     };
     let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)] });

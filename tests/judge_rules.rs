@@ -5,6 +5,7 @@ use std::time::Duration;
 use logherald::hit::Hit;
 use logherald::judge::{Input, RulePolicy};
 use logherald::message::Fate;
+use logherald::template::Template;
 
 use crate::judge_story::{START, Story, policy, rule, secs};
 
@@ -248,4 +249,108 @@ fn a_rule_that_leaves_while_it_holds_tells_what_it_held() {
             end raid [warning]: the rule is no longer loaded; until then: 1 incident, 2 hits / ip=md0: 2 hits (+2, 2 in all)",
     );
     assert_eq!(START.wall, s.now.wall);
+}
+
+/// A rule that counts the users of an address.
+fn users() -> Story {
+    story(|r| {
+        r.captures = vec!["ip".into(), "user".into()];
+        (r.threshold, r.within, r.distinct) = (3, secs(60), Some(1));
+        let names = ["ip", "user", "distinct.user"].map(str::to_owned);
+        r.message =
+            Template::parse("{hits} as {distinct.user} users from {ip}", &names).expect("a good template");
+    })
+}
+
+impl Story {
+    fn login(&mut self, user: Option<&str>) {
+        let captures = [Some("192.0.2.1"), user].map(|v| v.map(Into::into)).into();
+        let hit = Hit { captures, ..self.make(0, "192.0.2.1") };
+        self.give(vec![hit]);
+    }
+}
+
+#[test]
+fn distinct_counts_values_and_not_lines() {
+    let mut s = users();
+    for user in ["root", "root", "admin", "root", "admin"] {
+        s.login(Some(user));
+        s.wait(secs(10));
+    }
+    s.restart(secs(1));
+    s.note("the third user; one that took no part is a value too");
+    s.login(None);
+    s.wait(secs(10));
+    s.login(Some("eve"));
+    s.login(Some("root"));
+    s.wait(secs(600));
+    s.says(
+        "00:00:51 -- the third user; one that took no part is a value too
+        00:00:51 ops thread 1
+            opening raid [warning]: 6 as 3 users from 192.0.2.1 (+6, 6 in all)
+        00:11:01 ops thread 1
+            end raid [warning]: 2 as 4 users from 192.0.2.1 (+2, 8 in all) · held: 2 repeats",
+    );
+}
+
+#[test]
+fn a_value_that_is_not_seen_again_in_time_takes_its_hits_along() {
+    let mut s = users();
+    s.login(Some("root"));
+    s.wait(secs(30));
+    s.login(Some("admin"));
+    s.wait(secs(30));
+    s.note("root is sixty seconds old: out");
+    s.login(Some("eve"));
+    s.wait(secs(29));
+    s.login(Some("root"));
+    s.says(
+        "00:01:00 -- root is sixty seconds old: out
+        00:01:29 ops thread 1
+            opening raid [warning]: 3 as 3 users from 192.0.2.1 (+3, 3 in all)",
+    );
+    assert_eq!((s.ledger().ledger.below, s.ledger().ledger.shown), (1, 3));
+}
+
+#[test]
+fn the_top_values_of_an_incident_are_told_with_their_counts() {
+    let mut s = story(|r| {
+        r.captures = vec!["ip".into(), "user".into()];
+        (r.threshold, r.within, r.top) = (4, secs(10), vec![1]);
+    });
+    s.login(Some("old"));
+    s.wait(secs(12));
+    for user in ["root", "root", "admin", "root"] {
+        s.login(Some(user));
+        s.wait(secs(3));
+    }
+    s.restart(secs(1));
+    for n in 0..9 {
+        s.login(Some(&format!("user{n}")));
+        s.login(Some("root"));
+    }
+    s.wait(secs(600));
+    s.says(
+        "00:00:21 ops thread 1
+            opening raid [warning]: 4 from 192.0.2.1 / top user: root 3, admin 1 (+4, 4 in all)
+        00:10:25 ops thread 1
+            end raid [warning]: 18 from 192.0.2.1 / top user: root 12, admin 1, user0 1, user1 1, user2 1 and 6 more (+18, 22 in all) · held: 18 repeats",
+    );
+}
+
+#[test]
+fn a_secret_is_no_top_value() {
+    let mut s = story(|r| {
+        r.captures = vec!["ip".into(), "word".into()];
+        r.top = vec![1];
+    });
+    let hit = Hit {
+        captures: [Some("192.0.2.1".into()), Some("hunter2".into())].into(),
+        line: "login password=hunter2".into(),
+        ..s.make(0, "192.0.2.1")
+    };
+    s.give(vec![hit; 2]);
+    s.wait(secs(600));
+    assert!(s.said.contains("top word: [redacted] 2"), "{}", s.said);
+    assert!(!s.rows.values().any(|r| r.value.as_ref().is_some_and(|v| v.contains("hunter2"))));
 }

@@ -257,8 +257,10 @@ fn then(policy: &RulePolicy) -> String {
     let to = spaces.join(", ");
     if policy.threshold > 1 {
         let within = span_text(policy.within);
+        let what = policy.distinct.and_then(|n| policy.captures.get(n));
+        let what = what.map(|name| format!(" different `{name}`")).unwrap_or_default();
         format!(
-            "counts towards {} within {within}, which then open an incident: {} to {to}",
+            "counts towards {}{what} within {within}, which then open an incident: {} to {to}",
             policy.threshold, policy.severity
         )
     } else {

@@ -247,6 +247,8 @@ fn policy(name: Arc<str>, body: &Body<'_>) -> RulePolicy {
         max_per_hour: body.max_per_hour,
         hold: body.judged.hold,
         say_end: body.judged.say_end,
+        distinct: body.judged.distinct,
+        top: body.judged.top.clone(),
     }
 }
 
@@ -268,6 +270,13 @@ fn fingerprint(body: &Body<'_>) -> u64 {
         part("where");
         part(&condition.field);
         condition.values.iter().for_each(|value| part(value));
+    }
+    // the same for `distinct` and `top`
+    for (key, name) in
+        body.judged.distinct.iter().map(|n| ("distinct", n)).chain(body.judged.top.iter().map(|n| ("top", n)))
+    {
+        part(key);
+        part(body.captures.get(*name).map_or("", String::as_str));
     }
     hasher.finish()
 }

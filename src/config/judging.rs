@@ -1,4 +1,5 @@
-//! The keys of a rule that say when an incident opens, ends and speaks: `resolve`, `hold`, `say_end`.
+//! The keys of a rule that say when an incident opens, ends and speaks, and what is counted: `resolve`, `hold`, `say_end`,
+//! `distinct`, `top`.
 //!
 //! As with every key, what a rule says itself goes before what `defaults` say. A key that means nothing without another is
 //! a fault where the rule says it itself, and without effect where `defaults` do: they are for all rules.
@@ -6,15 +7,20 @@
 use std::time::Duration;
 
 use super::lint;
+use super::names::{Names, in_own_file};
 use super::walk::{Scope, Table, Text, Value, list, shown};
 use crate::rules::Pattern;
 
 /// Keys that this file reads.
-pub(super) const KEYS: [&str; 3] = ["resolve", "hold", "say_end"];
+pub(super) const KEYS: [&str; 5] = ["resolve", "hold", "say_end", "distinct", "top"];
 
 const MOMENT: Duration = Duration::from_millis(1);
 /// What nobody hears of for longer than this is not held but lost.
 const MOST_HOLD: Duration = Duration::from_secs(86_400);
+/// Each value that may still add up is looked at with every hit.
+const MOST_DISTINCT: u32 = 1000;
+/// Each name is a list with every incident, and a line of its messages.
+const MOST_TOP: usize = 3;
 
 /// As a rule or `defaults` have them.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +29,8 @@ pub(super) struct Judging<'t> {
     resolve: Option<(Pattern, Text<'t>)>,
     hold: Option<(Duration, Value<'t>)>,
     say_end: Option<bool>,
+    distinct: Option<Text<'t>>,
+    top: Option<Vec<Text<'t>>>,
 }
 
 /// What runs of them.
@@ -33,6 +41,26 @@ pub(super) struct Judged {
     pub(super) resolve: Option<Pattern>,
     pub(super) hold: Duration,
     pub(super) say_end: bool,
+    /// Indices of captures.
+    pub(super) distinct: Option<usize>,
+    pub(super) top: Vec<usize>,
+}
+
+/// What is known of the rule.
+pub(super) struct Of<'a> {
+    pub(super) by: &'a [Text<'a>],
+    pub(super) threshold: u32,
+    pub(super) names: Option<&'a mut Names>,
+}
+
+fn top<'t>(value: &Value<'t>) -> Option<Vec<Text<'t>>> {
+    let texts = value.texts()?;
+    if texts.len() > MOST_TOP {
+        let message = format!("`top` has {} names, expected at most {MOST_TOP}", texts.len());
+        value.scope.error(value.span.clone(), message);
+        return None;
+    }
+    Some(texts)
 }
 
 /// Reads them.
@@ -44,12 +72,15 @@ pub(super) fn judging<'t>(table: &Table<'t>) -> Judging<'t> {
         resolve: resolve.and_then(|text| Some((lint::pattern(&text)?, text))),
         hold,
         say_end: table.get("say_end").and_then(|v| v.flag()),
+        distinct: table.get("distinct").and_then(|v| v.text()),
+        top: table.get("top").and_then(|v| top(&v)),
     }
 }
 
 impl Judging<'_> {
-    /// What they come to for a rule whose key has these parts.
-    pub(super) fn settle(&self, default: &Judging<'_>, by: &[Text<'_>], scope: &Scope<'_>) -> Judged {
+    /// What they come to for a rule. `names` is `None` where its pattern is faulty, so that nothing can be said of them.
+    pub(super) fn settle(&self, default: &Judging<'_>, of: Of<'_>, scope: &Scope<'_>) -> Judged {
+        let Of { by, threshold, mut names } = of;
         let resolve = self.resolve.as_ref().or(default.resolve.as_ref());
         if let Some((pattern, text)) = &self.resolve {
             check_resolve(pattern, text, by);
@@ -69,7 +100,49 @@ impl Judging<'_> {
             resolve: resolve.map(|(pattern, _)| pattern.clone()),
             hold: hold.map(|h| h.0).unwrap_or_default(),
             say_end: self.say_end.or(default.say_end).unwrap_or_default(),
+            distinct: names
+                .as_deref_mut()
+                .and_then(|names| self.distinct(default, by, threshold, names, scope)),
+            top: names.map(|names| self.top(default, names, scope)).unwrap_or_default(),
         }
+    }
+
+    fn distinct(
+        &self,
+        default: &Judging<'_>,
+        by: &[Text<'_>],
+        threshold: u32,
+        names: &mut Names,
+        scope: &Scope<'_>,
+    ) -> Option<usize> {
+        let text = self.distinct.as_ref().or(default.distinct.as_ref().filter(|_| threshold > 1))?;
+        let scope = &in_own_file(scope, &text.scope);
+        let name = shown(text.value);
+        if threshold < 2 {
+            let message = "`distinct` counts different values, which needs a `threshold` above 1";
+            scope.error_hint(text.span.clone(), message, "add both, such as threshold = 5, within = \"2m\"");
+            return None;
+        }
+        if threshold > MOST_DISTINCT {
+            let message =
+                format!("`distinct` with a `threshold` of {threshold}, expected at most {MOST_DISTINCT}");
+            scope.error(text.span.clone(), message);
+            return None;
+        }
+        if by.iter().any(|part| part.value == text.value) {
+            let message =
+                format!("`distinct` counts `{name}`, which is in `by`: there is one value in each incident");
+            scope.error_hint(text.span.clone(), message, "take it out of `by`, or count another capture");
+            return None;
+        }
+        let index = names.index("distinct", text, scope)?;
+        names.count_different(text.value);
+        Some(index)
+    }
+
+    fn top(&self, default: &Judging<'_>, names: &mut Names, scope: &Scope<'_>) -> Vec<usize> {
+        let texts = self.top.as_ref().or(default.top.as_ref());
+        texts.into_iter().flatten().filter_map(|text| names.index("top", text, scope)).collect()
     }
 }
 

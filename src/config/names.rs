@@ -7,7 +7,7 @@
 use super::walk::{Scope, Table, Text, Value, did_you_mean, list, shown};
 use crate::rules::fields::meant;
 use crate::rules::{By, Where};
-use crate::template::{BUILT_IN, Template};
+use crate::template::{BUILT_IN, DISTINCT, Template};
 
 /// How a rule comes by fields.
 pub(super) const NO_FIELDS: &str = "fields need a [[source]] with a `format`, such as format = \"json\"";
@@ -29,11 +29,13 @@ pub(super) struct Names {
     own: usize,
     /// Every line that the rule reads has fields.
     pub(super) have_fields: bool,
+    /// `{distinct.NAME}` of the name that `distinct` counts.
+    distinct: Option<String>,
 }
 
 impl Names {
     pub(super) fn new(captures: Vec<String>, have_fields: bool) -> Names {
-        Names { own: captures.len(), captures, have_fields }
+        Names { own: captures.len(), captures, have_fields, distinct: None }
     }
 
     fn own(&self) -> &[String] {
@@ -82,8 +84,8 @@ impl Names {
                     }
                     By::Capture(name.to_owned())
                 }
-                name => {
-                    self.unknown_key(text, &shown(name), scope);
+                _ => {
+                    self.unknown("by", text, &["file", "host", "kind"], scope);
                     continue;
                 }
             });
@@ -91,36 +93,62 @@ impl Names {
         (all.len() == texts.len()).then_some(all)
     }
 
-    fn unknown_key(&self, text: &Text<'_>, name: &str, scope: &Scope<'_>) {
+    /// The index of what `key` names: a capture, or a field.
+    pub(super) fn index(&mut self, key: &str, text: &Text<'_>, scope: &Scope<'_>) -> Option<usize> {
+        let at = |names: &Names| names.captures.iter().position(|c| c == text.value);
+        if at(self).is_none() && self.have_fields {
+            self.field(text, text.span.clone(), text.value, scope);
+        } else if at(self).is_none() {
+            self.unknown(key, text, &[], scope);
+        }
+        at(self)
+    }
+
+    /// From here on a `message` may name how many values of this there are.
+    pub(super) fn count_different(&mut self, name: &str) {
+        self.distinct = Some(format!("{DISTINCT}{name}"));
+    }
+
+    fn unknown(&self, key: &str, text: &Text<'_>, built_in: &[&str], scope: &Scope<'_>) {
         let captures = self.own();
+        let name = shown(text.value);
         let message = if captures.is_empty() {
-            format!("`by` names `{name}`, but `match` captures nothing")
+            format!("`{key}` names `{name}`, but `match` captures nothing")
         } else {
-            format!("`by` names `{name}`, but `match` captures only: {}", list(captures))
+            format!("`{key}` names `{name}`, but `match` captures only: {}", list(captures))
         };
-        let names: Vec<&str> = captures.iter().map(String::as_str).chain(["file", "host", "kind"]).collect();
-        let hint = did_you_mean(name, &names).unwrap_or_else(|| {
-            r"capture it: `(?<name>\S+)`; or `file`, `host`, `kind`; fields need `format`".to_owned()
-        });
+        let names: Vec<&str> = captures.iter().map(String::as_str).chain(built_in.iter().copied()).collect();
+        let or = built_in.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+        let or = if or.is_empty() { String::new() } else { format!(" or {or};") };
+        let hint = did_you_mean(&name, &names)
+            .unwrap_or_else(|| format!(r"capture it: `(?<name>\S+)`;{or} fields need `format`"));
         in_own_file(scope, &text.scope).error_hint(text.span.clone(), message, hint);
     }
 
     /// A `message`.
     pub(super) fn template(&mut self, text: &Text<'_>, scope: &Scope<'_>) -> Option<Template> {
         loop {
-            let fault = match Template::parse(text.value, &self.captures) {
+            let known: Vec<String> = self.captures.iter().chain(&self.distinct).cloned().collect();
+            let fault = match Template::parse(text.value, &known) {
                 Ok(template) => return Some(template),
                 Err(fault) => fault,
             };
             let span = text.inner(&fault.span);
+            if let Some(name) = fault.unknown.as_ref().and_then(|name| name.strip_prefix(DISTINCT)) {
+                let hint = match &self.distinct {
+                    Some(counted) => format!("did you mean `{counted}`? `distinct` counts one name"),
+                    None => format!("it needs distinct = \"{}\", and a `threshold`", shown(name)),
+                };
+                in_own_file(scope, &text.scope).error_hint(span, fault.what, hint);
+                return None;
+            }
             if let Some(name) = fault.unknown.as_ref().filter(|_| self.have_fields) {
                 if !self.field(text, span, name, scope) {
                     return None;
                 }
                 continue;
             }
-            let names: Vec<&str> =
-                self.captures.iter().map(String::as_str).chain(BUILT_IN).chain(["line"]).collect();
+            let names: Vec<&str> = known.iter().map(String::as_str).chain(BUILT_IN).chain(["line"]).collect();
             let hint = match &fault.unknown {
                 Some(name) => {
                     did_you_mean(name, &names).unwrap_or_else(|| format!("known names: {}", list(&names)))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::inline::{Test, tests};
-use super::judging::{self, Judged, Judging, judging};
+use super::judging::{self, Judged, Judging, Of, judging};
 use super::lint;
 use super::names::{Conditions, Names, conditions, in_own_file};
 use super::source::{Named, Reads, have_fields, reads};
@@ -38,7 +38,7 @@ const SHARED: [&str; 16] = [
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 8] = ["distinct", "expect", "new", "inhibited_by", "context", "top", "mask", "update"];
+const LATER: [&str; 6] = ["expect", "new", "inhibited_by", "context", "mask", "update"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
@@ -206,11 +206,13 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
     let mut names = Names::new(captures, have_fields(reads.as_ref(), around.sources));
     let conditions = own.conditions.as_ref().or(default.conditions.as_ref());
     let conditions = conditions.map(|c| c.of(&names, &scope)).unwrap_or_default();
-    let judged = own.judging.settle(&default.judging, by_texts.map_or(&[][..], Vec::as_slice), &scope);
     let message = own.message.as_ref().or(default.message.as_ref());
     let mut parsed = None;
+    let by_slice = by_texts.map_or(&[][..], Vec::as_slice);
+    let by = pattern.as_ref().and_then(|_| names.by(by_slice, &scope));
+    let of = Of { by: by_slice, threshold, names: pattern.is_some().then_some(&mut names) };
+    let judged = own.judging.settle(&default.judging, of, &scope);
     if let Some((pattern, text)) = &pattern {
-        let by = names.by(by_texts.map_or(&[][..], Vec::as_slice), &scope);
         let keys: Vec<&str> = by_texts.into_iter().flatten().map(|t| t.value).collect();
         lint::forgeable_key(text, &keys);
         let message = message.map_or_else(|| Some(Template::line()), |t| names.template(t, &scope));

@@ -103,6 +103,11 @@ pub(super) fn clean_key(redactor: &Redactor, by: &[String], hit: &Hit) -> Vec<(S
     names.zip(&hit.key).map(|(n, v)| (n.to_owned(), clean_value(redactor, &hit.line, &line, v))).collect()
 }
 
+/// A capture of a hit, clean.
+pub(super) fn clean_capture(redactor: &Redactor, hit: &Hit, value: &str) -> String {
+    clean_value(redactor, &hit.line, &redactor.redact(&hit.line), value)
+}
+
 fn clean_value(redactor: &Redactor, raw_line: &str, clean_line: &str, value: &str) -> String {
     let hidden = !value.is_empty() && raw_line.contains(value) && !clean_line.contains(value);
     if hidden { TAKEN_OUT.to_owned() } else { cut(&redactor.redact(value), KEPT_VALUE) }

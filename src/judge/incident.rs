@@ -14,11 +14,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Lane, Space};
+use super::distinct::Different;
 use super::evidence::Evidence;
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
+use super::top::Top;
 use super::window::Firing;
 use super::wording::{Facts, over_text};
 use super::{Judge, RulePolicy};
@@ -69,6 +71,10 @@ pub(super) struct Incident {
     pub(super) remind_every: Duration,
     #[serde(default, skip_serializing_if = "Phase::is_open")]
     pub(super) phase: Phase,
+    #[serde(default, skip_serializing_if = "Different::is_empty")]
+    pub(super) different: Different,
+    #[serde(default, skip_serializing_if = "Top::is_empty")]
+    pub(super) top: Top,
 }
 
 /// How far an incident is.
@@ -222,6 +228,7 @@ impl Judge {
         }
         let samples: Vec<Sample> = evidence.iter().map(Evidence::sample).collect();
         let held = !policy.hold.is_zero();
+        let (different, top) = window.asked.take().map(|asked| asked.fired(firing)).unwrap_or_default();
         slot.state = KeyState::Open(Box::new(Incident {
             no,
             first: firing.first,
@@ -235,6 +242,8 @@ impl Judge {
             counted_in: 0,
             remind_at: now.tick,
             remind_every: policy.remind,
+            different,
+            top,
             phase: Phase::Holding { until: now.tick + policy.hold, fired: firing.last, late, samples },
         }));
         if !held {
@@ -353,6 +362,7 @@ impl Judge {
         let mut alert = say(policy, &self.policy.host, What::End, no, &key, &incident, hits);
         if hits == 0 {
             alert.text = over_text("ended", incident.last.since(incident.first), incident.total);
+            alert.text.push_str(&incident.top_text(policy));
             alert.samples.clear();
         }
         self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
@@ -424,6 +434,7 @@ pub(super) fn say(
         first,
         last: incident.last,
         evidence: &incident.newest,
+        different: &incident.different,
     };
     Alert {
         no,
@@ -431,7 +442,7 @@ pub(super) fn say(
         rule: Arc::clone(&policy.name),
         severity: policy.severity,
         key: key.to_vec(),
-        text: facts.text(),
+        text: facts.text() + &incident.top_text(policy),
         hits,
         total: incident.total,
         incidents: 1,

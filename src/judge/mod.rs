@@ -15,6 +15,7 @@
 
 mod batch;
 mod clock;
+mod distinct;
 mod evidence;
 mod fold;
 mod incident;
@@ -29,6 +30,8 @@ mod report;
 mod resolve;
 mod rows;
 mod rule;
+mod top;
+mod values;
 mod window;
 mod wording;
 

@@ -29,7 +29,7 @@ pub struct Policy {
 pub struct RulePolicy {
     /// Its name; state follows it.
     pub name: Arc<str>,
-    /// Changes when `match`, `exclude`, `by`, `threshold` or `within` does: windows are then begun anew.
+    /// Changes when `match`, `exclude`, `by`, `threshold`, `within`, `distinct` or `top` does: windows are then begun anew.
     pub fingerprint: u64,
     /// Names of the key's parts, in order.
     pub by: Vec<String>,
@@ -57,6 +57,10 @@ pub struct RulePolicy {
     pub hold: Duration,
     /// Its end is said also where there is no news.
     pub say_end: bool,
+    /// `threshold` counts the different values of the capture of this index; without it, hits.
+    pub distinct: Option<usize>,
+    /// Of the captures of these indices the most frequent values are told.
+    pub top: Vec<usize>,
 }
 
 impl RulePolicy {
@@ -78,6 +82,8 @@ impl RulePolicy {
             max_per_hour: 30,
             hold: Duration::ZERO,
             say_end: false,
+            distinct: None,
+            top: Vec::new(),
         }
     }
 }

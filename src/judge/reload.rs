@@ -87,6 +87,7 @@ impl Judge {
             for (hash, slot) in &mut self.rules[rid.0].keys {
                 if let KeyState::Open(incident) = &mut slot.state {
                     incident.newest.forget_captures();
+                    (incident.different, incident.top) = Default::default();
                     slot.dirty = true;
                     self.dirty.insert(RowKey::Key(rid, *hash));
                 }

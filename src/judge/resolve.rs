@@ -78,6 +78,7 @@ impl Judge {
                 let hits = incident.since_last;
                 let mut alert = say(policy, &self.policy.host, What::Resolved, no, &slot.key, incident, hits);
                 alert.text = over_text("resolved", at.since(incident.first), incident.total);
+                alert.text.push_str(&incident.top_text(policy));
                 incident.take_news();
                 self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
             }

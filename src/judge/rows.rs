@@ -246,8 +246,14 @@ impl Judge {
             }
             "key" => {
                 let row: KeyRow<Slot> = parse(value)?;
-                if let KeyState::Open(incident) = &row.slot.state {
-                    counted([incident.no.0, incident.since_last, incident.total])?;
+                match &row.slot.state {
+                    KeyState::Open(incident) => {
+                        counted([incident.no.0, incident.since_last, incident.total])?;
+                        counted(incident.top.counts())?;
+                    }
+                    KeyState::Counting(window) => {
+                        counted(window.asked.iter().flat_map(|a| a.values.counts()))?;
+                    }
                 }
                 let rid = self.ensure_rule(&row.rule);
                 if self.rules[rid.0].keys.insert(row.hash, row.slot).is_none() {

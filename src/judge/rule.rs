@@ -18,7 +18,8 @@ use super::incident::{Incident, News};
 use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::limit::Limit;
 use super::rows::RowKey;
-use super::window::{Firing, Window};
+use super::values::Asking;
+use super::window::{Pushed, Window};
 use super::{Judge, RulePolicy};
 use crate::hit::Hit;
 use crate::time::{Now, Tick, Wall};
@@ -156,7 +157,7 @@ fn parts(hasher: SipHasher13, key: &[Box<str>]) -> Box<[u64]> {
     if key.len() < 2 { Box::default() } else { key.iter().map(|part| part_hash(hasher, part)).collect() }
 }
 
-fn part_hash(mut hasher: SipHasher13, value: &str) -> u64 {
+pub(super) fn part_hash(mut hasher: SipHasher13, value: &str) -> u64 {
     write_part(&mut hasher, value);
     hasher.finish()
 }
@@ -206,20 +207,24 @@ impl Judge {
             self.dirty.insert(RowKey::Key(rid, hash));
         }
         let begun = fresh || slot.forget_resolved(at, policy.quiet);
+        let asking = Asking::of(policy, &hit, hasher, &self.policy.redactor);
         match &mut slot.state {
             KeyState::Open(incident) => {
+                if let Some(asking) = &asking {
+                    incident.ask(asking);
+                }
                 let news = incident.hit(hit, at, policy.hold);
                 rule.held.repeats += u64::from(news != News::Held);
                 self.news(rid, hash, news, now);
             }
             KeyState::Counting(window) => {
-                let fired = if policy.threshold <= 1 {
-                    Some(Firing { hits: 1, first: at, last: at })
-                } else {
-                    let pushed = window.push(at, policy.threshold, policy.within);
-                    rule.ledger.below += pushed.below;
-                    pushed.fired
+                let pushed = match &asking {
+                    Some(asking) => window.ask(at, asking),
+                    None if policy.threshold <= 1 => Pushed::fired(at),
+                    None => window.push(at, policy.threshold, policy.within),
                 };
+                rule.ledger.below += pushed.below;
+                let fired = pushed.fired;
                 window.keep(Evidence::of(hit, at));
                 if let Some(firing) = fired {
                     self.fire(rid, hash, firing, late, now);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
+use super::values::Asked;
 use crate::time::Wall;
 
 /// Lines kept as evidence while a key is counted, and shown when it fires.
@@ -23,6 +24,9 @@ pub(super) struct Window {
     times: VecDeque<Wall>,
     /// The newest lines, oldest first, at most [`SAMPLES`].
     pub(super) samples: VecDeque<Evidence>,
+    /// Of a rule with `distinct` or `top`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<Box<Asked>>,
 }
 
 /// What one more hit did.
@@ -45,10 +49,17 @@ pub(super) struct Firing {
     pub(super) last: Wall,
 }
 
+impl Pushed {
+    /// One hit fires alone.
+    pub(super) fn fired(at: Wall) -> Pushed {
+        Pushed { below: 0, fired: Some(Firing { hits: 1, first: at, last: at }) }
+    }
+}
+
 impl Window {
     /// Hits held now.
     pub(super) fn len(&self) -> u64 {
-        self.times.len() as u64
+        self.times.len() as u64 + self.asked.as_ref().map_or(0, |a| a.values.hits())
     }
 
     /// Keeps a line as evidence.
@@ -75,7 +86,7 @@ impl Window {
         };
         // newest first: of two runs that fire, the one that is nearer to now is the one to tell
         if let Some(fired) = starts.rev().find_map(|from| full(&from)) {
-            below += self.len() - fired.hits;
+            below += self.times.len() as u64 - fired.hits;
             self.times.clear();
             return Pushed { below, fired: Some(fired) };
         }

@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::RulePolicy;
+use super::distinct::Different;
 use super::evidence::{Evidence, cut};
-use crate::template::span_text;
+use crate::template::{DISTINCT, span_text};
 use crate::time::Wall;
 
 /// A filled `message` is at most this long, in characters.
@@ -24,6 +25,7 @@ pub(super) struct Facts<'a> {
     pub(super) first: Wall,
     pub(super) last: Wall,
     pub(super) evidence: &'a Evidence,
+    pub(super) different: &'a Different,
 }
 
 impl Facts<'_> {
@@ -52,6 +54,7 @@ impl Facts<'_> {
             "host" => out.push_str(self.host),
             "file" => out.push_str(self.evidence.file()),
             "line" => out.push_str(self.evidence.line()),
+            _ if name.starts_with(DISTINCT) => out.push_str(&self.different.text()),
             _ => {}
         }
     }
