@@ -1,39 +1,29 @@
-//! From the write of a line to the block that holds it: how long, how much a second, and at what cost when nothing
-//! happens?
+//! From the write of a line to the block that holds it: how long, and how much a second?
 //!
 //! `cargo bench --bench tail [-- --quick]`. What is driven is the tail stage itself, in the loop in which the agent's
-//! reader drives it: a step, and a wait on the bell for as long as the step said. Only the 20,000 idle files are
-//! watched by the real binary, because what is measured there is all of it. Beside the throughput stands, in the same
-//! run, what the machine needs to copy the same file into memory with plain `read(2)`. The peers' figures are made by
-//! `benches/peers`.
+//! reader drives it: a step, and a wait on the bell for as long as the step said. Beside the throughput stands, in the
+//! same run, what the machine needs to copy the same file into memory with plain `read(2)`. What the whole program costs
+//! while nothing happens is `idle`'s question; the peers' figures are made by `benches/peers`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program, not an interface")]
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use common::{line, now};
 use logherald::line::SourceNo;
 use logherald::tail::{Bell, Encoding, Format, From, Input, Join, Rung, SourceSpec, TailOptions, Tailer};
 use logherald::time::Clock;
 
-#[expect(clippy::disallowed_methods, reason = "a stopwatch")]
-fn now() -> Instant {
-    Instant::now()
-}
-
 #[expect(clippy::disallowed_methods, reason = "the reader and the writers of a bench")]
 fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     std::thread::spawn(work)
-}
-
-/// A line is its number, its length is that of a usual one.
-fn line(n: u64) -> String {
-    format!("2026-11-22T05:26:00Z host app[7]: n={n:012} {:-<78}\n", "and what it has to say")
 }
 
 fn main() {
@@ -48,8 +38,6 @@ fn main() {
     made(size(100, 300), false);
     beside_a_hot_one(Duration::from_secs(size(3, 10)));
     throughput(size(128, 512), size(3, 5) as usize);
-    // the first as long as from one pass over the globs to the next: nothing else of weight happens
-    idle_files(20_000, [Duration::from_secs(40), Duration::from_secs(size(5, 40))]);
 }
 
 /// Prints a row of the table, and the same as a line that is collected.
@@ -375,83 +363,4 @@ fn by_read(path: &Path, size: u64) -> Duration {
         read += file.read(&mut buf).unwrap() as u64;
     }
     begun.elapsed()
-}
-
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // it may be gone already
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
-}
-
-/// The whole program beside files that nobody writes to.
-fn idle_files(files: usize, times: [Duration; 2]) {
-    let dir = tempfile::tempdir().unwrap();
-    for n in 0..files {
-        let folder = dir.path().join(format!("logs/{:03}", n / 100));
-        if n % 100 == 0 {
-            fs::create_dir_all(&folder).unwrap();
-        }
-        fs::write(folder.join(format!("{n}.log")), line(0)).unwrap();
-    }
-    let rules =
-        format!("[[rule]]\nname = 'r'\nfiles = ['{}/logs/*/*.log']\nmatch = 'panic'\n", dir.path().display());
-    fs::write(dir.path().join("rules.toml"), rules).unwrap();
-    // the first start meets them, the second knows where each was left
-    for (start, time) in ["first", "second"].into_iter().zip(times) {
-        let begun = now();
-        let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -S -n 1024; exec \"$0\" run rules.toml --state state"]);
-        command.arg(env!("CARGO_BIN_EXE_logherald")).current_dir(dir.path()).stdout(Stdio::null());
-        let mut agent = Agent(command.stderr(Stdio::piped()).spawn().unwrap());
-        let mut log = BufReader::new(agent.0.stderr.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("watching ") {
-            said.clear();
-            assert_ne!(log.read_line(&mut said).unwrap(), 0, "the agent did not start");
-        }
-        let started = begun.elapsed();
-        assert!(said.contains(&format!("watching {files} files")), "{said}");
-        std::thread::sleep(Duration::from_secs(3));
-        let pid = agent.0.id();
-        let before = cpu_time(pid);
-        let begun = now();
-        std::thread::sleep(time);
-        let share =
-            cpu_time(pid).saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
-        let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-        let told = format!(
-            "{files} idle files, {start} start: up in {:.2} s, {share:.2} % of a core over {} s, {fds} descriptors, \
-             {} MB RSS, {} MB at most",
-            started.as_secs_f64(),
-            time.as_secs(),
-            memory(pid, "VmRSS:"),
-            memory(pid, "VmHWM:")
-        );
-        println!("{told}");
-        println!("measured: tail, {told} (target 0.5 %, 64, 40 MB)");
-        // stopped with everything kept
-        let pid = rustix::process::Pid::from_child(&agent.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        agent.0.wait().unwrap();
-    }
-}
-
-/// What all threads of a process have used.
-fn cpu_time(pid: u32) -> Duration {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let one = |dir: PathBuf| {
-        let text = fs::read_to_string(dir.join("schedstat")).unwrap_or_default();
-        text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0)
-    };
-    Duration::from_nanos(threads.map(|t| one(t.unwrap().path())).sum())
-}
-
-fn memory(pid: u32, what: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|l| l.starts_with(what)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024 / 1_000_000
 }

@@ -4,7 +4,7 @@
 //! borrows its bytes from the reader's buffer: nothing is copied for a line that matches nothing.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -81,9 +81,10 @@ pub enum Place {
 /// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FilePlace {
-    /// The path it was last seen at. A file name need not be UTF-8: such a one is kept as its bytes.
+    /// The path it was last seen at. A file name need not be UTF-8: such a one is kept as its bytes. Shared: of very
+    /// many files every copy of it would be felt.
     #[serde(with = "path_bytes")]
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// The next byte to read; always the start of a line, unless `skipping`.
     pub offset: u64,
     /// The file's size when last looked at.
@@ -199,6 +200,7 @@ mod path_bytes {
     use std::ffi::OsStr;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::path::{Path, PathBuf};
+    use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -216,10 +218,10 @@ mod path_bytes {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Path>, D::Error> {
         Ok(match Form::deserialize(from)? {
-            Form::Text(text) => PathBuf::from(text),
-            Form::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)),
+            Form::Text(text) => PathBuf::from(text).into(),
+            Form::Bytes(bytes) => PathBuf::from(std::ffi::OsString::from_vec(bytes)).into(),
         })
     }
 }
@@ -233,7 +235,7 @@ mod tests {
         use std::os::unix::ffi::OsStringExt;
         for name in [b"/var/log/app.log".to_vec(), b"/var/log/caf\xe9.log".to_vec()] {
             let place = FilePlace {
-                path: PathBuf::from(std::ffi::OsString::from_vec(name)),
+                path: std::path::PathBuf::from(std::ffi::OsString::from_vec(name)).into(),
                 offset: 7,
                 size: 9,
                 proof: Proof { len: 7, hash: u64::MAX },

@@ -90,7 +90,7 @@ fn position(source: &str, ino: u64, offset: u64) -> Position {
     let proof = Proof { len: 256, hash: u64::MAX - ino };
     let place = FilePlace {
         // a name that is not UTF-8
-        path: PathBuf::from(std::ffi::OsString::from_vec(b"/var/log/caf\xe9.log".to_vec())),
+        path: PathBuf::from(std::ffi::OsString::from_vec(b"/var/log/caf\xe9.log".to_vec())).into(),
         offset,
         size: offset + 10,
         proof,

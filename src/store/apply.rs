@@ -3,12 +3,13 @@
 //! Bounds are held here, where rows come in: what goes over is dropped and handed back, so that it can be counted.
 
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::image::META_NOW;
 use super::{Commit, DEAD_BYTES, DEAD_ROWS, Lost, OUTBOX_BYTES, OUTBOX_ROWS, Tried};
-use crate::line::{Place, Position, PositionKey};
+use crate::line::{FilePlace, Place, Position, PositionKey};
 use crate::message::{MessageNo, OutboxRow, RowId};
 use crate::state::StateRow;
 
@@ -73,13 +74,12 @@ pub(super) fn put_meta(tx: &Transaction<'_>, name: &str, value: &[u8]) -> rusqli
 pub(super) fn put_position(tx: &Transaction<'_>, position: &Position) -> rusqlite::Result<()> {
     let (place, path) = match &position.place {
         Place::File(f) => {
-            let mut pathless = f.clone();
-            let path = std::mem::take(&mut pathless.path);
-            (json(&Place::File(pathless))?, Some(path))
+            let pathless = FilePlace { path: Path::new("").into(), ..f.clone() };
+            (json(&Place::File(pathless))?, Some(&f.path))
         }
         place @ Place::Journal { .. } => (json(place)?, None),
     };
-    let path = path.as_ref().map(|p| p.as_os_str().as_bytes());
+    let path = path.map(|p| p.as_os_str().as_bytes());
     tx.prepare_cached(
         "INSERT INTO position (source, file, path, place, at) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (source, file) DO UPDATE SET path = excluded.path, place = excluded.place, at = excluded.at",

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::Path;
 
 use rusqlite::{Connection, Row, Transaction, params};
 
@@ -161,7 +161,7 @@ fn meta(row: &Row<'_>) -> Result<(String, Vec<u8>), Misread> {
 fn position(row: &Row<'_>) -> Result<Position, Misread> {
     let mut place: Place = serde_json::from_str(&row.get::<_, String>("place")?)?;
     if let (Place::File(f), Some(path)) = (&mut place, row.get::<_, Option<Vec<u8>>>("path")?) {
-        f.path = PathBuf::from(OsStr::from_bytes(&path));
+        f.path = Path::new(OsStr::from_bytes(&path)).into();
     }
     let source: String = row.get("source")?;
     let file = serde_json::from_str(&row.get::<_, String>("file")?)?;

@@ -5,7 +5,7 @@
 //! again, which its size alone would hide, is found without one more system call.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::decode::Script;
@@ -29,9 +29,7 @@ pub(super) struct Tailed {
     /// Tells it from others as long as the agent runs.
     pub(super) no: u64,
     /// The name it is read by; for a rotated file, the one it had.
-    pub(super) path: PathBuf,
-    /// The same, as people call it.
-    pub(super) name: Arc<str>,
+    pub(super) path: Arc<Path>,
     pub(super) standing: Standing,
     pub(super) open: Option<Handle>,
     /// The next byte to read.
@@ -78,11 +76,11 @@ pub(super) struct Tailed {
     /// No event tells of writes to it.
     pub(super) blind: bool,
     /// Where an old file was found, if it was.
-    pub(super) found_at: Option<PathBuf>,
+    pub(super) found_at: Option<Arc<Path>>,
     /// Its modification time when it was last looked into what may have been cut before its start.
     pub(super) at_start: i64,
     /// The name it had before it was renamed to one that is watched, too.
-    pub(super) was: Option<PathBuf>,
+    pub(super) was: Option<Arc<Path>>,
     /// What it is written in, once its first bytes have said so.
     script: Option<Script>,
     /// Records to which more may come.
@@ -100,8 +98,8 @@ pub(super) struct Tailed {
 pub(super) enum Standing {
     /// Its path names it.
     Live,
-    /// Renamed away or deleted since: only the handle leads to it.
-    Old(Tick),
+    /// Renamed away or deleted: only the handle leads to it.
+    Old,
 }
 
 /// A record that waits for its next line.
@@ -135,12 +133,18 @@ pub(super) enum Fill {
 
 impl Tailed {
     /// A file that is to be read from its start.
-    pub(super) fn new(source: usize, no: u64, path: PathBuf, look: &Look, tick: Tick, wall: Wall) -> Tailed {
+    pub(super) fn new(
+        source: usize,
+        no: u64,
+        path: Arc<Path>,
+        look: &Look,
+        tick: Tick,
+        wall: Wall,
+    ) -> Tailed {
         Tailed {
             source,
             id: look.id,
             no,
-            name: path.to_string_lossy().into(),
             path,
             standing: Standing::Live,
             open: None,
@@ -180,6 +184,11 @@ impl Tailed {
         }
     }
 
+    /// Its name as people call it. Made when it is asked for: only files that are read from need one.
+    pub(super) fn name(&self) -> Arc<str> {
+        self.path.to_string_lossy().into()
+    }
+
     /// Takes up a saved position.
     pub(super) fn take_up(&mut self, place: FilePlace, at: Wall) {
         self.offset = place.offset;
@@ -198,7 +207,7 @@ impl Tailed {
     /// Its position, as it is saved.
     pub(super) fn place(&self) -> FilePlace {
         FilePlace {
-            path: self.path.clone(),
+            path: Arc::clone(&self.path),
             offset: self.offset,
             size: self.size,
             proof: self.proof(),
@@ -313,7 +322,7 @@ impl Tailed {
         self.waits.clear();
         let bytes = std::mem::take(&mut self.held);
         let script = self.script.filter(|_| !bytes.is_empty())?;
-        let name = Arc::clone(&self.name);
+        let name = self.name();
         Some(Orphan { source: self.source, no: self.no, name, script, offset: self.offset, bytes })
     }
 

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::FileType;
@@ -91,8 +92,8 @@ impl Tailer {
     fn look_beside_nothing(&mut self, now: Now) {
         let nameless = self.files.values().filter(|f| f.is_old()).map(|f| (f.source, f.path.clone()));
         let globs = self.sources.iter().enumerate().filter_map(|(n, s)| Some((n, s.globs.as_ref()?)));
-        let literal = globs.flat_map(|(n, g)| g.literal().map(move |p| (n, p.to_path_buf())));
-        let mut names: Vec<(usize, PathBuf)> = nameless.chain(literal).collect();
+        let literal = globs.flat_map(|(n, g)| g.literal().map(move |p| (n, Arc::from(p))));
+        let mut names: Vec<(usize, Arc<Path>)> = nameless.chain(literal).collect();
         names.sort();
         names.dedup();
         names.retain(|(source, path)| self.live_at(*source, path).is_none());
@@ -106,7 +107,7 @@ impl Tailer {
     /// Looks at every name that is known.
     pub(super) fn look_at_all(&mut self, now: Now) {
         let live = self.files.values().filter(|f| !f.is_old());
-        let names: Vec<(usize, PathBuf)> = live.map(|f| (f.source, f.path.clone())).collect();
+        let names: Vec<(usize, Arc<Path>)> = live.map(|f| (f.source, f.path.clone())).collect();
         for (source, path) in names {
             self.look(source, &path, now);
         }
@@ -128,7 +129,7 @@ impl Tailer {
         for no in self.index.at(path).to_vec() {
             match self.files.get(no) {
                 Some(f) if f.is_old() => self.enqueue(no),
-                Some(f) if f.path != path => {
+                Some(f) if *f.path != *path => {
                     let (source, path) = (f.source, f.path.clone());
                     self.look(source, &path, now);
                 }
@@ -186,7 +187,7 @@ impl Tailer {
     /// The file that `path` led to when it was last looked at.
     pub(super) fn live_at(&self, source: usize, path: &Path) -> Option<u64> {
         let here = |no: &&u64| {
-            self.files.get(**no).is_some_and(|f| f.source == source && !f.is_old() && f.path == path)
+            self.files.get(**no).is_some_and(|f| f.source == source && !f.is_old() && *f.path == *path)
         };
         self.index.at(path).iter().find(here).copied()
     }
@@ -208,7 +209,9 @@ impl Tailer {
             }
             Err(e) => return self.trouble(source, path, format!("cannot be read: {}", plain(&e)), hint(&e)),
         };
-        if self.troubled.get(&(source, path.to_path_buf())).is_some_and(|t| t.what.starts_with(IS)) {
+        if !self.troubled.is_empty()
+            && self.troubled.get(&(source, path.into())).is_some_and(|t| t.what.starts_with(IS))
+        {
             self.recovered(source, path);
         }
         match self.index.file(source, look.id) {
@@ -238,7 +241,7 @@ impl Tailer {
         self.trouble(source, path, what.to_owned(), Some(hint.into()));
         // Directories are what globs meet everywhere.
         if kind == FileType::Directory
-            && let Some(trouble) = self.troubled.get_mut(&(source, path.to_path_buf()))
+            && let Some(trouble) = self.troubled.get_mut(&(source, path.into()))
             && !trouble.minor
         {
             trouble.minor = true;
@@ -271,13 +274,12 @@ impl Tailer {
     pub(super) fn renamed(&mut self, no: u64, path: &Path, look: &Look, now: Now) {
         let Some(file) = self.files.get(no) else { return };
         let own = file.path.clone();
-        let two_names = !file.is_old() && own != path && self.see(&own).is_ok_and(|l| l.id == look.id);
+        let two_names = !file.is_old() && *own != *path && self.see(&own).is_ok_and(|l| l.id == look.id);
         self.index.name(no, path);
         let Some(file) = self.files.get_mut(no).filter(|_| !two_names) else { return };
-        if own != path {
+        if *own != *path {
             self.index.unname(no, &own);
-            file.name = path.to_string_lossy().into();
-            file.path = path.to_path_buf();
+            file.path = path.into();
             file.was = Some(own);
             self.turn += 1;
             file.drain_order = self.turn;
@@ -301,16 +303,20 @@ impl Tailer {
             return;
         }
         let first = self.sources[source].first;
-        let no =
-            self.hold(Tailed::new(source, self.last_no + 1, path.to_path_buf(), look, now.tick, now.wall));
-        self.index.name(no, path);
+        let saved = self.saved.remove(&self.key(source, look.id)).map(|p| (p.place, p.at));
+        let name: Arc<Path> = match &saved {
+            Some((Place::File(place), _)) if *place.path == *path => Arc::clone(&place.path),
+            _ => path.into(),
+        };
+        let file = Tailed::new(source, self.last_no + 1, Arc::clone(&name), look, now.tick, now.wall);
+        let no = self.hold(file);
+        self.index.name(no, name);
         let real = if path.is_symlink() { path.canonicalize().ok() } else { None };
         if let Some(real) = &real {
-            self.index.name(no, real);
+            self.index.name(no, real.as_path());
             self.watch.add(real.parent().unwrap_or(real), &mut self.out.troubles);
         }
         let blind = !self.watch.sees(real.as_deref().unwrap_or(path).parent().unwrap_or(path));
-        let saved = self.saved.remove(&self.key(source, look.id));
         let at_end = first && self.begins_at_end(source, path, look);
         let copy_of = self.copied_from(source, path);
         let max_line = self.sources[source].spec.max_line;
@@ -318,12 +324,12 @@ impl Tailer {
         let Some(file) = self.files.get_mut(no) else { return };
         file.blind = blind;
         let mut as_saved = false;
-        if let Some((Place::File(place), at)) = saved.map(|p| (p.place, p.at)) {
+        if let Some((Place::File(place), at)) = saved {
             // It held nothing, so it proves nothing: a copy of what was written since may lie beside it.
             let was_empty = place.offset == 0 && first;
             let since = written(&place, at);
             // Twenty thousand positions that say what was saved are not saved again.
-            as_saved = place.path == path && !place.rotated;
+            as_saved = *place.path == *path && !place.rotated;
             file.take_up(place, at);
             file.backlog_to = look.size;
             if was_empty {
@@ -351,7 +357,7 @@ impl Tailer {
         let unmet = if first { !self.sources[source].known_paths.contains_key(path) } else { blind };
         let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
         // Where a file lost this name just now, its own successors have been looked for already.
-        let first_of_name = !self.unnamed.contains(&(source, path.to_path_buf()));
+        let first_of_name = !self.unnamed.contains(&(source, path.into()));
         if unmet
             && first_of_name
             && !file.from_store
@@ -439,7 +445,7 @@ impl Tailer {
 
     /// Tells of a trouble with `path`, once until it changes.
     pub(super) fn trouble(&mut self, source: usize, path: &Path, what: String, hint: Option<String>) {
-        let key = (source, path.to_path_buf());
+        let key = (source, path.into());
         let known = self.troubled.get(&key);
         if known.is_some_and(|k| k.what == what) || (known.is_none() && self.troubled.len() >= TROUBLES) {
             return;
@@ -455,7 +461,7 @@ impl Tailer {
         if self.troubled.is_empty() {
             return;
         }
-        if let Some(trouble) = self.troubled.remove(&(source, path.to_path_buf())) {
+        if let Some(trouble) = self.troubled.remove(&(source, path.into())) {
             self.out.troubles.push(Trouble { over: true, hint: None, ..trouble });
         }
     }

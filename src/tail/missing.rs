@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::generation::{Generation, Style};
@@ -86,7 +87,7 @@ impl Tailer {
     }
 
     /// The file whose position of each name was taken last, of files that are held or missing.
-    fn newest_of_names(&self, missing: &[Position]) -> HashMap<(usize, PathBuf), FileId> {
+    fn newest_of_names(&self, missing: &[Position]) -> HashMap<(usize, Arc<Path>), FileId> {
         // What had its name is newer than what had lost it.
         let held = self.files.values().filter(|f| f.from_store);
         let held = held.map(|f| ((f.source, f.path.clone()), (!f.is_old(), f.moved, f.id.born, f.id)));
@@ -127,7 +128,7 @@ impl Tailer {
             let style = path.file_name().zip(name.file_name());
             let style = style.and_then(|(n, b)| super::generation::style(n, b)).unwrap_or(Style::Behind);
             let found = Generation { path, look, style, packed };
-            return (true, Some(Then::Later(source, name.clone(), found, written(place, at))));
+            return (true, Some(Then::Later(source, name.to_path_buf(), found, written(place, at))));
         }
         if self.same_log_resaved(source, id, place, at, now) {
             return (false, None);
@@ -140,7 +141,7 @@ impl Tailer {
                     "gone since the agent last ran; what was written to it after it was copied is not known";
                 self.gap(source, name, None, why);
             }
-            return (false, Some(Then::Later(source, name.clone(), found, written(place, at))));
+            return (false, Some(Then::Later(source, name.to_path_buf(), found, written(place, at))));
         }
         (false, Some(Then::Lost(source, id, Box::new(place.clone()), at, false)))
     }

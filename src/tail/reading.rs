@@ -89,14 +89,14 @@ impl Tailer {
 
     fn give(&mut self, no: u64, base: u64, data: &[u8], full: bool, now: Now, take: Take<'_>) {
         let Some(file) = self.files.get_mut(no) else { return };
-        let spec = &self.sources[file.source].spec;
+        let (spec, name) = (&self.sources[file.source].spec, file.name());
         let mut bytes = 0;
         if base != file.offset && data.first().is_some_and(|&b| b != 0) {
             file.advance(base, b""); // the NULs ended just here
         }
         let block = |at: usize, end: BlockEnd| Block {
             source: spec.no,
-            file: &file.name,
+            file: &name,
             file_no: no,
             offset: base + at as u64,
             bytes: b"",
@@ -208,7 +208,7 @@ impl Tailer {
         let (place, unread) = (file.place(), file.drain_to.saturating_sub(file.offset));
         if let Some(moved) = self.find(was_at, id).or_else(|| self.find(&path, id)) {
             if let Some(file) = self.files.get_mut(no) {
-                file.found_at = Some(moved);
+                file.found_at = Some(moved.into());
             }
             return self.enqueue(no);
         }

@@ -64,7 +64,7 @@ impl Tailer {
         }
         let waits: Vec<Wait> = assembly.waiting().map(|(stream, at)| wait(stream, at)).collect();
 
-        let (spec, name) = (&source.spec, &file.name);
+        let (spec, name) = (&source.spec, &file.name());
         let mut first = true;
         let (mut out_lines, mut out_bytes) = (0, 0);
         assembly.give(n, |bytes, records, fields, end, offset| {

@@ -77,7 +77,7 @@ pub struct FileStatus {
     /// The source's name.
     pub source: Arc<str>,
     /// Its name, or the one that it had.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// Its size when last looked at, in bytes.
     pub size: u64,
     /// How far it has been read.
@@ -123,7 +123,7 @@ impl Tailer {
             let source = &self.sources[f.source].spec.name;
             let state = match f.standing {
                 _ if self.troubled.contains_key(&(f.source, f.path.clone())) => FileState::Unreadable,
-                Standing::Old(_) => FileState::Rotated,
+                Standing::Old => FileState::Rotated,
                 Standing::Live if f.queued.is_some() => FileState::Behind,
                 Standing::Live => FileState::AtEnd,
             };
@@ -160,7 +160,7 @@ impl Tailer {
             empty_globs: s.empty_globs.clone(),
             unreadable: {
                 let mine = self.troubled.keys().filter(|(source, _)| *source == n);
-                let mut paths: Vec<PathBuf> = mine.map(|(_, path)| path.clone()).collect();
+                let mut paths: Vec<PathBuf> = mine.map(|(_, path)| path.to_path_buf()).collect();
                 paths.sort();
                 paths
             },

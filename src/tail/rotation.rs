@@ -41,21 +41,21 @@ impl Tailer {
         let born_after = id.born.map(|b| b.max(coarse(file.seen)));
         self.index.unname(no, &path);
         self.recovered(source, &path);
-        let moved = self.index.names(no).find(|p| self.see(p).is_ok_and(|l| l.id == id));
-        let moved = moved.or_else(|| self.find(&path, id));
+        let named = self.index.names(no).find(|p| self.see(p).is_ok_and(|l| l.id == id));
+        let moved = named.map(|p| p.to_path_buf()).or_else(|| self.find(&path, id));
         if let Some(moved) = &moved {
             self.learn_directory(&path, moved.parent());
         }
         if !opened && let Some((moved, _, handle)) = moved.and_then(|m| self.open_the(&m, id)) {
-            self.index.name(no, &moved);
+            self.index.name(no, moved.as_path());
             self.open += 1;
             if let Some(file) = self.files.get_mut(no) {
                 file.open = Some(handle);
-                file.found_at = Some(moved);
+                file.found_at = Some(moved.into());
             }
         }
         let Some(file) = self.files.get_mut(no) else { return };
-        file.standing = Standing::Old(now.tick);
+        file.standing = Standing::Old;
         self.unnamed.insert((source, path.clone()));
         self.changed.insert(no);
         let Some(handle) = &file.open else {
@@ -92,7 +92,7 @@ impl Tailer {
         if let Some(file) = self.files.get(no) {
             if file.is_old() && file.offset > 0 {
                 self.done.truncate(DONE - 1);
-                self.done.push_front((file.source, file.path.clone(), file.offset, file.proof()));
+                self.done.push_front((file.source, file.path.to_path_buf(), file.offset, file.proof()));
             }
             self.out.forgotten.push(self.key(file.source, file.id));
             self.let_go(no);
@@ -259,7 +259,7 @@ impl Tailer {
             bytes
         };
         let text = some(archive);
-        let of_name = self.files.values().filter(|f| f.source == source && f.path == path);
+        let of_name = self.files.values().filter(|f| f.source == source && *f.path == *path);
         of_name.filter_map(|f| f.open.as_ref()).any(|f| {
             let known = some(f);
             let n = text.len().min(known.len());
@@ -277,15 +277,15 @@ impl Tailer {
         now: Now,
     ) -> u64 {
         let Found { path, look, handle } = found;
-        let mut old = Tailed::new(source, self.last_no + 1, name.to_path_buf(), look, now.tick, now.wall);
+        let mut old = Tailed::new(source, self.last_no + 1, name.into(), look, now.tick, now.wall);
         if let Some((place, moved)) = place {
             old.take_up(place, moved);
-            old.path = name.to_path_buf();
+            old.path = name.into();
         }
         // An archive's size is not that of its text, which is known only at its end.
         let size = if handle.is_packed() { i64::MAX as u64 } else { look.size };
-        old.standing = Standing::Old(now.tick);
-        old.found_at = Some(path.to_path_buf());
+        old.standing = Standing::Old;
+        old.found_at = Some(path.into());
         // An archive is heavy, and opened again when its turn comes.
         if !handle.is_packed() && self.open < OPEN / 2 {
             old.open = Some(handle);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ pub(super) struct Source {
     /// When its newest saved position moved: a file born since is new.
     pub(super) known_to: Option<Wall>,
     /// Paths that saved positions had, with the newest birth there: another file there is their next generation.
-    pub(super) known_paths: HashMap<PathBuf, i64>,
+    pub(super) known_paths: HashMap<Arc<Path>, i64>,
     /// The newest birth of any.
     newest_known: i64,
     pub(super) empty_globs: Vec<String>,
@@ -115,7 +115,7 @@ pub struct Tailer {
     pub(super) queue: BTreeMap<(u8, u64), u64>,
     timers: BTreeSet<(Tick, u64)>,
     pub(super) changed: BTreeSet<u64>,
-    pub(super) troubled: HashMap<(usize, PathBuf), Trouble>,
+    pub(super) troubled: HashMap<(usize, Arc<Path>), Trouble>,
     pub(super) out: Step,
     pub(super) buf: Vec<u8>,
     pub(super) side: Vec<u8>,
@@ -135,7 +135,7 @@ pub struct Tailer {
     pub(super) thawed: bool,
     pub(super) turn: u64,
     /// Names that led elsewhere until this step.
-    pub(super) unnamed: HashSet<(usize, PathBuf)>,
+    pub(super) unnamed: HashSet<(usize, Arc<Path>)>,
     sweep_at: Tick,
     sweep_from: u64,
     pub(super) glob_at: Tick,
@@ -306,10 +306,11 @@ impl Tailer {
         let new: HashSet<usize> = (0..sources.len()).filter(|n| !moved.values().any(|to| to == n)).collect();
         self.sources = sources;
         // directories are listed anew, and tell again; a file stays what it is
-        let of_files: HashSet<(usize, &PathBuf)> = self.files.values().map(|f| (f.source, &f.path)).collect();
+        let of_files: HashSet<(usize, &Path)> = self.files.values().map(|f| (f.source, &*f.path)).collect();
         let moved_to = |((source, path), trouble)| Some(((*moved.get(&source)?, path), trouble));
         let troubled = std::mem::take(&mut self.troubled).into_iter().filter_map(moved_to);
-        self.troubled = troubled.filter(|((source, path), _)| of_files.contains(&(*source, path))).collect();
+        self.troubled =
+            troubled.filter(|((source, path), _)| of_files.contains(&(*source, &**path))).collect();
         self.discover(now);
         self.find_missing(&new, now);
     }
