@@ -34,6 +34,10 @@ use super::status::{Reading, SpaceState, StatusParts};
 /// Positions and counts without an outbox row wait this long for their commit: what a crash makes us read again.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
+/// So many positions do not wait for the second to be over: those of very many files, met all at once, would lie in
+/// memory two and three times.
+const POSITIONS_A_COMMIT: usize = 4096;
+
 /// Wakes for the watchdog's sake.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -228,7 +232,7 @@ impl Desk {
             self.say(said);
         }
         let waited = self.owed.since.is_some_and(|t| now.tick.since(t) >= COMMIT_EVERY);
-        if waited || !self.owed.add.is_empty() {
+        if waited || !self.owed.add.is_empty() || self.owed.positions.len() >= POSITIONS_A_COMMIT {
             self.commit().await?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Has somebody edited the rules? A look at names, sizes and times twice a second; no event is needed, none is missed.
+//! Has somebody edited the rules? A look at names, sizes and times each second; no event is needed, none is missed.
 //!
 //! An editor writes a file in several steps, so a change counts once everything has been calm for one whole look.
 
@@ -42,7 +42,7 @@ impl PartialEq for Seen {
 
 impl FilesWatch {
     /// Between two looks; also how long a change must have been calm.
-    pub(super) const EVERY: Duration = Duration::from_millis(500);
+    pub(super) const EVERY: Duration = Duration::from_secs(1);
 
     /// Watches these from now on.
     pub(super) fn new(paths: Vec<PathBuf>) -> FilesWatch {

@@ -181,6 +181,8 @@ impl Store {
             _ = self.shrink();
             self.checkpoint();
             self.dir.lay_ballast();
+            // pages that are read again when they are needed again; where it fails they stay
+            _ = self.db.release_memory();
         }
         false
     }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::{Connection, Row, Transaction, params};
 
@@ -45,7 +46,10 @@ impl Image {
         let mut fault = None;
         let image = Image {
             meta: table(db, "meta", meta, &mut fault).into_iter().collect(),
-            positions: table(db, "position", position, &mut fault),
+            positions: {
+                let mut names = HashSet::new();
+                table(db, "position", |row| position(row, &mut names), &mut fault)
+            },
             state: table(db, "state", state, &mut fault),
             outbox: table(db, "outbox", outbox, &mut fault),
             dead: table(db, "dead", dead, &mut fault),
@@ -111,7 +115,7 @@ impl Image {
 fn table<T>(
     db: &Connection,
     name: &str,
-    parse: fn(&Row<'_>) -> Result<T, Misread>,
+    mut parse: impl FnMut(&Row<'_>) -> Result<T, Misread>,
     fault: &mut Option<String>,
 ) -> Vec<T> {
     let mut walk = |order: &str, stop: i64, out: &mut Vec<T>| -> (i64, bool) {
@@ -158,14 +162,17 @@ fn meta(row: &Row<'_>) -> Result<(String, Vec<u8>), Misread> {
     Ok((row.get("name")?, value))
 }
 
-fn position(row: &Row<'_>) -> Result<Position, Misread> {
+/// A position; `names` are the sources' that were met so far: there are few, and many files of each.
+fn position(row: &Row<'_>, names: &mut HashSet<Arc<str>>) -> Result<Position, Misread> {
     let mut place: Place = serde_json::from_str(&row.get::<_, String>("place")?)?;
     if let (Place::File(f), Some(path)) = (&mut place, row.get::<_, Option<Vec<u8>>>("path")?) {
         f.path = Path::new(OsStr::from_bytes(&path)).into();
     }
-    let source: String = row.get("source")?;
+    let name = row.get_ref("source")?.as_str()?;
+    let source = names.get(name).cloned().unwrap_or_else(|| name.into());
+    names.insert(Arc::clone(&source));
     let file = serde_json::from_str(&row.get::<_, String>("file")?)?;
-    Ok(Position { key: PositionKey { source: source.into(), file }, place, at: Wall(row.get("at")?) })
+    Ok(Position { key: PositionKey { source, file }, place, at: Wall(row.get("at")?) })
 }
 
 fn state(row: &Row<'_>) -> Result<StateRow, Misread> {

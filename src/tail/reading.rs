@@ -78,6 +78,8 @@ impl Tailer {
                 }
                 if stored && end == start {
                     self.close_beyond(no, OPEN_IDLE); // proved, and quiet
+                    self.unring(no); // it was to close it
+                    self.schedule(no, now);
                 }
                 self.archive_ended(no, now);
             }

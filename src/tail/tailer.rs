@@ -408,6 +408,13 @@ impl Tailer {
         self.timers.insert((at, no));
     }
 
+    /// Its timer is not needed any more.
+    pub(super) fn unring(&mut self, no: u64) {
+        if let Some(at) = self.files.get_mut(no).and_then(|f| f.look_at.take()) {
+            self.timers.remove(&(at, no));
+        }
+    }
+
     /// Looks at some files by their names, so that all get their turn within one period.
     fn sweep(&mut self, now: Now) {
         if now.tick < self.sweep_at {
