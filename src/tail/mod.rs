@@ -44,6 +44,7 @@ mod spec;
 mod stdin;
 mod streams;
 mod tailer;
+mod timers;
 mod watch;
 mod wrap;
 

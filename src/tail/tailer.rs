@@ -113,7 +113,7 @@ pub struct Tailer {
     pub(super) files: Files,
     pub(super) index: Index,
     pub(super) queue: BTreeMap<(u8, u64), u64>,
-    timers: BTreeSet<(Tick, u64)>,
+    pub(super) timers: BTreeSet<(Tick, u64)>,
     pub(super) changed: BTreeSet<u64>,
     pub(super) troubled: HashMap<(usize, Arc<Path>), Trouble>,
     pub(super) out: Step,
@@ -379,39 +379,6 @@ impl Tailer {
                 }
                 Touch::Name => self.name_touched(&path, now),
             }
-        }
-    }
-
-    fn ring_timers(&mut self, now: Now) {
-        while let Some(&(at, no)) = self.timers.first() {
-            if at > now.tick {
-                break;
-            }
-            self.timers.pop_first();
-            if let Some(file) = self.files.get_mut(no).filter(|f| f.look_at == Some(at)) {
-                file.look_at = None;
-                self.timer(no, now);
-            }
-        }
-    }
-
-    /// Sets the file's timer to `at`, unless it rings earlier anyway.
-    pub(super) fn ring_at(&mut self, no: u64, at: Tick) {
-        let Some(file) = self.files.get_mut(no) else { return };
-        if let Some(set) = file.look_at {
-            if set <= at {
-                return;
-            }
-            self.timers.remove(&(set, no));
-        }
-        file.look_at = Some(at);
-        self.timers.insert((at, no));
-    }
-
-    /// Its timer is not needed any more.
-    pub(super) fn unring(&mut self, no: u64) {
-        if let Some(at) = self.files.get_mut(no).and_then(|f| f.look_at.take()) {
-            self.timers.remove(&(at, no));
         }
     }
 
