@@ -17,7 +17,6 @@ use super::file::{Orphan, Tailed};
 use super::files::Files;
 use super::identity::FileId;
 use super::index::Index;
-use super::join::Joiner;
 use super::journal::Journal;
 use super::rotation::ns;
 use super::stdin::Stdin;
@@ -226,7 +225,7 @@ impl Tailer {
                 journal = Some(Journal::new(&spec, program, unit.clone(), self.saved.get(&key).cloned()));
             }
         }
-        let recipe = Recipe { joiner: Joiner::new(&spec.join), format: spec.format, max_line: spec.max_line };
+        let recipe = Recipe::of(&spec);
         Source {
             spec,
             globs,
