@@ -1,16 +1,22 @@
 //! The face: one file a command, and what they share.
 //!
 //! Answers go to standard output, everything else to standard error. Exit codes follow sysexits: 0, 64 usage,
-//! 69 service, 70 software, 77 permission, 78 configuration. Colour only where a terminal looks on and `NO_COLOR` is not
+//! 65 data, 69 service, 70 software, 77 permission, 78 configuration. Colour only where a terminal looks on and `NO_COLOR` is not
 //! set; a command that reads takes `--json`, whose names do not change.
 
+mod against;
+mod backtest;
+mod brief;
 mod check;
 mod explain;
+mod past_logs;
 mod paths;
 mod reload;
 mod run;
 mod send;
 mod status;
+mod tally;
+mod tally_text;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -23,6 +29,8 @@ use clap::{Parser, Subcommand};
 mod exit {
     /// The command line is wrong.
     pub(super) const USAGE: u8 = 64;
+    /// What is to be read is not there, or is not what it should be.
+    pub(super) const DATA: u8 = 65;
     /// A service does not answer or refuses.
     pub(super) const SERVICE: u8 = 69;
     /// Something failed that should not.
@@ -49,6 +57,8 @@ enum Command {
     Check(check::Args),
     /// Say of a line what each rule makes of it
     Explain(explain::Args),
+    /// What would have been sent for logs of the past
+    Backtest(backtest::Args),
     /// Send a real test message to a space
     Send(send::Args),
     /// What the running agent is doing
@@ -95,6 +105,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Backtest(args) => backtest::backtest(&args),
         Command::Send(args) => send::send(&args),
         Command::Status(args) => status::status(&args),
         Command::Reload(args) => reload::reload(&args),

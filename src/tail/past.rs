@@ -21,7 +21,6 @@ use super::generation;
 use super::handle::Handle;
 use super::identity::read_full;
 use super::looking;
-use super::reading::QUANTUM;
 use super::{Input, SourceSpec};
 use crate::line::Block;
 use crate::time::{Now, Tick, Wall};
@@ -52,18 +51,19 @@ impl Past {
         self.written
     }
 
-    /// Gives out the next lines, some 256 KiB of them, as if they were read at `now`; `false`: that was all.
-    pub fn read(&mut self, now: Now, take: &mut dyn FnMut(&Block<'_>)) -> io::Result<bool> {
+    /// Gives out the next lines, from at most `quantum` bytes more, as if they were read at `now`; `false`: that was
+    /// all.
+    pub fn read(&mut self, quantum: usize, now: Now, take: &mut dyn FnMut(&Block<'_>)) -> io::Result<bool> {
         if self.ended {
             return Ok(false);
         }
         let old = self.flow.buf.len();
-        self.flow.buf.resize(old + QUANTUM, 0);
+        self.flow.buf.resize(old + quantum, 0);
         let read = read_full(&self.handle, &mut self.flow.buf[old..], self.offset);
         self.flow.buf.truncate(old + *read.as_ref().unwrap_or(&0));
         let n = read?;
         self.offset += n as u64;
-        self.ended = n < QUANTUM;
+        self.ended = n < quantum;
         let from = Origin { file_no: self.file_no, backlog: false, now };
         self.flow.give(&self.recipe, self.ended, from, &mut |block| {
             take(block);
@@ -90,7 +90,10 @@ impl Past {
 
 impl fmt::Debug for Past {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Past").field("offset", &self.offset).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Past")
+            .field("offset", &self.offset)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
@@ -165,7 +168,8 @@ fn bases(name: &[u8]) -> Vec<Vec<u8>> {
     let plain = archive::unpacked_name(name).unwrap_or(name);
     let mut found: Vec<Vec<u8>> = Vec::new();
     let mut add = |base: &[u8]| {
-        let is = !base.is_empty() && generation::style(OsStr::from_bytes(name), OsStr::from_bytes(base)).is_some();
+        let is =
+            !base.is_empty() && generation::style(OsStr::from_bytes(name), OsStr::from_bytes(base)).is_some();
         if is && !found.iter().any(|b| b == base) {
             found.push(base.to_vec());
         }
@@ -211,7 +215,14 @@ mod tests {
     #[test]
     fn a_generation_is_called_as_its_log_was() {
         let auth = ["/var/log/auth.log"];
-        for name in ["auth.log", "auth.log.1", "auth.log.2.gz", "auth.log-20261122", "auth.log-20261122.xz", "auth.log.old"] {
+        for name in [
+            "auth.log",
+            "auth.log.1",
+            "auth.log.2.gz",
+            "auth.log-20261122",
+            "auth.log-20261122.xz",
+            "auth.log.old",
+        ] {
             let found = called(&format!("/var/log/{name}"), &auth, &[]);
             assert_eq!(found.as_deref(), Some("/var/log/auth.log"), "{name}");
         }
@@ -230,7 +241,8 @@ mod tests {
         let mut go_on = true;
         while go_on {
             go_on = past
-                .read(Now::default(), &mut |block| {
+                // small enough that a record is read in pieces
+                .read(64 << 10, Now::default(), &mut |block| {
                     if block.records.is_empty() {
                         let text = String::from_utf8_lossy(block.bytes);
                         all.extend(text.trim_end_matches('\n').split('\n').map(ToOwned::to_owned));
