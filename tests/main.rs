@@ -25,6 +25,7 @@ mod packaging;
 mod readme;
 mod restart;
 mod scan;
+mod scenarios;
 mod stdin;
 mod store;
 mod storm;

@@ -13,10 +13,13 @@ mod past_logs;
 mod paths;
 mod reload;
 mod run;
+mod scenario;
 mod send;
 mod status;
 mod tally;
 mod tally_text;
+mod test;
+mod transcript;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -59,6 +62,8 @@ enum Command {
     Explain(explain::Args),
     /// What would have been sent for logs of the past
     Backtest(backtest::Args),
+    /// Play scenarios, and compare what is said with what they expect
+    Test(test::Args),
     /// Send a real test message to a space
     Send(send::Args),
     /// What the running agent is doing
@@ -106,6 +111,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Backtest(args) => backtest::backtest(&args),
+        Command::Test(args) => test::test(&args),
         Command::Send(args) => send::send(&args),
         Command::Status(args) => status::status(&args),
         Command::Reload(args) => reload::reload(&args),
