@@ -34,6 +34,15 @@ fn every_scenario_says_what_it_shows_and_expects_something_of_its_books() {
     }
 }
 
+#[test]
+fn the_scenario_of_the_document_holds() {
+    let document = std::fs::read_to_string(folder().join("../../docs/trying.md")).unwrap();
+    let scenario = document.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let place = Place::new();
+    place.append("a.toml", scenario);
+    assert!(place.says(&["test", "a.toml"]).starts_with("ok "));
+}
+
 const SCENARIO: &str = r#"about = "one hit"
 rules = '''
 [[rule]]

@@ -55,6 +55,8 @@ pub(super) fn verb(what: What) -> &'static str {
         What::Opening => "opened",
         What::Reminder => "goes on",
         What::End => "ended",
+        What::Resolved => "resolved",
+        What::Again => "again",
         What::Fold => "fold of",
         What::WhileAway => "while away",
         What::Digest => "digest of",

@@ -153,8 +153,12 @@ impl Tally {
         }
     }
 
+    /// A hit; what only ends an incident is none.
     pub(super) fn hit(&mut self, hit: &Hit, at: Wall) {
         let day = *self.day.get_or_insert_with(|| DayNo::of(at));
+        if hit.resolves.is_some() {
+            return;
+        }
         let Some(rule) = self.rules.get_mut(hit.rule.0 as usize) else { return };
         rule.hits += 1;
         rule.days.entry(day).or_default().hits += 1;
@@ -188,9 +192,9 @@ impl Tally {
             let Some(no) = self.names.iter().position(|n| *n == alert.rule) else { continue };
             let day = self.rules[no].days.entry(day).or_default();
             match alert.what {
-                What::Opening | What::WhileAway => day.opened += 1,
+                What::Opening | What::WhileAway | What::Again => day.opened += 1,
                 What::Reminder => day.reminded += 1,
-                What::End => day.ended += 1,
+                What::End | What::Resolved => day.ended += 1,
                 What::Fold | What::Digest => day.folds += 1,
                 What::Notice => {}
             }
