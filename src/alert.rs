@@ -91,7 +91,7 @@ impl What {
 }
 
 /// A line kept as evidence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Redacted text, at most [`crate::hit::LINE_BYTES`].
     pub line: Box<str>,
@@ -99,6 +99,9 @@ pub struct Sample {
     pub file: Arc<str>,
     /// Event time.
     pub at: Wall,
+    /// How many secrets were taken out of it.
+    #[serde(default)]
+    pub secrets: u32,
 }
 
 /// Why hits or openings were held back, with how many: the last line of a message.

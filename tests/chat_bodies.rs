@@ -20,6 +20,7 @@ fn alert(what: What, severity: Severity) -> Alert {
         line: line.into(),
         file: "/var/log/app.log".into(),
         at: Wall(1_795_334_639_000),
+        ..Sample::default()
     };
     Alert {
         no: AlertNo(1),
@@ -76,7 +77,12 @@ fn messages() -> Vec<Message> {
     }
     for filler in ["<", "&", "\0", "🔴", "x ", "`", "\"", "\u{1b}[", "\n"] {
         let huge = filler.repeat(6_000);
-        let sample = Sample { line: huge.as_str().into(), file: huge.as_str().into(), at: Wall(i64::MAX) };
+        let sample = Sample {
+            line: huge.as_str().into(),
+            file: huge.as_str().into(),
+            at: Wall(i64::MAX),
+            ..Sample::default()
+        };
         let too_much = Alert {
             key: vec![(huge.clone(), huge.clone()); 20],
             text: huge.clone(),

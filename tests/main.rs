@@ -23,6 +23,7 @@ mod loghub;
 mod logrotate;
 mod packaging;
 mod readme;
+mod redaction;
 mod restart;
 mod scan;
 mod scenarios;

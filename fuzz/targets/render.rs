@@ -71,6 +71,7 @@ impl Said<'_> {
                     line: often(line, longer).into(),
                     file: (*file).into(),
                     at: Wall(self.times[0]),
+                    ..Sample::default()
                 })
                 .collect(),
             // a runbook comes from the rules file, but what is no link must not become one

@@ -86,6 +86,9 @@ fn block(block: &Block) -> Vec<Value> {
     if let Some(held) = &block.held {
         widgets.push(paragraph(&format!("held back: {held}"), TEXT_LINES));
     }
+    if let Some(secrets) = &block.secrets {
+        widgets.push(paragraph(secrets, 1));
+    }
     if let Some(url) = &block.runbook {
         let button = json!({ "text": "Runbook", "onClick": { "openLink": { "url": url } } });
         widgets.push(json!({ "buttonList": { "buttons": [button] } }));

@@ -82,7 +82,7 @@ impl Paint {
         let more = (left_out > 0).then(|| format!("and {left_out} more lines"));
         let held = block.held.as_ref().map(|h| format!("held back: {h}"));
         let runbook = block.runbook.as_ref().map(|r| format!("runbook: {r}"));
-        for note in [more, held, runbook].into_iter().flatten() {
+        for note in [more, held, block.secrets.clone(), runbook].into_iter().flatten() {
             self.lines(out, "   ", &note, Style::new().dimmed());
         }
         if let Some(hint) = &block.hint {
@@ -163,7 +163,7 @@ fn fold(line: &str, max: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{Alert, Held};
+    use crate::alert::{Alert, Held, Sample};
     use crate::chat::samples::{alert, any_message, message};
     use proptest::prelude::*;
 
@@ -174,6 +174,8 @@ mod tests {
             runbook: Some("https://runbooks.example/ssh".into()),
             ..alert("sshd-brute-force")
         };
+        let sample = Sample { secrets: 2, ..one.samples[0].clone() };
+        let one = Alert { samples: vec![sample], ..one };
         let want = "\
 ── 🟠 error on web1 · sshd-brute-force ─────────────────────────────────────────
    ip=192.0.2.1
@@ -182,6 +184,7 @@ mod tests {
    │ 08:03:59 /var/log/auth.log
    │ sshd[1]: <users/all> & more
    held back: 12 repeats
+   2 secrets taken out
    runbook: https://runbooks.example/ssh
 ────────────────────────────────────────────────────────────────────────────────
 ";

@@ -24,6 +24,7 @@ pub(crate) fn alert(rule: &str) -> Alert {
             line: "sshd[1]: <users/all> & more".into(),
             file: "/var/log/auth.log".into(),
             at: Wall(1_795_334_639_000),
+            ..Sample::default()
         }],
         runbook: None,
         held: vec![],
@@ -86,7 +87,12 @@ fn any_alert() -> impl Strategy<Value = Alert> {
             last: Wall(last),
             samples: lines
                 .into_iter()
-                .map(|line| Sample { file: line.as_str().into(), line: line.into(), at: Wall(first) })
+                .map(|line| Sample {
+                    file: line.as_str().into(),
+                    line: line.into(),
+                    at: Wall(first),
+                    ..Sample::default()
+                })
                 .collect(),
             runbook,
             held: held.into_iter().map(|(count, reason)| Held { count, reason }).collect(),

@@ -67,6 +67,8 @@ pub(super) struct Block {
     pub(super) runbook: Option<String>,
     /// `12 repeats, 3 openings over the rule's limit`.
     pub(super) held: Option<String>,
+    /// `2 secrets taken out`: of its lines, and so of whatever was made of them.
+    pub(super) secrets: Option<String>,
     /// What to do.
     pub(super) hint: Option<String>,
 }
@@ -166,6 +168,9 @@ impl Block {
             })
             .collect();
         let text = cut(&first_lines(&clean_lines(&alert.text), TEXT_LINES), d.text_chars).into_owned();
+        let taken: u64 = alert.samples.iter().map(|s| u64::from(s.secrets)).sum();
+        let secrets =
+            if taken == 0 { String::new() } else { format!("{} taken out", counted(taken, "secrets")) };
         // a message that is nothing but the one line below it is said once
         let said = matches!(samples.as_slice(), [(_, line)] if *line == text);
         Block {
@@ -182,6 +187,7 @@ impl Block {
             samples_left_out: alert.samples.len().saturating_sub(d.samples),
             runbook: alert.runbook.as_deref().filter(|r| d.trimmings && is_link(r)).map(str::to_owned),
             held: some(if d.trimmings { held.join(", ") } else { String::new() }),
+            secrets: some(secrets).filter(|_| d.trimmings),
             hint: alert.hint.as_deref().and_then(|h| some(cut(&clean_lines(h), d.text_chars).into_owned())),
         }
     }

@@ -29,7 +29,9 @@ pub(super) fn plain(sheet: &Sheet) -> String {
     for block in &sheet.blocks {
         out.push('\n');
         out.push_str(&escape(&headline(block)));
-        for (lead, text) in [("", &block.text), ("hint: ", &block.hint), ("held back: ", &block.held)] {
+        let texts =
+            [("", &block.text), ("hint: ", &block.hint), ("held back: ", &block.held), ("", &block.secrets)];
+        for (lead, text) in texts {
             if let Some(text) = text {
                 _ = write!(out, "\n{lead}{}", escape(text));
             }

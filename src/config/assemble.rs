@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
+use super::redact::redactor;
 use super::rule::{Around, Body, Draft, Keys, defaults, draft};
 use super::settings::{RuleTest, Settings};
 use super::source::{AnyFiles, MOST_SOURCES, Named, Needed, named};
@@ -19,7 +20,6 @@ use super::walk::{Scope, Table, Value};
 use super::{Env, Files};
 use crate::hit::RuleNo;
 use crate::judge::{Policy, RulePolicy};
-use crate::redact::Redactor;
 use crate::rules::RuleSpec;
 
 /// At most this many rules in all files.
@@ -27,8 +27,8 @@ const MOST_RULES: usize = 2000;
 /// Openings older than this fold into "while away".
 const LATE_AFTER: Duration = Duration::from_secs(3600);
 
-const TOP: [&str; 8] = ["admin", "include", "space", "chat", "defaults", "route", "rule", "source"];
-const TOP_LATER: [&str; 4] = ["mute", "redact", "alive", "judge"];
+const TOP: [&str; 9] = ["admin", "include", "space", "chat", "defaults", "route", "rule", "source", "redact"];
+const TOP_LATER: [&str; 3] = ["mute", "alive", "judge"];
 
 /// Builds the settings without faulty rules; `None` where an error is outside rules. `tops[0]` is the main file.
 pub(super) fn assemble<'t>(
@@ -49,6 +49,7 @@ pub(super) fn assemble<'t>(
     let around = Around { defaults: &defaults, spaces: &spaces, space, sources: &sources };
     let drafts = read_rules(tops, &around);
     warn_of_unread(&sources, &drafts, &defaults);
+    let redactor = redactor(main);
     let broken = tops.iter().any(|t| t.scope.broken());
     let chosen = choose(drafts);
 
@@ -90,7 +91,7 @@ pub(super) fn assemble<'t>(
         spaces: spaces.policies.clone(),
         admin: spaces.admin.clone(),
         host: env.host.clone(),
-        redactor: Redactor::new(),
+        redactor,
         late_after: LATE_AFTER,
     };
     let targets = spaces.targets.clone();

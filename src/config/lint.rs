@@ -9,6 +9,10 @@ use std::ops::Range;
 use super::walk::{Text, shown};
 use crate::rules::Pattern;
 
+/// What a pattern of `[redact]` is for.
+pub(super) const KEEP: &str =
+    r"write what is secret, with what stands before it in a group that stays: '(?<keep>session=)\S+'";
+
 /// A longer look-around is not repeated in the hint, in bytes.
 const QUOTED: usize = 60;
 
@@ -30,7 +34,8 @@ enum Token<'p> {
     BackReference(Range<usize>),
 }
 
-/// Compiles a `match`, an `exclude`, a `resolve` or a source's `start`; reports every fault that can be told without the rest of the rule.
+/// Compiles a `match`, an `exclude`, a `resolve`, a source's `start` or what `redact` adds; reports every fault that
+/// can be told without the rest of the rule.
 pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
     let key = text.key.as_str();
     let scope = &text.scope;
@@ -57,6 +62,8 @@ pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
                     format!("back-reference `{reference}` is not supported: every rule runs in linear time");
                 let hint = if key == "start" {
                     BEGINS
+                } else if key == "extra" {
+                    KEEP
                 } else {
                     "capture both places under names of their own, or use `exclude`"
                 };
@@ -85,6 +92,9 @@ pub(super) fn pattern(text: &Text<'_>) -> Option<Pattern> {
             let message =
                 "`exclude` accepts every line (it matches the empty string), so the rule never hits";
             scope.error_hint(text.span.clone(), message, "write what must not be told, or leave it out");
+        } else if key == "extra" {
+            let message = "`extra` accepts every text (it matches the empty string)";
+            scope.error_hint(text.span.clone(), message, KEEP);
         } else if key == "start" {
             let message = "`start` accepts every line (it matches the empty string), so it joins none";
             scope.error_hint(text.span.clone(), message, BEGINS);
@@ -140,8 +150,8 @@ fn instead_of(key: &str, look: &str) -> String {
     let inner = look.trim_start_matches("(?").trim_start_matches(['<', '=', '!']);
     let inner = inner.strip_suffix(')').unwrap_or(inner);
     let negative = look.starts_with("(?!") || look.starts_with("(?<!");
-    if key == "start" {
-        return BEGINS.to_owned();
+    if matches!(key, "start" | "extra") {
+        return if key == "start" { BEGINS } else { KEEP }.to_owned();
     }
     if key == "match" && negative && inner.len() <= QUOTED && !inner.contains(['\'', '\n']) {
         return format!("use exclude = ['{inner}']");

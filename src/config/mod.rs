@@ -15,6 +15,7 @@ mod inline;
 mod judging;
 mod lint;
 mod names;
+mod redact;
 mod rule;
 pub mod settings;
 mod source;

@@ -2,16 +2,17 @@
 //!
 //! A storm replaces an incident's newest line a million times; redacting each would cost more than finding it. So the
 //! raw line is kept *beside* the clean one, where no serialiser and no message can see it, and cleaned on the way out.
-//! A capture is cleaned with its line: where redaction took the place it came from out of the line, the capture
-//! is a secret too, though alone it looks like any word.
+//! A capture is cleaned with its line and under its name: where redaction took the place it came from out of the line,
+//! or where it is called `password`, the capture is a secret too, though alone it looks like any word.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Sample;
 use crate::hit::Hit;
-use crate::redact::Redactor;
+use crate::redact::{REDACTED, Redactor};
 use crate::time::Wall;
 
 /// At most this much of a line is kept, in bytes.
@@ -20,8 +21,8 @@ pub(super) const KEPT_LINE: usize = 1024;
 /// At most this much of a capture or of a part of a key is kept, in bytes.
 pub(super) const KEPT_VALUE: usize = 200;
 
-/// What stands for a capture that was cut out of its line.
-const TAKEN_OUT: &str = "[redacted]";
+/// The part of a key that is the line itself, masked.
+const KIND: &str = "kind";
 
 /// One line with its captures.
 #[derive(Default, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub(super) struct Evidence {
     captures: Vec<Option<String>>,
     file: Arc<str>,
     at: Wall,
+    /// Secrets that were taken out of the line.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    secrets: u32,
     #[serde(skip)]
     raw: Option<Raw>,
 }
@@ -54,19 +58,23 @@ impl Evidence {
         self.raw = Some(Raw { line: hit.line, captures: hit.captures, file: hit.file, at });
     }
 
-    /// Cleans what is raw. Everything below needs it first.
-    pub(super) fn tidy(&mut self, redactor: &Redactor) {
+    /// Cleans what is raw; `names` are those of its captures. Everything below needs it first.
+    pub(super) fn tidy(&mut self, redactor: &Redactor, names: &[String]) {
         let Some(raw) = self.raw.take() else { return };
-        let line = redactor.redact(&raw.line);
-        let value = |v: &Option<Box<str>>| v.as_ref().map(|v| clean_value(redactor, &raw.line, &line, v));
-        self.captures = raw.captures.iter().map(value).collect();
-        self.line = cut(&line, KEPT_LINE);
-        (self.file, self.at) = (raw.file, raw.at);
+        let clean = redactor.clean(&raw.line);
+        let names = names.iter().map(String::as_str).chain(std::iter::repeat(""));
+        let value = |(v, name): (&Option<Box<str>>, &str)| {
+            v.as_ref().map(|v| clean_value(redactor, &raw.line, &clean.text, name, v))
+        };
+        self.captures = raw.captures.iter().zip(names).map(value).collect();
+        self.line = cut(&clean.text, KEPT_LINE);
+        (self.file, self.at, self.secrets) = (raw.file, raw.at, clean.secrets);
     }
 
     /// As a sample for an alert.
     pub(super) fn sample(&self) -> Sample {
-        Sample { line: self.line.as_str().into(), file: Arc::clone(&self.file), at: self.at }
+        let (line, file) = (self.line.as_str().into(), Arc::clone(&self.file));
+        Sample { line, file, at: self.at, secrets: self.secrets }
     }
 
     /// The clean line.
@@ -100,17 +108,27 @@ pub(super) fn clean_key(redactor: &Redactor, by: &[String], hit: &Hit) -> Vec<(S
     }
     let line = redactor.redact(&hit.line);
     let names = by.iter().map(String::as_str).chain(std::iter::repeat("key"));
-    names.zip(&hit.key).map(|(n, v)| (n.to_owned(), clean_value(redactor, &hit.line, &line, v))).collect()
+    let value = |name: &str, v: &str| match name {
+        // masking the line may have broken a secret into pieces that look like none
+        KIND if matches!(line, Cow::Owned(_)) => cut(&line, KEPT_VALUE),
+        _ => clean_value(redactor, &hit.line, &line, name, v),
+    };
+    names.zip(&hit.key).map(|(n, v)| (n.to_owned(), value(n, v))).collect()
 }
 
 /// A capture of a hit, clean.
-pub(super) fn clean_capture(redactor: &Redactor, hit: &Hit, value: &str) -> String {
-    clean_value(redactor, &hit.line, &redactor.redact(&hit.line), value)
+pub(super) fn clean_capture(redactor: &Redactor, hit: &Hit, name: &str, value: &str) -> String {
+    clean_value(redactor, &hit.line, &redactor.redact(&hit.line), name, value)
 }
 
-fn clean_value(redactor: &Redactor, raw_line: &str, clean_line: &str, value: &str) -> String {
+fn clean_value(redactor: &Redactor, raw_line: &str, clean_line: &str, name: &str, value: &str) -> String {
     let hidden = !value.is_empty() && raw_line.contains(value) && !clean_line.contains(value);
-    if hidden { TAKEN_OUT.to_owned() } else { cut(&redactor.redact(value), KEPT_VALUE) }
+    if hidden { REDACTED.to_owned() } else { cut(&redactor.value(name, value), KEPT_VALUE) }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// At most `max` bytes of `text`, `…` at a cut.
@@ -138,25 +156,50 @@ mod tests {
         let clean = "login password=*** from 10.0.0.7";
         let raw = "login password=hunter2 from 10.0.0.7";
         let redactor = Redactor::new();
-        assert_eq!(clean_value(&redactor, raw, clean, "hunter2"), "[redacted]");
-        assert_eq!(clean_value(&redactor, raw, clean, "10.0.0.7"), "10.0.0.7");
+        assert_eq!(clean_value(&redactor, raw, clean, "what", "hunter2"), "[redacted]");
+        assert_eq!(clean_value(&redactor, raw, clean, "what", "10.0.0.7"), "10.0.0.7");
     }
 
     #[test]
-    fn what_is_written_down_never_holds_the_raw_line() {
-        let hit = Hit {
+    fn a_capture_that_its_name_gives_away_is_hidden_wherever_it_stood() {
+        let redactor = Redactor::new();
+        let line = r#"{"password":"a\"b"} and far behind the cut token=t1"#;
+        let clean = redactor.redact(line);
+        for (name, value, shown) in
+            [("password", "a\"b", "[redacted]"), ("token", "behind", "[redacted]"), ("user", "bob", "bob")]
+        {
+            assert_eq!(clean_value(&redactor, line, &clean, name, value), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_kind_of_a_line_with_a_secret_is_shown_as_the_clean_line() {
+        let line = "used AKIAIOSFODNN7EXAMPLE twice";
+        let hit =
+            |line: &str| Hit { key: Box::new(["k1:used AKIAIOSFODNN<n>EXAMPLE twice".into()]), ..hit(line) };
+        let key = |line: &str| clean_key(&Redactor::new(), &["kind".to_owned()], &hit(line)).remove(0).1;
+        assert_eq!(key(line), "used [redacted] twice");
+        assert_eq!(key("a clean line"), "k1:used AKIAIOSFODNN<n>EXAMPLE twice");
+    }
+
+    fn hit(line: &str) -> Hit {
+        Hit {
             rule: crate::hit::RuleNo(0),
             resolves: None,
             key: Box::new([]),
             captures: Box::new([Some("raw".into())]),
             stamp: None,
             read: crate::time::Now::default(),
-            line: "a raw line".into(),
+            line: line.into(),
             file: "f".into(),
             file_no: 0,
             backlog: false,
-        };
-        let text = serde_json::to_string(&Evidence::of(hit, Wall(5))).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_written_down_never_holds_the_raw_line() {
+        let text = serde_json::to_string(&Evidence::of(hit("a raw line"), Wall(5))).unwrap();
         assert_eq!(text, r#"{"line":"","captures":[],"file":"","at":0}"#);
     }
 }

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Judge;
 use super::batch::Lane;
 use super::incident::Incident;
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
 use super::rule::{KeyState, Rid};
 use super::wording::{count, key_text, list_line};
+use super::{Judge, RulePolicy};
 use crate::alert::{Alert, Held, Sample, What};
 use crate::time::{Now, Tick, Wall};
 
@@ -117,6 +117,11 @@ impl Fold {
     }
 }
 
+/// Names of a rule's captures.
+fn names(policy: &Option<RulePolicy>) -> &[String] {
+    policy.as_ref().map_or(&[], |p| &p.captures)
+}
+
 impl Judge {
     /// The opening of this incident is over its rule's limit: its hits, and all that follow, are the fold's.
     pub(super) fn fold_opening(
@@ -145,7 +150,7 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let Some(slot) = rule.keys.get_mut(&hash) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
-        incident.newest.tidy(&self.policy.redactor);
+        incident.newest.tidy(&self.policy.redactor, names(&rule.policy));
         if rule.fold.sample.is_none() {
             rule.fold.sample = Some(incident.newest.sample());
         }
@@ -191,7 +196,7 @@ impl Judge {
         key: &[(String, String)],
         now: Now,
     ) {
-        incident.newest.tidy(&self.policy.redactor);
+        incident.newest.tidy(&self.policy.redactor, names(&self.rules[rid.0].policy));
         let sample = incident.newest.sample();
         let fold = &mut self.rules[rid.0].fold;
         fold.add(hash, key, &mut incident);
@@ -226,7 +231,7 @@ impl Judge {
             let KeyState::Open(incident) = &mut slot.state else { continue };
             if incident.folded && incident.since_last > 0 {
                 if rule.fold.sample.is_none() {
-                    incident.newest.tidy(&policy.redactor);
+                    incident.newest.tidy(&policy.redactor, names(&rule.policy));
                     rule.fold.sample = Some(incident.newest.sample());
                 }
                 rule.fold.add(*hash, &slot.key, incident);

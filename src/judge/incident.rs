@@ -224,7 +224,7 @@ impl Judge {
         let KeyState::Counting(window) = &mut slot.state else { return };
         let mut evidence = std::mem::take(&mut window.samples);
         for line in &mut evidence {
-            line.tidy(&self.policy.redactor);
+            line.tidy(&self.policy.redactor, &policy.captures);
         }
         let samples: Vec<Sample> = evidence.iter().map(Evidence::sample).collect();
         let held = !policy.hold.is_zero();
@@ -338,7 +338,7 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
-        incident.newest.tidy(&self.policy.redactor);
+        incident.newest.tidy(&self.policy.redactor, &policy.captures);
         let hits = incident.since_last;
         let alert = say(policy, &self.policy.host, What::Reminder, no, &slot.key, incident, hits);
         incident.take_news();
@@ -357,7 +357,7 @@ impl Judge {
         };
         let no = self.next_alert();
         let Some(policy) = &self.rules[rid.0].policy else { return };
-        incident.newest.tidy(&self.policy.redactor);
+        incident.newest.tidy(&self.policy.redactor, &policy.captures);
         let hits = incident.since_last;
         let mut alert = say(policy, &self.policy.host, What::End, no, &key, &incident, hits);
         if hits == 0 {

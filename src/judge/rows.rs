@@ -155,11 +155,12 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let slot = rule.keys.get_mut(&hash)?;
         slot.dirty = false;
+        let names = rule.policy.as_ref().map_or(&[][..], |p| &p.captures);
         match &mut slot.state {
             KeyState::Counting(window) => {
-                window.samples.iter_mut().for_each(|e| e.tidy(&self.policy.redactor));
+                window.samples.iter_mut().for_each(|e| e.tidy(&self.policy.redactor, names));
             }
-            KeyState::Open(incident) => incident.newest.tidy(&self.policy.redactor),
+            KeyState::Open(incident) => incident.newest.tidy(&self.policy.redactor, names),
         }
         Some(json(&KeyRow { rule: Arc::clone(&rule.name), hash, slot: &*slot }))
     }

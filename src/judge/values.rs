@@ -59,7 +59,8 @@ impl<'a> Asking<'a> {
     }
 
     fn text(&self, capture: usize) -> String {
-        clean_capture(self.redactor, self.hit, self.value(capture))
+        let name = self.policy.captures.get(capture).map_or("", String::as_str);
+        clean_capture(self.redactor, self.hit, name, self.value(capture))
     }
 
     /// The value that `distinct` counts.
