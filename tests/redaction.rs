@@ -54,7 +54,7 @@ fn no_secret_of_a_line_leaves_the_machine_or_reaches_its_disk() {
          [redact]\nemails = true\nextra = ['(?<keep>session=)[^;]+']\n\
          [[rule]]\nname = 'trouble'\nfiles = ['DIR/logs/app.log']\nseverity = 'error'\nspace = 'ops'\n\
          match = 'trouble (?<which>\\w):.*?(?:password=(?<pw>\\S+)|session=(?<session>[^;]+)|$)'\n\
-         by = ['which', 'pw', 'session']\nmessage = 'trouble {which} {pw} {session}: {line}'\n\
+         by = ['which', 'pw', 'session']\nmessage = 'trouble {which} {pw} {session}: {line}'\nmax_per_hour = 3600\n\
          [[rule]]\nname = 'kinds'\nfiles = ['DIR/logs/app.log']\nmatch = 'trouble'\nby = ['kind']\nspace = 'ops'\n",
     );
     fs::create_dir(place.path("logs")).unwrap();
@@ -72,7 +72,7 @@ fn no_secret_of_a_line_leaves_the_machine_or_reaches_its_disk() {
         term(s, "trouble", "hits") == all
             && s["spaces"]["ops"]["dead_letters"] == 1
             && s["spaces"]["ops"]["waiting"] == 0
-            && s["spaces"]["ops"]["in_flight"] == 0
+            && s["spaces"]["ops"]["outbox"] == 0
     });
     assert!(!status.to_string().contains(WORD), "{status:#}");
     agent.signal(rustix::process::Signal::TERM);

@@ -118,8 +118,8 @@ impl Fold {
 }
 
 /// Names of a rule's captures.
-fn names(policy: &Option<RulePolicy>) -> &[String] {
-    policy.as_ref().map_or(&[], |p| &p.captures)
+fn names(policy: Option<&RulePolicy>) -> &[String] {
+    policy.map_or(&[], |p| &p.captures)
 }
 
 impl Judge {
@@ -150,7 +150,7 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let Some(slot) = rule.keys.get_mut(&hash) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
-        incident.newest.tidy(&self.policy.redactor, names(&rule.policy));
+        incident.newest.tidy(&self.policy.redactor, names(rule.policy.as_ref()));
         if rule.fold.sample.is_none() {
             rule.fold.sample = Some(incident.newest.sample());
         }
@@ -196,7 +196,7 @@ impl Judge {
         key: &[(String, String)],
         now: Now,
     ) {
-        incident.newest.tidy(&self.policy.redactor, names(&self.rules[rid.0].policy));
+        incident.newest.tidy(&self.policy.redactor, names(self.rules[rid.0].policy.as_ref()));
         let sample = incident.newest.sample();
         let fold = &mut self.rules[rid.0].fold;
         fold.add(hash, key, &mut incident);
@@ -231,7 +231,7 @@ impl Judge {
             let KeyState::Open(incident) = &mut slot.state else { continue };
             if incident.folded && incident.since_last > 0 {
                 if rule.fold.sample.is_none() {
-                    incident.newest.tidy(&policy.redactor, names(&rule.policy));
+                    incident.newest.tidy(&policy.redactor, names(rule.policy.as_ref()));
                     rule.fold.sample = Some(incident.newest.sample());
                 }
                 rule.fold.add(*hash, &slot.key, incident);

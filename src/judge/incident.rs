@@ -260,7 +260,7 @@ impl Judge {
         let Phase::Holding { late, mut samples, .. } = std::mem::take(&mut incident.phase) else { return };
         // the one place where a rule's limit is asked about an opening, and acted upon
         let verdict = if late { Verdict::Hold(Reason::Away) } else { rule.limit.ask(now.tick) };
-        incident.newest.tidy(&self.policy.redactor);
+        incident.newest.tidy(&self.policy.redactor, &policy.captures);
         let newest = incident.newest.sample();
         if samples.last() != Some(&newest) {
             samples.push(newest);

@@ -74,7 +74,7 @@ impl Judge {
         *said = true;
         match incident.voice(&self.spaces) {
             Voice::Own(to) if !quietly => {
-                incident.newest.tidy(&self.policy.redactor);
+                incident.newest.tidy(&self.policy.redactor, &policy.captures);
                 let hits = incident.since_last;
                 let mut alert = say(policy, &self.policy.host, What::Resolved, no, &slot.key, incident, hits);
                 alert.text = over_text("resolved", at.since(incident.first), incident.total);
@@ -126,7 +126,7 @@ impl Judge {
         // the one place where a rule's limit is asked about an opening again, and acted upon
         match rule.limit.ask(now.tick) {
             Verdict::Show => {
-                incident.newest.tidy(&self.policy.redactor);
+                incident.newest.tidy(&self.policy.redactor, &policy.captures);
                 let hits = incident.since_last;
                 let alert = say(policy, &self.policy.host, What::Again, no, &slot.key, incident, hits);
                 incident.take_news();
