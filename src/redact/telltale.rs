@@ -186,7 +186,7 @@ pub(super) fn names_a_secret(name: &str) -> bool {
         || KEYS.iter().any(|(first, _)| two(first))
         || matches!(
             &*name,
-            "pass" | "pwd" | "authorization" | "credential" | "credentials" | "jwt" | "bearer"
+            "pass" | "pw" | "pwd" | "authorization" | "credential" | "credentials" | "jwt" | "bearer"
         )
 }
 

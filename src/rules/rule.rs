@@ -21,6 +21,7 @@ use super::pattern::Pattern;
 use super::spec::{By, RuleSpec, Where};
 use crate::hit::{CAPTURE_BYTES, LINE_BYTES};
 use crate::line::Field;
+use crate::redact::{REDACTED, Redactor};
 
 /// A key's value where its capture took no part.
 pub(super) const NONE: &str = "(none)";
@@ -249,10 +250,30 @@ impl Taken {
 
     fn value(&self, line: &[u8], locs: &CaptureLocations, fields: &mut Fields<'_>) -> Option<Box<str>> {
         match self {
-            Taken::Group(group) => locs.get(*group).map(|(start, end)| cut(&line[start..end], CAPTURE_BYTES)),
+            Taken::Group(group) => {
+                let (start, end) = locs.get(*group)?;
+                Some(if end > LINE_BYTES {
+                    far(line, start, end)
+                } else {
+                    cut(&line[start..end], CAPTURE_BYTES)
+                })
+            }
             Taken::Field(name) => fields.get(name).map(|value| cut(value.as_bytes(), CAPTURE_BYTES)),
         }
     }
+}
+
+/// Bytes before a value that may say that it is a secret: a name, a header, the beginning of a URL.
+const AROUND: usize = 256;
+
+/// A value from behind what travels with a hit. Who keeps the hit cannot see what stood before it, and would take a
+/// password for any word; so it is looked at here.
+#[cold]
+fn far(line: &[u8], start: usize, end: usize) -> Box<str> {
+    let value = cut(&line[start..end], CAPTURE_BYTES);
+    let around = String::from_utf8_lossy(&line[start.saturating_sub(AROUND)..end.min(start + CAPTURE_BYTES)]);
+    let bare = value.trim_end_matches('…');
+    if Redactor::new().redact(&around).contains(bare) { value } else { REDACTED.into() }
 }
 
 impl Where {
