@@ -116,8 +116,8 @@ fn the_shipped_rules_are_without_fault() {
 
 /// What a rule makes of a line, by its regexes alone.
 fn tried(rule: &RuleSpec, line: &str) -> Gives {
-    let Some(found) = rule.pattern.regex.captures(line.as_bytes()) else { return Gives::Nothing };
-    if rule.exclude.iter().any(|p| p.regex.is_match(line.as_bytes())) {
+    let Some(found) = rule.pattern.regex().captures(line.as_bytes()) else { return Gives::Nothing };
+    if rule.exclude.iter().any(|p| p.regex().is_match(line.as_bytes())) {
         return Gives::Excluded;
     }
     let value = |name: &String| {

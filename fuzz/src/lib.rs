@@ -75,8 +75,8 @@ fn assert_lines<'a>(
     let mut found = found.iter();
     for line in lines {
         for (rule, explained) in rules.iter().zip(set.explain(None, None, line, &[], READ.wall)) {
-            let matches = rule.pattern.regex.is_match(line);
-            let excluded = rule.exclude.iter().any(|e| e.regex.is_match(line));
+            let matches = rule.pattern.regex().is_match(line);
+            let excluded = rule.exclude.iter().any(|e| e.regex().is_match(line));
             // the agent's own lines are hits of nothing; only `explain` says that a line is one
             let own = explained.step == Step::Own;
             let wanted = matches && !excluded && !own;

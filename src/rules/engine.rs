@@ -1,66 +1,114 @@
 //! The search for one set of rules: which lines of a block which rules must look at.
 //!
-//! Different files need different rules, and a set is compiled once for all the files that need it. The stride of
-//! the filter is chosen for the set: a long stride walks fast, a short one lets each rule be found by its rarest
-//! literal.
+//! Different files need different rules, and a set is compiled once for all the files that need it, when its first block
+//! comes: that block is the sample which says what is rare in these logs. The stride of the filter is chosen for the
+//! set: a long stride walks fast, a short one lets each rule be found by its rarest literal.
 
 use std::sync::Arc;
 
+use super::confirm::{Confirm, Pool};
 use super::filter::Filter;
-use super::literal::STRIDES;
+use super::literal::{Costs, STRIDES, Set, costs};
 use super::rule::Rule;
+use super::sample::{ENOUGH, Sample};
 use super::wide::Wide;
 
 /// Nanoseconds of one step of the walk, as measured on one core; only its ratio to the literals' costs counts.
-const STEP_NS: f64 = 0.7;
+const STEP_NS: f64 = 0.45;
 
 /// What a full bitmap would cost a step: a look into the table at every place.
-const FULL_NS: f64 = 6.0;
+const FULL_NS: f64 = 4.0;
 
 /// The search for one set of rules.
 #[derive(Clone, Debug)]
 pub(super) struct Engine {
     pub(super) filter: Filter,
+    /// What the filter's numbers stand for.
+    pub(super) owners: Vec<Owner>,
+    pub(super) pool: Pool,
     pub(super) wide: Option<Arc<Wide>>,
+    /// Bytes of the sample.
+    sampled: usize,
+}
+
+/// What a literal belongs to.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    /// Its rule.
+    pub(super) rule: u32,
+    pub(super) confirm: Confirm,
 }
 
 impl Engine {
-    /// For these rules, by their index in `rules`.
-    pub(super) fn new(rules: &[Rule], set: &[u32]) -> Engine {
-        let (wide, narrow): (Vec<u32>, Vec<u32>) =
-            set.iter().partition(|&&r| rules[r as usize].literals[0].is_none());
-        let stride = stride(rules, &narrow);
-        let literals = narrow.iter().flat_map(|&r| {
-            let of = rules[r as usize].literals[stride - 1].iter();
-            of.flat_map(move |l| l.set.iter().map(move |l| (r, l.as_slice())))
-        });
-        let filter = Filter::new(stride, literals);
-        let wide: Vec<_> = wide
-            .into_iter()
-            .filter_map(|r| {
+    /// For these rules, by their index in `rules`, to search logs such as `sample`.
+    pub(super) fn new(rules: &[Rule], set: &[u32], sample: &[u8]) -> Engine {
+        let wide: Vec<_> = set
+            .iter()
+            .filter(|&&r| rules[r as usize].choices.is_empty())
+            .filter_map(|&r| {
                 let pattern = &rules[r as usize].spec.pattern;
                 Some((r, pattern.hir()?, &*pattern.expanded))
             })
             .collect();
         let wide = (!wide.is_empty()).then(|| Arc::new(Wide::new(&wide)));
-        Engine { filter, wide }
+        Engine::with_wide(rules, set, sample, wide)
+    }
+
+    fn with_wide(rules: &[Rule], set: &[u32], sample: &[u8], wide: Option<Arc<Wide>>) -> Engine {
+        let sampled = sample.len();
+        let sample = Sample::of(sample);
+        let priced: Vec<(u32, Vec<Costs>)> = set
+            .iter()
+            .filter(|&&r| !rules[r as usize].choices.is_empty())
+            .map(|&r| (r, rules[r as usize].choices.iter().map(|set| costs(set, &sample)).collect()))
+            .collect();
+        let stride = stride(rules, &priced);
+        let mut owners: Vec<Owner> = Vec::new();
+        let mut literals: Vec<(u32, &[u8])> = Vec::new();
+        for (rule, costs) in &priced {
+            let Some(set) = cheapest(&rules[*rule as usize].choices, costs, stride) else { continue };
+            let mut cut = None;
+            for literal in set {
+                // literals at the same place of the rule are confirmed by the same halves
+                if cut != Some(literal.cut) {
+                    cut = Some(literal.cut);
+                    owners.push(Owner { rule: *rule, confirm: Confirm::New(literal.cut) });
+                }
+                literals.push((owners.len() as u32 - 1, &literal.bytes));
+            }
+        }
+        let filter = Filter::new(stride, literals.iter().copied(), &sample);
+        Engine { filter, owners, pool: Pool::default(), wide, sampled }
+    }
+
+    /// The same search, chosen anew, where a block says more of the logs than the sample did.
+    pub(super) fn learn(&mut self, rules: &[Rule], set: &[u32], block: &[u8]) {
+        *self = Engine::with_wide(rules, set, block, self.wide.take());
+    }
+
+    /// [`Engine::learn`] should be called with a block of so many bytes.
+    #[inline]
+    pub(super) fn may_learn(&self, bytes: usize) -> bool {
+        bytes >= ENOUGH && self.sampled < ENOUGH
     }
 }
 
+/// The cheapest set of a rule's literals at this stride.
+fn cheapest<'r>(choices: &'r [Set], costs: &[Costs], stride: usize) -> Option<&'r Set> {
+    let able = choices.iter().zip(costs).filter(|(_, c)| c[stride - 1].is_finite());
+    able.min_by(|a, b| a.1[stride - 1].total_cmp(&b.1[stride - 1])).map(|(set, _)| set)
+}
+
 /// The stride at which these rules, which all have a literal, are found cheapest.
-fn stride(rules: &[Rule], narrow: &[u32]) -> usize {
+fn stride(rules: &[Rule], priced: &[(u32, Vec<Costs>)]) -> usize {
     let mut best = (f64::INFINITY, 1);
     for stride in 1..=STRIDES {
         let mut cost = STEP_NS / stride as f64;
         let mut grams = 0;
-        for &r in narrow {
-            match &rules[r as usize].literals[stride - 1] {
-                Some(l) => {
-                    cost += l.cost;
-                    grams += l.set.len() * stride;
-                }
-                None => cost = f64::INFINITY,
-            }
+        for (rule, costs) in priced {
+            cost += costs.iter().map(|c| c[stride - 1]).fold(f64::INFINITY, f64::min);
+            let set = cheapest(&rules[*rule as usize].choices, costs, stride);
+            grams += set.map_or(0, |set| set.len() * stride);
         }
         cost += FULL_NS * (grams as f64 / 32768.0).min(1.0) / stride as f64;
         if cost < best.0 {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::fields::Fields;
-use super::literal::SHORTEST;
-use super::rule::{Fate, Origin, Rule, every_capture};
+use super::literal::{Literal, SHORTEST, Set};
+use super::rule::{Fate, Groups, Origin, Rule, every_capture};
 use super::scanner::RuleSet;
 use super::stamp;
 use crate::hit::RuleNo;
@@ -117,13 +117,12 @@ impl RuleSet {
         read: Wall,
     ) -> Step {
         let spec = &rule.spec;
-        let literals = rule.literals[0].as_ref().map(|l| &l.set);
-        let missing = |set: &Vec<Vec<u8>>| !set.iter().any(|l| memchr::memmem::find(folded, l).is_some());
+        let missing = |set: &Set| !set.iter().any(|l| memchr::memmem::find(folded, &l.bytes).is_some());
         if source.is_some_and(|s| !spec.sources.contains(&s)) {
             Step::OtherSource
         } else if file.is_some_and(|f| !rule.reads(f)) {
             Step::OtherFile
-        } else if let Some(set) = literals.filter(|l| missing(l)) {
+        } else if let Some(set) = rule.literals().filter(|l| missing(l)) {
             Step::NoLiteral(Arc::clone(
                 rule.texts.get_or_init(|| readable(set, &spec.pattern.expanded).into()),
             ))
@@ -141,8 +140,8 @@ impl RuleSet {
         mut fields: Fields<'_>,
         read: Wall,
     ) -> Step {
-        let mut locs = rule.spec.pattern.regex.capture_locations();
-        match rule.fate(line, &mut locs, &mut fields) {
+        let mut locs = Groups::default();
+        match rule.fate(line, false, &mut locs, &mut fields) {
             Fate::NoMatch => Step::NoMatch,
             Fate::Own => Step::Own,
             Fate::Excluded(index) => {
@@ -168,10 +167,10 @@ impl RuleSet {
 
 /// Folded literals as the operator wrote them, each with the plain text around it; where the pattern spells one
 /// otherwise, as it is. A line that lacks a part of a text lacks all of it.
-fn readable(set: &[Vec<u8>], pattern: &str) -> Vec<String> {
+fn readable(set: &Set, pattern: &str) -> Vec<String> {
     let runs = plain_runs(pattern);
     let mut shown: Vec<String> = Vec::new();
-    for folded in set {
+    for Literal { bytes: folded, .. } in set {
         debug_assert!(folded.len() >= SHORTEST, "shorter ones are not looked for");
         let alike = |w: &[u8]| w.iter().zip(folded).all(|(a, b)| a | 0x20 == *b);
         let run = runs.iter().find(|run| run.windows(folded.len()).any(alike));
@@ -227,7 +226,7 @@ mod tests {
     use super::*;
 
     fn shown(folded: &str, pattern: &str) -> String {
-        readable(&[folded.as_bytes().to_vec()], pattern).join("|")
+        readable(&vec![Literal { cut: None, bytes: folded.as_bytes().into() }], pattern).join("|")
     }
 
     #[test]

@@ -1,45 +1,42 @@
 //! Finds the literals of all rules in a block at once.
 //!
-//! Four bytes are loaded every `stride` bytes, folded, hashed, and looked up in a bitmap of 4 KiB that stays in the
-//! first cache; nearly every place ends there. A literal of `stride + 3` bytes or more has `stride` overlapping
-//! 4-grams, so whatever the phase, one of them is met. The walk knows nothing of lines: a newline folds into a `*`,
-//! and what is found across two lines is refused later by the rule's own regex.
+//! A [`walk`] tells where in the block a 4-gram of some literal may stand; here a table says which literals those are,
+//! and up to eight of their bytes are compared. A literal of `stride + 3` bytes or more has `stride` overlapping
+//! 4-grams, so whatever the phase, one of them is met. Nothing here knows of lines: a newline folds into a `*`, and
+//! what is found across two lines is refused later.
 
 use std::fmt;
 
-use super::literal::{SHORTEST, STRIDES, rarest};
-
-/// Bits of the hash, and of the bitmap's index.
-const BITS: u32 = 15;
-
-/// Multiplier of the hash: the odd number next to 2^32 over the golden ratio.
-const SPREAD: u32 = 0x9E37_79B1;
-
-/// Folds four bytes at once.
-const FOLD4: u32 = 0x2020_2020;
+use super::literal::{Rarity, SHORTEST, STRIDES, rarest};
+use super::walk::{self, BITS, Bitmap, POSITIONS, WORDS, Walk, fold4, hash};
 
 /// Folds eight bytes at once.
 const FOLD8: u64 = 0x2020_2020_2020_2020;
 
-/// Buckets of the table behind the bitmap.
-const BUCKETS: usize = 1 << 12;
-
-/// How many places the walk looks at between two branches.
-const UNROLL: usize = 8;
+/// Bits of a bucket's number in the table behind the bitmap.
+const BUCKET_BITS: u32 = 12;
 
 /// Finds literals. Built once for a set of rules.
 #[derive(Clone)]
 pub(super) struct Filter {
     stride: usize,
-    bitmap: Box<[u64; 1 << (BITS - 6)]>,
+    bitmap: Box<Bitmap>,
     /// `starts[b]..starts[b + 1]` are the entries of a bucket.
     starts: Box<[u32]>,
     entries: Box<[Entry]>,
     walk: Walk,
 }
 
-/// Looks for the next place from `at` on, in steps of the stride, whose bit is set.
-type Walk = fn(&[u64; 1 << (BITS - 6)], &[u8], usize) -> Option<usize>;
+/// A literal that stands in a block, or seems to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Where it begins; `None` where that would be before the block.
+    pub(super) start: Option<usize>,
+    /// A place inside it.
+    pub(super) inside: usize,
+    /// Its owner, as [`Filter::new`] was given it.
+    pub(super) owner: u32,
+}
 
 /// One 4-gram of one literal.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +46,8 @@ struct Entry {
     before: u8,
     /// How many of its bytes count.
     len: u8,
+    /// How many bytes before the gram the literal begins.
+    from: u8,
     /// The owner, as [`Filter::new`] was given it.
     owner: u32,
     /// Up to eight folded bytes of the literal around the gram…
@@ -70,26 +69,29 @@ impl Filter {
     /// A filter that looks every `stride` bytes for literals, each with its owner's number.
     ///
     /// Every literal has at least `stride + 3` bytes; `stride` is in `1..=STRIDES`.
-    pub(super) fn new<'a>(stride: usize, literals: impl Iterator<Item = (u32, &'a [u8])>) -> Filter {
+    pub(super) fn new<'a>(
+        stride: usize,
+        literals: impl Iterator<Item = (u32, &'a [u8])>,
+        rarity: &impl Rarity,
+    ) -> Filter {
         let mut all: Vec<(usize, Entry)> = Vec::new();
-        let mut bitmap = Box::new([0u64; 1 << (BITS - 6)]);
+        let mut bitmap = Box::new([0u32; WORDS]);
         for (owner, literal) in literals {
             debug_assert!(literal.len() >= stride + SHORTEST - 1, "the literal is met at every phase");
-            let (first, _) = rarest(literal, stride);
+            let first = rarest(literal, stride, rarity);
             for at in first..first + stride {
                 let Some(bytes) = literal.get(at..).and_then(|l| l.first_chunk::<4>()) else { break };
                 let gram = u32::from_le_bytes(*bytes);
-                let hash = hash(gram);
-                bitmap[hash >> 6] |= 1 << (hash & 63);
-                all.push((hash >> (BITS - 12), entry(owner, literal, at, gram)));
+                walk::set(&mut bitmap, gram);
+                all.push((bucket(gram), entry(owner, literal, at, gram)));
             }
         }
         all.sort_by_key(|(bucket, e)| (*bucket, e.gram, e.owner));
-        let mut starts = vec![0u32; BUCKETS + 1];
+        let mut starts = vec![0u32; (1 << BUCKET_BITS) + 1];
         for (bucket, _) in &all {
             starts[bucket + 1] += 1;
         }
-        for b in 0..BUCKETS {
+        for b in 0..1 << BUCKET_BITS {
             starts[b + 1] += starts[b];
         }
         Filter {
@@ -97,35 +99,44 @@ impl Filter {
             bitmap,
             starts: starts.into(),
             entries: all.into_iter().map(|(_, e)| e).collect(),
-            walk: WALKS[stride.clamp(1, STRIDES) - 1],
+            walk: walk::fastest(stride.clamp(1, STRIDES)),
         }
     }
 
-    /// Calls `found(place, owner)` for each literal in `bytes`; `place` lies inside the literal. Places ascend; a
-    /// literal may be told more than once, and one whose first eight bytes only are there may be told too.
+    /// Calls `found` for each literal in `bytes`. What it is told to be inside ascends; a literal may be told more than
+    /// once, and one of which only eight bytes are there may be told too.
     #[inline]
-    pub(super) fn each(&self, bytes: &[u8], mut found: impl FnMut(usize, u32)) {
+    pub(super) fn each(&self, bytes: &[u8], mut found: impl FnMut(Place)) {
         if self.entries.is_empty() {
             return;
         }
+        let mut places = [0u32; POSITIONS];
         let mut at = 0;
-        while let Some(place) = (self.walk)(&self.bitmap, bytes, at) {
-            at = place + self.stride;
-            let Some(four) = bytes.get(place..).and_then(|b| b.first_chunk::<4>()) else { break };
-            let gram = u32::from_le_bytes(*four) | FOLD4;
-            let bucket = hash(gram) >> (BITS - 12);
-            let (from, to) = (self.starts[bucket] as usize, self.starts[bucket + 1] as usize);
-            for e in &self.entries[from..to] {
-                if e.gram == gram && e.stands_at(bytes, place) {
-                    found(place, e.owner);
-                }
+        while let Some(next) = (self.walk)(&self.bitmap, bytes, at, &mut places) {
+            for &place in &places[..next.found] {
+                self.look(bytes, place as usize, &mut found);
+            }
+            at = next.at;
+        }
+    }
+
+    /// What stands around a place whose bit is set.
+    #[inline]
+    fn look(&self, bytes: &[u8], place: usize, found: &mut impl FnMut(Place)) {
+        let Some(four) = bytes.get(place..).and_then(|b| b.first_chunk::<4>()) else { return };
+        let gram = fold4(*four);
+        let bucket = bucket(gram);
+        let (from, to) = (self.starts[bucket] as usize, self.starts[bucket + 1] as usize);
+        for e in &self.entries[from..to] {
+            if e.gram == gram && e.stands_at(bytes, place) {
+                found(Place { start: place.checked_sub(usize::from(e.from)), inside: place, owner: e.owner });
             }
         }
     }
 }
 
-fn hash(folded: u32) -> usize {
-    (folded.wrapping_mul(SPREAD) >> (32 - BITS)) as usize
+fn bucket(gram: u32) -> usize {
+    hash(gram) >> (BITS - BUCKET_BITS)
 }
 
 fn entry(owner: u32, literal: &[u8], at: usize, gram: u32) -> Entry {
@@ -141,6 +152,7 @@ fn entry(owner: u32, literal: &[u8], at: usize, gram: u32) -> Entry {
         gram,
         before: (at - from) as u8,
         len: part.len() as u8,
+        from: at as u8,
         owner,
         value: u64::from_le_bytes(eight),
         mask: u64::from_le_bytes(mask),
@@ -163,46 +175,19 @@ impl Entry {
     }
 }
 
-/// One walk a stride, so that its steps are constants.
-const WALKS: [Walk; STRIDES] =
-    [walk::<1>, walk::<2>, walk::<3>, walk::<4>, walk::<5>, walk::<6>, walk::<7>, walk::<8>, walk::<9>];
-
-fn walk<const STRIDE: usize>(bitmap: &[u64; 1 << (BITS - 6)], bytes: &[u8], mut at: usize) -> Option<usize> {
-    let bit = |four: &[u8]| {
-        let gram = u32::from_le_bytes([four[0], four[1], four[2], four[3]]) | FOLD4;
-        let hash = hash(gram);
-        bitmap[hash >> 6] >> (hash & 63) & 1
-    };
-    while let Some(window) = bytes.get(at..at + (UNROLL - 1) * STRIDE + 4) {
-        let mut set = 0;
-        for i in 0..UNROLL {
-            set |= bit(&window[i * STRIDE..i * STRIDE + 4]) << i;
-        }
-        if set != 0 {
-            return Some(at + set.trailing_zeros() as usize * STRIDE);
-        }
-        at += UNROLL * STRIDE;
-    }
-    while let Some(four) = bytes.get(at..at + 4) {
-        if bit(four) != 0 {
-            return Some(at);
-        }
-        at += STRIDE;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::literal::Table;
     use super::*;
 
     fn owners(stride: usize, literals: &[&str], text: &str) -> Vec<u32> {
         let folded: Vec<Vec<u8>> = literals.iter().map(|l| l.bytes().map(|b| b | 0x20).collect()).collect();
-        let filter = Filter::new(stride, folded.iter().enumerate().map(|(i, l)| (i as u32, l.as_slice())));
+        let filter =
+            Filter::new(stride, folded.iter().enumerate().map(|(i, l)| (i as u32, l.as_slice())), &Table);
         let mut seen = Vec::new();
-        filter.each(text.as_bytes(), |place, owner| {
-            assert!(place + 4 <= text.len());
-            seen.push(owner);
+        filter.each(text.as_bytes(), |place| {
+            assert!(place.inside + 4 <= text.len());
+            seen.push(place.owner);
         });
         seen.dedup();
         seen

@@ -13,7 +13,10 @@ use super::rarity::probability;
 pub(super) const SHORTEST: usize = 4;
 
 /// Longest literal, in bytes: more does not make a line rarer.
-const LONGEST: usize = 16;
+const LONGEST: usize = 24;
+
+/// In a longer run of plain bytes a window begins at every so many; two of them overlap by the rest of [`LONGEST`].
+const EVERY: usize = 8;
 
 /// Greatest stride of the filter; a literal of `stride + 3` bytes is seen at every phase.
 pub(super) const STRIDES: usize = 9;
@@ -27,44 +30,136 @@ const CLASS_CHARS: u32 = 16;
 /// Most parts of a concatenation that are tried as the first of a window.
 const STARTS: usize = 1024;
 
-/// The literals of one rule for one stride, and what they are expected to cost.
-#[derive(Clone, Debug)]
-pub(super) struct Literals {
-    /// Folded, each of at least `stride + 3` bytes.
-    pub(super) set: Vec<Vec<u8>>,
-    /// Expected nanoseconds a byte of log, beside the walk.
-    pub(super) cost: f64,
+/// Most sets that are kept of one rule, to choose from when its logs are known.
+const CHOICES: usize = 24;
+
+/// One literal: folded text, and where it stands in the rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Literal {
+    /// What must match before it and from it on; `None` where it lies too deep in the rule to say.
+    pub(super) cut: Option<Cut>,
+    /// Folded.
+    pub(super) bytes: Box<[u8]>,
 }
 
-/// For each stride (index + 1), the cheapest set of literals of a rule; `None` where it has none so long.
-pub(super) type ByStride = [Option<Literals>; STRIDES];
-
-/// What a line must contain for `hir` to match.
-pub(super) fn literals(hir: &Hir) -> ByStride {
-    let mut best = Best { by_stride: [const { None }; STRIDES] };
-    best.visit(hir);
-    best.by_stride
+/// A place at which a rule comes apart: it matches through there where one part matches up to it, the other from it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cut {
+    /// Which branch, where the rule as a whole is an alternation.
+    branch: Option<u16>,
+    /// The first part of the second half, in the order of [`spread`].
+    part: u16,
 }
 
-/// Nanoseconds that a set bit of the filter costs, and that a line costs whose literal was found.
-const TOUCH_NS: f64 = 6.0;
-const CONFIRM_NS: f64 = 120.0;
+/// Literals of which every match of a rule has one.
+pub(super) type Set = Vec<Literal>;
 
-/// What looking for `literal` costs a byte of log at this stride.
-fn cost(literal: &[u8], stride: usize) -> f64 {
-    let (_, touched) = rarest(literal, stride);
-    touched * TOUCH_NS / stride as f64 + probability(literal) * CONFIRM_NS
+/// All that may be looked for to find a rule; empty where it has no literal.
+pub(super) fn choices(hir: &Hir) -> Vec<Set> {
+    let mut found = Found { sets: Vec::new(), branch: None };
+    found.top(hir);
+    let mut sets = found.sets;
+    sets.sort_unstable();
+    sets.dedup();
+    if sets.len() <= CHOICES {
+        return sets;
+    }
+    // by turns the best that is left at each stride
+    let mut left: Vec<(Costs, Set)> = sets.into_iter().map(|set| (costs(&set, &Table), set)).collect();
+    let mut kept = Vec::with_capacity(CHOICES);
+    for at in (0..STRIDES).cycle().take(CHOICES) {
+        let best = left.iter().enumerate().min_by(|a, b| a.1.0[at].total_cmp(&b.1.0[at]));
+        if let Some((n, _)) = best {
+            kept.push(left.swap_remove(n).1);
+        }
+    }
+    kept
 }
 
-/// Where in `literal` the rarest run of `stride` overlapping 4-grams begins, and how often one of them is met.
-pub(super) fn rarest(literal: &[u8], stride: usize) -> (usize, f64) {
-    let grams: Vec<f64> = literal.windows(4).map(probability).collect();
-    grams
-        .windows(stride)
-        .map(|w| w.iter().sum::<f64>())
-        .enumerate()
-        .min_by(|a, b| a.1.total_cmp(&b.1))
-        .unwrap_or((0, 1.0))
+/// How often folded bytes begin at a given place of a log, between 0 and 1.
+pub(super) trait Rarity {
+    /// Exactly four bytes.
+    fn gram(&self, folded: &[u8]) -> f64;
+
+    /// Exactly four bytes, as far as they were seen and not guessed.
+    fn seen(&self, folded: &[u8]) -> f64;
+}
+
+/// The built-in table alone.
+#[derive(Debug)]
+pub(super) struct Table;
+
+impl Rarity for Table {
+    fn gram(&self, folded: &[u8]) -> f64 {
+        probability(folded)
+    }
+
+    fn seen(&self, _folded: &[u8]) -> f64 {
+        0.0
+    }
+}
+
+/// For each stride (index + 1), the nanoseconds a byte of log that a set costs beside the walk; infinite where it has a
+/// literal too short for it.
+pub(super) type Costs = [f64; STRIDES];
+
+/// Nanoseconds that a set bit of the filter costs.
+const TOUCH_NS: f64 = 4.0;
+
+/// Nanoseconds that a found literal costs: where the rule comes apart at it, and where its regex reads the line.
+const CUT_NS: f64 = 60.0;
+const LINE_NS: f64 = 300.0;
+
+/// The chance of a long literal is the product of its pairs', which real logs are unkind to: what is written once is
+/// written again. Its root, times this, is nearer to what is met.
+const GUESS: f64 = 0.01;
+
+/// What looking for `set` costs.
+pub(super) fn costs(set: &Set, rarity: &impl Rarity) -> Costs {
+    let mut total = [0.0; STRIDES];
+    for literal in set {
+        let grams: Vec<f64> = literal.bytes.windows(SHORTEST).map(|g| rarity.gram(g)).collect();
+        let seen = literal.bytes.windows(SHORTEST).map(|g| rarity.seen(g)).fold(1.0, f64::min);
+        let met = seen + GUESS * probability(&literal.bytes).sqrt();
+        let confirmed = met * if literal.cut.is_some() { CUT_NS } else { LINE_NS };
+        for (at, total) in total.iter_mut().enumerate() {
+            let touched = run(&grams, at + 1).map_or(f64::INFINITY, |(_, touched)| touched);
+            *total += touched * TOUCH_NS / (at + 1) as f64 + confirmed;
+        }
+    }
+    total
+}
+
+/// Where the rarest run of `stride` grams begins, and how often one of them is met.
+fn run(grams: &[f64], stride: usize) -> Option<(usize, f64)> {
+    let sums = grams.windows(stride).map(|w| w.iter().sum::<f64>()).enumerate();
+    sums.min_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// Where in `literal` the rarest run of `stride` overlapping 4-grams begins.
+pub(super) fn rarest(literal: &[u8], stride: usize, rarity: &impl Rarity) -> usize {
+    let grams: Vec<f64> = literal.windows(SHORTEST).map(|g| rarity.gram(g)).collect();
+    run(&grams, stride).map_or(0, |(at, _)| at)
+}
+
+/// The two halves of a rule around a cut.
+pub(super) fn halves(hir: &Hir, cut: Cut) -> Option<(Hir, Hir)> {
+    let hir = match (cut.branch, bare(hir).kind()) {
+        (None, _) => hir,
+        (Some(branch), HirKind::Alternation(branches)) => branches.get(usize::from(branch))?,
+        _ => return None,
+    };
+    let parts = spread(std::slice::from_ref(hir));
+    let half = |parts: &[Part<'_>]| Hir::concat(parts.iter().map(Part::hir).collect());
+    Some((half(parts.get(..usize::from(cut.part))?), half(parts.get(usize::from(cut.part)..)?)))
+}
+
+/// `hir` out of the groups around it.
+fn bare(hir: &Hir) -> &Hir {
+    match hir.kind() {
+        HirKind::Capture(c) => bare(&c.sub),
+        _ => hir,
+    }
 }
 
 /// The beginning of what a part of a regex can match.
@@ -76,93 +171,138 @@ struct Head {
     whole: bool,
 }
 
-struct Best {
-    by_stride: ByStride,
+impl Head {
+    /// Goes on with `next`, as far as a literal goes.
+    fn push(&mut self, next: &Head) {
+        self.bytes.extend_from_slice(&next.bytes);
+        self.whole = next.whole && self.bytes.len() <= LONGEST;
+        self.bytes.truncate(LONGEST);
+    }
 }
 
-impl Best {
-    /// Tries every set of literals that a match of `hir` cannot do without.
+/// What is found in a rule, level by level.
+struct Found {
+    sets: Vec<Set>,
+    /// The branch of the whole rule that is looked at.
+    branch: Option<u16>,
+}
+
+impl Found {
+    /// The whole of a rule, or a branch of it.
+    fn top(&mut self, hir: &Hir) {
+        match bare(hir).kind() {
+            HirKind::Alternation(branches) if self.branch.is_none() => {
+                self.offer(heads(hir), None);
+                self.branches(branches, true);
+            }
+            _ => {
+                let parts = spread(std::slice::from_ref(hir));
+                self.concat(&parts, true);
+            }
+        }
+    }
+
+    /// Below the top: what lies there has no cut.
     fn visit(&mut self, hir: &Hir) {
         match hir.kind() {
             HirKind::Capture(c) => self.visit(&c.sub),
             HirKind::Repetition(r) if r.min > 0 => {
-                self.offer(heads(hir));
+                self.offer(heads(hir), None);
                 self.visit(&r.sub);
             }
-            HirKind::Concat(parts) => {
-                let parts = spread(parts);
-                for start in 0..parts.len().min(STARTS) {
-                    self.window(&parts[start..]);
-                }
-                for part in parts.iter().filter(|p| !matches!(p, Part::Byte(_))) {
-                    if let Part::Hir(h) = part {
-                        self.visit(h);
-                    }
-                }
-            }
-            HirKind::Literal(l) => {
-                let parts: Vec<Part<'_>> = l.0.iter().map(|b| Part::Byte(*b)).collect();
-                for start in 0..parts.len().min(STARTS) {
-                    self.window(&parts[start..]);
-                }
+            HirKind::Concat(_) | HirKind::Literal(_) => {
+                self.concat(&spread(std::slice::from_ref(hir)), false);
             }
             HirKind::Alternation(branches) => {
-                self.offer(heads(hir));
-                self.branches(branches);
+                self.offer(heads(hir), None);
+                self.branches(branches, false);
             }
-            _ => self.offer(heads(hir)),
+            _ => self.offer(heads(hir), None),
+        }
+    }
+
+    fn concat(&mut self, parts: &[Part<'_>], top: bool) {
+        let heads: Vec<Vec<Head>> = parts.iter().map(Part::heads).collect();
+        let mut in_run = 0;
+        for start in 0..parts.len().min(STARTS) {
+            // further on in a run of plain bytes a window is only shorter
+            let plain = matches!(parts[start], Part::Byte(_));
+            in_run = if plain { in_run + 1 } else { 0 };
+            if !plain || in_run % EVERY == 1 {
+                let cut = top.then_some(Cut { branch: self.branch, part: start as u16 });
+                self.window(&heads[start..], cut);
+            }
+        }
+        for part in parts {
+            if let Part::Hir(h) = part {
+                self.visit(h);
+            }
         }
     }
 
     /// One of the branches matches, so one of all their literals is there.
-    fn branches(&mut self, branches: &[Hir]) {
-        let each: Vec<ByStride> = branches.iter().take(MOST + 1).map(literals).collect();
+    fn branches(&mut self, branches: &[Hir], top: bool) {
         if branches.len() > MOST {
             return;
         }
+        let mut each: Vec<(Vec<Set>, Vec<Costs>)> = Vec::with_capacity(branches.len());
+        for (n, branch) in branches.iter().enumerate() {
+            let mut found = Found { sets: Vec::new(), branch: top.then_some(n as u16) };
+            if top {
+                found.top(branch);
+            } else {
+                found.visit(branch);
+            }
+            if found.sets.is_empty() {
+                return;
+            }
+            let costs = found.sets.iter().map(|s| costs(s, &Table)).collect();
+            each.push((found.sets, costs));
+        }
+        // for each stride, the best of each branch
         for at in 0..STRIDES {
-            let sets: Option<Vec<&Literals>> = each.iter().map(|b| b[at].as_ref()).collect();
-            if let Some(sets) = sets {
-                self.consider(at, sets.iter().flat_map(|s| s.set.iter().cloned()).collect());
+            let best = each.iter().map(|(sets, costs)| {
+                let all = sets.iter().zip(costs).filter(|(_, c)| c[at].is_finite());
+                all.min_by(|a, b| a.1[at].total_cmp(&b.1[at])).map(|(s, _)| s)
+            });
+            if let Some(best) = best.collect::<Option<Vec<&Set>>>() {
+                self.consider(best.into_iter().flatten().cloned().collect());
             }
         }
     }
 
-    /// Grows a set of literals from the first part on, and tries each that it comes by.
-    fn window(&mut self, parts: &[Part<'_>]) {
+    /// Grows a set of literals from the first part on, and offers each that it comes by before it gets larger.
+    fn window(&mut self, parts: &[Vec<Head>], cut: Option<Cut>) {
         let mut set = vec![Head { bytes: Vec::new(), whole: true }];
-        for part in parts {
-            let Some(longer) = cross(&set, &part.heads()) else { break };
-            set = longer;
-            if set.iter().all(|h| h.bytes.len() >= SHORTEST) {
-                self.offer(set.clone());
+        for next in parts {
+            if let [only] = next.as_slice() {
+                // nothing to sort: what differs goes on to differ
+                set.iter_mut().filter(|h| h.whole).for_each(|h| h.push(only));
+            } else {
+                let Some(longer) = cross(&set, next) else { break };
+                if longer.len() > set.len() {
+                    self.offer(set, cut);
+                }
+                set = longer;
             }
             if set.iter().all(|h| !h.whole) {
                 break;
             }
         }
+        self.offer(set, cut);
     }
 
-    fn offer(&mut self, heads: Vec<Head>) {
-        let shortest = heads.iter().map(|h| h.bytes.len()).min().unwrap_or(0);
-        if shortest < SHORTEST {
-            return;
-        }
-        let set: Vec<Vec<u8>> = heads.into_iter().map(|h| h.bytes).collect();
-        for at in 0..STRIDES.min(shortest - 3) {
-            self.consider(at, set.clone());
+    fn offer(&mut self, heads: Vec<Head>, cut: Option<Cut>) {
+        if heads.iter().all(|h| h.bytes.len() >= SHORTEST) {
+            self.consider(heads.into_iter().map(|h| Literal { bytes: h.bytes.into(), cut }).collect());
         }
     }
 
-    fn consider(&mut self, at: usize, mut set: Vec<Vec<u8>>) {
+    fn consider(&mut self, mut set: Set) {
         set.sort_unstable();
         set.dedup();
-        if set.is_empty() || set.len() > MOST {
-            return;
-        }
-        let cost = set.iter().map(|l| cost(l, at + 1)).sum();
-        if self.by_stride[at].as_ref().is_none_or(|b| cost < b.cost) {
-            self.by_stride[at] = Some(Literals { set, cost });
+        if !set.is_empty() && set.len() <= MOST {
+            self.sets.push(set);
         }
     }
 }
@@ -178,6 +318,13 @@ impl Part<'_> {
         match self {
             Part::Byte(b) => vec![Head { bytes: vec![b | 0x20], whole: true }],
             Part::Hir(h) => heads(h),
+        }
+    }
+
+    fn hir(&self) -> Hir {
+        match self {
+            Part::Byte(b) => Hir::literal([*b]),
+            Part::Hir(h) => (*h).clone(),
         }
     }
 }
@@ -321,11 +468,9 @@ fn cross(set: &[Head], next: &[Head]) -> Option<Vec<Head>> {
             continue;
         }
         for n in next {
-            let mut bytes = head.bytes.clone();
-            bytes.extend_from_slice(&n.bytes);
-            let whole = n.whole && bytes.len() <= LONGEST;
-            bytes.truncate(LONGEST);
-            out.push(Head { bytes, whole });
+            let mut longer = head.clone();
+            longer.push(n);
+            out.push(longer);
         }
     }
     tidy(out)
@@ -337,8 +482,10 @@ mod tests {
 
     fn of(pattern: &str, stride: usize) -> Vec<String> {
         let hir = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern).unwrap();
-        let found = literals(&hir)[stride - 1].clone();
-        found.map_or(Vec::new(), |l| l.set.iter().map(|l| String::from_utf8_lossy(l).into_owned()).collect())
+        let sets = choices(&hir).into_iter().map(|s| (costs(&s, &Table)[stride - 1], s));
+        let best = sets.filter(|(c, _)| c.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0));
+        let text = |l: &Literal| String::from_utf8_lossy(&l.bytes).into_owned();
+        best.map_or(Vec::new(), |(_, set)| set.iter().map(text).collect())
     }
 
     fn has(pattern: &str, stride: usize) -> bool {

@@ -5,6 +5,7 @@
 //! Each rule's result is exactly that of its own regex on each line alone; everything else in here is a detour
 //! around doing that.
 
+mod confirm;
 mod engine;
 mod explain;
 pub mod fields;
@@ -18,9 +19,14 @@ pub mod piece;
 mod rarity;
 mod records;
 mod rule;
+mod sample;
 mod scanner;
+mod size;
 mod spec;
 pub mod stamp;
+mod tally;
+mod vector;
+mod walk;
 mod wide;
 
 pub use explain::{Explained, Step};
@@ -29,3 +35,4 @@ pub use pattern::{Pattern, PatternFault};
 pub use rule::{LineVerdict, test_line, test_resolve};
 pub use scanner::RuleSet;
 pub use spec::*;
+pub use tally::Cost;

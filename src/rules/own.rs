@@ -4,8 +4,15 @@
 //! Only the *tag* counts, at its place behind time and host, so that nobody hides a line by writing the program's name
 //! into it. Who may choose the tag of his own lines may hide those, as he may by not writing them.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 /// The tag of the agent's own lines.
 const TAG: &[u8] = b"logherald";
+
+/// Finds it.
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(TAG));
 
 /// The tag lies within this many bytes: two times and a host's name.
 const HEAD: usize = 384;
@@ -14,8 +21,7 @@ const HEAD: usize = 384;
 pub(super) fn is_own(line: &[u8]) -> bool {
     let head = &line[..line.len().min(HEAD)];
     // cheap for the many: most lines do not hold the name at all
-    memchr::memmem::find(head, TAG).is_some()
-        && head.split(|b| *b == b'\n').next().and_then(tag).is_some_and(own_tag)
+    FINDER.find(head).is_some() && head.split(|b| *b == b'\n').next().and_then(tag).is_some_and(own_tag)
 }
 
 fn own_tag(tag: &[u8]) -> bool {

@@ -4,17 +4,20 @@
 //! lines of a block that is simply lines, as `records` does for one that comes with a table. A line's time and its
 //! fields are made when the first rule asks, and kept for the others.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
-use regex::bytes::CaptureLocations;
 
-use super::engine::Engine;
+use super::confirm::{Pool, Says, Spot};
+use super::engine::{Engine, Owner};
 use super::fields::Fields;
-use super::rule::{Fate, Origin, Rule, cut};
+use super::filter::Place;
+use super::rule::{Fate, Groups, Origin, Rule, cut};
 use super::stamp;
+use super::tally::Tally;
 use super::wide::Wide;
-use crate::hit::{Hit, LINE_BYTES};
+use crate::hit::{Hit, LINE_BYTES, RuleNo};
 use crate::line::{Block, Record};
 use crate::time::Wall;
 
@@ -22,22 +25,46 @@ use crate::time::Wall;
 #[derive(Clone, Debug)]
 pub(super) struct Scratch {
     /// Groups, by rule index.
-    locs: Vec<CaptureLocations>,
-    /// The last line that a rule was put down for, by rule index.
-    marks: Vec<u64>,
+    locs: Vec<Groups>,
+    /// How far each rule got with the last line that its literal was in, by rule index.
+    marks: Vec<Mark>,
     /// Number of the current line among the lines looked at.
     serial: u64,
     /// Rules to look at the current line.
-    pending: Vec<u32>,
+    pending: Vec<PutDown>,
+    pub(super) tally: Tally,
 }
+
+/// How far a rule got with a line.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    /// The line's number.
+    serial: u64,
+    /// Places that did not confirm it.
+    failed: u32,
+    put_down: bool,
+}
+
+/// A rule to look at the current line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PutDown {
+    rule: u32,
+    /// It is known to match.
+    sure: bool,
+}
+
+/// So many places of a line are confirmed one by one; then the rule's regex reads the line once. Who writes a literal a
+/// thousand times into a line gains nothing by it.
+const PLACES: u32 = 4;
 
 impl Scratch {
     pub(super) fn new(rules: &[Rule]) -> Scratch {
         Scratch {
-            locs: rules.iter().map(|r| r.spec.pattern.regex.capture_locations()).collect(),
-            marks: vec![0; rules.len()],
+            locs: vec![Groups::default(); rules.len()],
+            marks: vec![Mark::default(); rules.len()],
             serial: 0,
             pending: Vec::new(),
+            tally: Tally::default(),
         }
     }
 }
@@ -58,6 +85,8 @@ pub(super) struct Desk<'a> {
     pub(super) block: &'a Block<'a>,
     /// The current line without its line end.
     text: &'a [u8],
+    /// Where it begins in the block.
+    at: usize,
     /// It is the first of the block.
     first: bool,
     /// Its record, where the block has a table.
@@ -66,7 +95,15 @@ pub(super) struct Desk<'a> {
     stamp: Stamp,
     /// Its fields, once a rule has been asked.
     fields: Option<Fields<'a>>,
-    out: &'a mut Vec<Hit>,
+    out: Out<'a>,
+}
+
+/// What becomes of a line that a rule accepts.
+pub(super) enum Out<'a> {
+    /// It is made a hit.
+    Hits(&'a mut Vec<Hit>),
+    /// It is told, by rule and place in the block; nothing is made of it.
+    Found(&'a mut dyn FnMut(RuleNo, Range<usize>)),
 }
 
 impl<'a> Desk<'a> {
@@ -76,13 +113,13 @@ impl<'a> Desk<'a> {
         tz: &'a TimeZone,
         scratch: &'a mut Scratch,
         block: &'a Block<'a>,
-        out: &'a mut Vec<Hit>,
+        out: Out<'a>,
     ) -> Desk<'a> {
         // what a block before this one marked is of another line
         scratch.serial += 1;
         scratch.pending.clear();
-        let (text, first, record, stamp, fields) = (&[][..], false, None, Stamp::Unknown, None);
-        Desk { rules, host, tz, scratch, block, text, first, record, stamp, fields, out }
+        let (text, at, first, record, stamp, fields) = (&[][..], 0, false, None, Stamp::Unknown, None);
+        Desk { rules, host, tz, scratch, block, text, at, first, record, stamp, fields, out }
     }
 
     /// Another line is the current one; rules are put down for it anew.
@@ -91,19 +128,36 @@ impl<'a> Desk<'a> {
         self.scratch.serial += 1;
     }
 
-    /// Puts a rule down for the current line, once.
+    /// A literal of a rule stands in `line`, the current one, at `at`: puts the rule down where that confirms it.
     #[inline]
-    pub(super) fn put_down(&mut self, rule: u32) {
-        let mark = &mut self.scratch.marks[rule as usize];
-        if *mark != self.scratch.serial {
-            *mark = self.scratch.serial;
-            self.scratch.pending.push(rule);
+    pub(super) fn point(&mut self, owner: &mut Owner, pool: &mut Pool, line: &[u8], at: usize) {
+        let mark = &mut self.scratch.marks[owner.rule as usize];
+        if mark.serial != self.scratch.serial {
+            *mark = Mark { serial: self.scratch.serial, failed: 0, put_down: false };
+        } else if mark.put_down {
+            return;
         }
+        let since = self.scratch.tally.begin();
+        let says = {
+            let spot = Spot { line, serial: self.scratch.serial, at };
+            owner.confirm.ask(&self.rules[owner.rule as usize].spec.pattern, pool, spot)
+        };
+        self.scratch.tally.end(owner.rule, since, true, false);
+        if says == Says::No && mark.failed < PLACES {
+            mark.failed += 1;
+            return;
+        }
+        mark.put_down = true;
+        self.scratch.pending.push(PutDown { rule: owner.rule, sure: says == Says::Yes });
     }
 
     /// Puts the wide rules down that may match this text.
     pub(super) fn put_down_wide(&mut self, wide: &Wide, text: &[u8]) {
-        wide.on_line(text, &mut self.scratch.pending);
+        let Scratch { pending, tally, .. } = &mut *self.scratch;
+        wide.on_line(text, |rule, sure| {
+            tally.end(rule, tally.begin(), true, false);
+            pending.push(PutDown { rule, sure });
+        });
     }
 
     /// No rule is put down.
@@ -113,31 +167,41 @@ impl<'a> Desk<'a> {
     }
 
     /// Has the rules that were put down judge this line, in their order; then none is put down.
-    pub(super) fn judge(&mut self, text: &'a [u8], first: bool, record: Option<&'a Record>) {
-        (self.text, self.first, self.record) = (text, first, record);
+    pub(super) fn judge(&mut self, text: &'a [u8], at: usize, first: bool, record: Option<&'a Record>) {
+        (self.text, self.at, self.first, self.record) = (text, at, first, record);
         (self.stamp, self.fields) = (Stamp::Unknown, None);
         let mut pending = std::mem::take(&mut self.scratch.pending);
         if pending.len() > 1 {
             pending.sort_unstable();
         }
-        for rule in pending.drain(..) {
-            self.judge_by(rule);
+        for PutDown { rule, sure } in pending.drain(..) {
+            let since = self.scratch.tally.begin();
+            let hit = self.judge_by(rule, sure);
+            self.scratch.tally.end(rule, since, false, hit);
         }
         self.scratch.pending = pending;
     }
 
-    fn judge_by(&mut self, index: u32) {
+    /// Tells whether it was a hit.
+    fn judge_by(&mut self, index: u32, sure: bool) -> bool {
         let block = self.block;
         let rule = &self.rules[index as usize];
         if self.first && block.hit_early.contains(&rule.early) {
-            return;
+            return false;
         }
         let line = self.text;
         let locs = &mut self.scratch.locs[index as usize];
         let record = self.record;
         let fields = self.fields.get_or_insert_with(|| Fields::new(wrapping(block, record), line));
-        if rule.fate(line, locs, fields) != Fate::Hit {
-            return;
+        if let Out::Found(found) = &mut self.out {
+            let accepts = !rule.resolves && rule.accepts(line, sure, fields);
+            if accepts {
+                found(rule.spec.no, self.at..self.at + line.len());
+            }
+            return accepts;
+        }
+        if rule.fate(line, sure, locs, fields) != Fate::Hit {
+            return false;
         }
         let origin = Origin { file: block.file, host: self.host };
         let (resolves, key) = if rule.resolves {
@@ -148,7 +212,8 @@ impl<'a> Desk<'a> {
         };
         let captures = rule.captured(line, locs, fields);
         let stamp = self.stamp();
-        self.out.push(Hit {
+        let Out::Hits(hits) = &mut self.out else { return true };
+        hits.push(Hit {
             rule: rule.spec.no,
             resolves,
             key,
@@ -160,6 +225,7 @@ impl<'a> Desk<'a> {
             file_no: block.file_no,
             backlog: block.backlog,
         });
+        true
     }
 
     /// The current line's time: the record's own where it brings one.
@@ -195,7 +261,7 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    pub(super) fn scan(desk: Desk<'a>, engine: &'a Engine) {
+    pub(super) fn scan(desk: Desk<'a>, engine: &'a mut Engine) {
         let bytes = desk.block.bytes;
         let mut pass = Lines {
             desk,
@@ -206,21 +272,26 @@ impl<'a> Lines<'a> {
             begun: false,
         };
         pass.seek_wide(0);
-        engine.filter.each(bytes, |place, rule| pass.point(place, rule));
+        let (owners, pool) = (&mut engine.owners, &mut engine.pool);
+        engine.filter.each(bytes, |place| pass.point(place, &mut owners[place.owner as usize], pool));
         pass.flush();
         pass.wide_before(usize::MAX);
     }
 
-    /// A rule's literal stands at `place`, or seems to.
+    /// A rule's literal stands here, or seems to.
     #[inline]
-    fn point(&mut self, place: usize, rule: u32) {
-        if !self.begun || place > self.line.1 {
+    fn point(&mut self, place: Place, owner: &mut Owner, pool: &mut Pool) {
+        let inside = place.inside;
+        if !self.begun || inside > self.line.1 {
             self.flush();
             let floor = if self.begun { self.line.1 + 1 } else { 0 };
-            let start = memchr::memrchr(b'\n', &self.text[floor..place]).map_or(floor, |n| floor + n + 1);
-            self.begin(start, place);
+            let start = memchr::memrchr(b'\n', &self.text[floor..inside]).map_or(floor, |n| floor + n + 1);
+            self.begin(start, inside);
         }
-        self.desk.put_down(rule);
+        // what begins in the line before is no literal
+        if let Some(at) = place.start.and_then(|start| start.checked_sub(self.line.0)) {
+            self.desk.point(owner, pool, self.current(), at);
+        }
     }
 
     /// Makes the line from `start` on the current one; it does not end before `place`.
@@ -279,6 +350,6 @@ impl<'a> Lines<'a> {
     }
 
     fn judge(&mut self) {
-        self.desk.judge(self.current(), self.line.0 == 0, None);
+        self.desk.judge(self.current(), self.line.0, self.line.0 == 0, None);
     }
 }

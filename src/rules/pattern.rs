@@ -5,14 +5,15 @@
 //! end, so `^ $ \A \z` are the line's ends and no match crosses into the next line.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ast;
-use regex_syntax::hir::{self, Hir};
+use regex_syntax::hir::{self, Hir, HirKind};
 
 pub use super::piece::PIECES;
 use super::piece::piece;
+use super::size;
 
 /// Compiled size limit of one regex, in bytes: a hostile or careless repetition is refused, not tried.
 const SIZE_LIMIT: usize = 4 << 20;
@@ -23,15 +24,21 @@ pub const PATTERN_BYTES: usize = 16 << 10;
 /// How deep groups may be nested: the compiler of the regex crate recurses.
 const NEST_LIMIT: u32 = 100;
 
-/// A compiled pattern.
+/// A sound pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     /// As the operator wrote it.
     pub text: Arc<str>,
     /// With its pieces written out.
     pub expanded: Arc<str>,
-    /// Compiled, matching on bytes; `^ $` are the line's ends when searched line by line.
-    pub regex: Regex,
+    /// Of each of its groups; the first is the whole match.
+    groups: Arc<[Option<Box<str>>]>,
+    /// Once it was asked for; clones share it.
+    regex: Arc<OnceLock<Regex>>,
+    /// Bytes that it takes at most.
+    bound: usize,
+    /// It may match the empty string.
+    may_be_empty: bool,
 }
 
 /// Why a pattern was refused.
@@ -47,7 +54,7 @@ pub struct PatternFault {
 }
 
 impl Pattern {
-    /// Compiles the operator's text.
+    /// Reads the operator's text. The regex is compiled when it is first asked for, or at once where it may be too large.
     pub fn new(text: &str) -> Result<Pattern, PatternFault> {
         if text.len() > PATTERN_BYTES {
             let what = format!("the pattern has {} bytes, at most {PATTERN_BYTES} are allowed", text.len());
@@ -59,26 +66,51 @@ impl Pattern {
             return Err(fault(what.into(), at..at + 1, Some(hint.into())));
         }
         let written = expand(text)?;
-        parse(&written.text).map_err(|e| explain(*e, text, &written))?;
-        // the same text, parsed again by the builder: `Regex` cannot be had from a `Hir`
-        let regex = RegexBuilder::new(&written.text)
-            .size_limit(SIZE_LIMIT)
-            .nest_limit(NEST_LIMIT)
-            .build()
-            .map_err(|e| too_big(&e, text.len()))?;
-        Ok(Pattern { text: text.into(), expanded: written.text.into(), regex })
+        let hir = parse(&written.text).map_err(|e| explain(*e, text, &written))?;
+        let bound = size::bound(&hir);
+        let regex = OnceLock::new();
+        if bound > SIZE_LIMIT / 2 {
+            let compiled = compile(&written.text).map_err(|e| too_big(&e, text.len()))?;
+            _ = regex.set(compiled);
+        }
+        Ok(Pattern {
+            text: text.into(),
+            expanded: written.text.into(),
+            groups: groups(&hir),
+            regex: Arc::new(regex),
+            bound,
+            may_be_empty: hir.properties().minimum_len() == Some(0),
+        })
+    }
+
+    /// Compiled, matching on bytes; `^ $` are the line's ends when searched line by line.
+    #[inline]
+    pub fn regex(&self) -> &Regex {
+        self.regex.get_or_init(|| {
+            compile(&self.expanded).expect("what was parsed, and is bounded to half of the limit, compiles")
+        })
+    }
+
+    /// Bytes that its compiled form takes at most.
+    pub fn memory(&self) -> usize {
+        self.bound
+    }
+
+    /// The number of the group of this name.
+    pub(super) fn group(&self, name: &str) -> Option<usize> {
+        self.groups.iter().position(|group| group.as_deref() == Some(name))
     }
 
     /// Names of its captures, in order.
     pub fn capture_names(&self) -> Vec<String> {
-        self.regex.capture_names().flatten().map(str::to_owned).collect()
+        self.groups.iter().flatten().map(ToString::to_string).collect()
     }
 
     /// It matches the empty string, and so every line.
     ///
     /// `^$` and its like accept the empty *line* alone, and do not count.
     pub fn accepts_everything(&self) -> bool {
-        self.regex.is_match(b"") && self.regex.is_match(b"\x01")
+        self.may_be_empty && self.regex().is_match(b"") && self.regex().is_match(b"\x01")
     }
 
     /// As the scanner sees it. Parsed anew: needed once a load, and large.
@@ -95,6 +127,34 @@ fn parse(expanded: &str) -> Result<Hir, Box<regex_syntax::Error>> {
     // `utf8(false)`: patterns search bytes, and `(?-u:\xff)` is a fair wish
     let mut parser = regex_syntax::ParserBuilder::new().utf8(false).nest_limit(NEST_LIMIT).build();
     parser.parse(expanded).map_err(Box::new)
+}
+
+fn compile(expanded: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(expanded).size_limit(SIZE_LIMIT).nest_limit(NEST_LIMIT).build()
+}
+
+/// The names of all groups, by their numbers.
+fn groups(hir: &Hir) -> Arc<[Option<Box<str>>]> {
+    fn collect(hir: &Hir, into: &mut Vec<Option<Box<str>>>) {
+        match hir.kind() {
+            HirKind::Capture(c) => {
+                let number = c.index as usize;
+                into.resize(into.len().max(number + 1), None);
+                into[number].clone_from(&c.name);
+                collect(&c.sub, into);
+            }
+            HirKind::Repetition(r) => collect(&r.sub, into),
+            HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+                for part in parts {
+                    collect(part, into);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut all = vec![None];
+    collect(hir, &mut all);
+    all.into()
 }
 
 fn too_big(e: &regex::Error, len: usize) -> PatternFault {
@@ -392,14 +452,14 @@ mod tests {
     }
 
     fn found(text: &str, line: &str) -> bool {
-        Pattern::new(text).unwrap().regex.is_match(line.as_bytes())
+        Pattern::new(text).unwrap().regex().is_match(line.as_bytes())
     }
 
     #[test]
     fn a_piece_captures_under_its_name_once() {
         let p = Pattern::new(r"from {ip} to {ip} as (?<user>\S+) or {user}").unwrap();
         assert_eq!(p.capture_names(), ["ip", "user"]);
-        let caps = p.regex.captures(b"from 10.0.0.1 to 10.0.0.2 as bob or eve").unwrap();
+        let caps = p.regex().captures(b"from 10.0.0.1 to 10.0.0.2 as bob or eve").unwrap();
         assert_eq!(&caps["ip"], b"10.0.0.1");
         assert_eq!(&caps["user"], b"bob");
     }

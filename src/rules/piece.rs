@@ -52,7 +52,7 @@ mod tests {
 
     fn takes(pattern: &str, name: &str, line: &str) -> Option<String> {
         let p = Pattern::new(pattern).unwrap();
-        let caps = p.regex.captures(line.as_bytes())?;
+        let caps = p.regex().captures(line.as_bytes())?;
         Some(String::from_utf8_lossy(caps.name(name)?.as_bytes()).into_owned())
     }
 

@@ -5,7 +5,9 @@
 //! keeps within lines, is of no use here: they are asked on each record. The surprise: nothing in here looks for a
 //! newline.
 
-use super::engine::Engine;
+use super::confirm::Pool;
+use super::engine::{Engine, Owner};
+use super::filter::Place;
 use super::pass::Desk;
 use super::wide::Wide;
 use crate::line::Record;
@@ -20,10 +22,11 @@ pub(super) struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn scan(desk: Desk<'a>, engine: &'a Engine) {
+    pub(super) fn scan(desk: Desk<'a>, engine: &'a mut Engine) {
         let (bytes, table) = (desk.block.bytes, desk.block.records);
         let mut pass = Records { desk, wide: engine.wide.as_deref(), table, at: 0 };
-        engine.filter.each(bytes, |place, rule| pass.point(place, rule));
+        let (owners, pool) = (&mut engine.owners, &mut engine.pool);
+        engine.filter.each(bytes, |place| pass.point(place, &mut owners[place.owner as usize], pool));
         while let Some(record) = pass.table.get(pass.at) {
             pass.leave(record);
             if pass.wide.is_none() {
@@ -33,14 +36,20 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// A rule's literal stands at `place`, or seems to.
-    fn point(&mut self, place: usize, rule: u32) {
+    /// A rule's literal stands here, or seems to.
+    fn point(&mut self, place: Place, owner: &mut Owner, pool: &mut Pool) {
         while let Some(record) = self.table.get(self.at) {
-            if place < record.start as usize {
+            let (start, end) = (record.start as usize, record.end as usize);
+            if place.inside < start {
                 return;
             }
-            if place < record.end as usize {
-                return self.desk.put_down(rule);
+            if place.inside < end {
+                // what begins before the record is no literal
+                let at = place.start.and_then(|s| s.checked_sub(start));
+                if let (Some(at), Some(text)) = (at, self.desk.block.bytes.get(start..end)) {
+                    self.desk.point(owner, pool, text, at);
+                }
+                return;
             }
             self.leave(record);
         }
@@ -54,7 +63,7 @@ impl<'a> Records<'a> {
             if let Some(wide) = self.wide {
                 self.desk.put_down_wide(wide, text);
             }
-            self.desk.judge(text, self.at == 0, Some(record));
+            self.desk.judge(text, record.start as usize, self.at == 0, Some(record));
             self.desk.turn();
         }
         self.at += 1;

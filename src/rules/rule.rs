@@ -11,10 +11,10 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use regex::bytes::CaptureLocations;
+use regex::bytes::{CaptureLocations, Regex};
 
 use super::fields::{Fields, meant};
-use super::literal::{self, ByStride};
+use super::literal::{self, Set};
 use super::mask;
 use super::own::is_own;
 use super::pattern::Pattern;
@@ -30,7 +30,8 @@ pub(super) const NONE: &str = "(none)";
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) spec: RuleSpec,
-    pub(super) literals: ByStride,
+    /// What it may be looked for by.
+    pub(super) choices: Vec<Set>,
     only: Option<Only>,
     /// Where `spec.captures` come from.
     captures: Box<[Taken]>,
@@ -84,6 +85,22 @@ pub(super) enum Fate {
     Hit,
 }
 
+/// Where the groups of a rule lie in a line; made when a rule first asks for them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Groups(Option<CaptureLocations>);
+
+impl Groups {
+    /// Reads a line; tells whether it matches.
+    pub(super) fn read(&mut self, regex: &Regex, line: &[u8]) -> bool {
+        let locs = self.0.get_or_insert_with(|| regex.capture_locations());
+        regex.captures_read(locs, line).is_some()
+    }
+
+    fn get(&self, group: usize) -> Option<(usize, usize)> {
+        self.0.as_ref().and_then(|locs| locs.get(group))
+    }
+}
+
 /// Where a line comes from, as keys tell it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'a> {
@@ -101,7 +118,7 @@ impl Rule {
 
     fn resolving(spec: &RuleSpec, pattern: Pattern) -> Rule {
         let names = pattern.capture_names();
-        let field = |name: &String| !spec.pattern.regex.capture_names().flatten().any(|n| n == name);
+        let field = |name: &String| spec.pattern.group(name).is_none();
         let named = |by: &By| matches!(by, By::Capture(name) if names.contains(name) || field(name));
         let spec = RuleSpec {
             pattern,
@@ -121,9 +138,15 @@ impl Rule {
         let captures: Box<[_]> = spec.captures.iter().map(|name| Taken::new(&spec, name)).collect();
         let plain = !captures.iter().any(|t| matches!(t, Taken::Group(_)))
             && !by.iter().any(|p| matches!(p, Part::Taken(Taken::Group(_))));
-        let literals = spec.pattern.hir().map_or_else(ByStride::default, |hir| literal::literals(&hir));
+        let choices = spec.pattern.hir().map_or_else(Vec::new, |hir| literal::choices(&hir));
         let only = (!spec.only_files.is_empty()).then(|| Only::new(&spec.only_files));
-        Rule { spec, literals, only, captures, by, plain, resolves: false, early, texts: OnceLock::new() }
+        Rule { spec, choices, only, captures, by, plain, resolves: false, early, texts: OnceLock::new() }
+    }
+
+    /// The literals that tell most of it, of which every line that it matches has one.
+    pub(super) fn literals(&self) -> Option<&Set> {
+        let price = |set: &Set| literal::costs(set, &literal::Table)[0];
+        self.choices.iter().min_by(|a, b| price(a).total_cmp(&price(b)))
     }
 
     /// It reads this file of its sources.
@@ -134,22 +157,34 @@ impl Rule {
     }
 
     /// Judges a line without its line end; after [`Fate::Hit`], `locs` holds the groups, where any are asked for.
+    ///
+    /// `sure`: it is known to match.
     #[inline]
-    pub(super) fn fate(&self, line: &[u8], locs: &mut CaptureLocations, fields: &mut Fields<'_>) -> Fate {
-        let regex = &self.spec.pattern.regex;
-        let matched =
-            if self.plain { regex.is_match(line) } else { regex.captures_read(locs, line).is_some() };
+    pub(super) fn fate(&self, line: &[u8], sure: bool, locs: &mut Groups, fields: &mut Fields<'_>) -> Fate {
+        let pattern = &self.spec.pattern;
+        let matched = if self.plain {
+            sure || pattern.regex().is_match(line)
+        } else {
+            locs.read(pattern.regex(), line)
+        };
         if !matched {
             return Fate::NoMatch;
         }
         matched_fate(&self.spec, line, fields)
     }
 
+    /// It accepts this line, without its line end; nothing is captured. `sure`: it is known to match.
+    #[inline]
+    pub(super) fn accepts(&self, line: &[u8], sure: bool, fields: &mut Fields<'_>) -> bool {
+        (sure || self.spec.pattern.regex().is_match(line))
+            && matched_fate(&self.spec, line, fields) == Fate::Hit
+    }
+
     /// The values of the key.
     pub(super) fn key(
         &self,
         line: &[u8],
-        locs: &CaptureLocations,
+        locs: &Groups,
         fields: &mut Fields<'_>,
         origin: Origin<'_>,
     ) -> Box<[Box<str>]> {
@@ -167,12 +202,7 @@ impl Rule {
 
     /// Of a `resolve`: which parts of the key the line names, as [`crate::hit::Hit::resolves`] has it, and the values.
     /// A field that the line does not have is not named; a capture that took no part is `(none)`, as in a hit.
-    pub(super) fn named(
-        &self,
-        line: &[u8],
-        locs: &CaptureLocations,
-        fields: &mut Fields<'_>,
-    ) -> (u8, Box<[Box<str>]>) {
+    pub(super) fn named(&self, line: &[u8], locs: &Groups, fields: &mut Fields<'_>) -> (u8, Box<[Box<str>]>) {
         let mut bits = 0;
         let mut value = |(n, part): (usize, &Part)| {
             let value = match part {
@@ -193,7 +223,7 @@ impl Rule {
     pub(super) fn named_pairs(
         &self,
         line: &[u8],
-        locs: &CaptureLocations,
+        locs: &Groups,
         fields: &mut Fields<'_>,
     ) -> Vec<(String, String)> {
         let (bits, key) = self.named(line, locs, fields);
@@ -209,7 +239,7 @@ impl Rule {
     pub(super) fn captured(
         &self,
         line: &[u8],
-        locs: &CaptureLocations,
+        locs: &Groups,
         fields: &mut Fields<'_>,
     ) -> Box<[Option<Box<str>>]> {
         self.captures.iter().map(|taken| taken.value(line, locs, fields)).collect()
@@ -222,7 +252,7 @@ fn matched_fate(spec: &RuleSpec, line: &[u8], fields: &mut Fields<'_>) -> Fate {
     if is_own(line) {
         return Fate::Own;
     }
-    if let Some(n) = spec.exclude.iter().position(|e| e.regex.is_match(line)) {
+    if let Some(n) = spec.exclude.iter().position(|e| e.regex().is_match(line)) {
         return Fate::Excluded(n);
     }
     match spec.fields.iter().position(|w| !w.holds(fields)) {
@@ -244,11 +274,10 @@ impl Part {
 
 impl Taken {
     fn new(spec: &RuleSpec, name: &str) -> Taken {
-        let group = spec.pattern.regex.capture_names().position(|n| n == Some(name));
-        group.map_or_else(|| Taken::Field(meant(name).into()), Taken::Group)
+        spec.pattern.group(name).map_or_else(|| Taken::Field(meant(name).into()), Taken::Group)
     }
 
-    fn value(&self, line: &[u8], locs: &CaptureLocations, fields: &mut Fields<'_>) -> Option<Box<str>> {
+    fn value(&self, line: &[u8], locs: &Groups, fields: &mut Fields<'_>) -> Option<Box<str>> {
         match self {
             Taken::Group(group) => {
                 let (start, end) = locs.get(*group)?;
@@ -296,8 +325,7 @@ pub(super) fn asked(spec: &RuleSpec) -> Vec<&str> {
     });
     let mut names: Vec<&str> = Vec::new();
     for name in by.chain(spec.captures.iter().map(String::as_str)) {
-        let group = spec.pattern.regex.capture_names().flatten().any(|n| n == name);
-        if !group && !names.contains(&name) {
+        if spec.pattern.group(name).is_none() && !names.contains(&name) {
             names.push(name);
         }
     }
@@ -380,7 +408,7 @@ pub enum LineVerdict {
 
 /// Judges one line, without its line end, by one rule: what an inline test asks. `fields` are those of its wrapping.
 pub fn test_line(spec: &RuleSpec, line: &[u8], fields: &[Field]) -> LineVerdict {
-    if !spec.pattern.regex.is_match(line) {
+    if !spec.pattern.regex().is_match(line) {
         return LineVerdict::Nothing;
     }
     let mut fields = Fields::new(fields, line);
@@ -397,9 +425,10 @@ pub fn test_line(spec: &RuleSpec, line: &[u8], fields: &[Field]) -> LineVerdict 
 /// values; `None` where it does not, or the agent wrote the line itself.
 pub fn test_resolve(spec: &RuleSpec, line: &[u8], fields: &[Field]) -> Option<Vec<(String, String)>> {
     let rule = Rule::resolving(spec, spec.resolve.clone()?);
-    let mut locs = rule.spec.pattern.regex.capture_locations();
+    let mut locs = Groups::default();
     let mut fields = Fields::new(fields, line);
-    (rule.fate(line, &mut locs, &mut fields) == Fate::Hit).then(|| rule.named_pairs(line, &locs, &mut fields))
+    (rule.fate(line, false, &mut locs, &mut fields) == Fate::Hit)
+        .then(|| rule.named_pairs(line, &locs, &mut fields))
 }
 
 /// Every named capture of the pattern, in its order, then the fields that the rule asks for.
@@ -408,10 +437,10 @@ pub(super) fn every_capture(
     line: &[u8],
     fields: &mut Fields<'_>,
 ) -> Vec<(String, Option<String>)> {
-    let regex = &spec.pattern.regex;
-    let mut locs = regex.capture_locations();
-    _ = regex.captures_read(&mut locs, line);
-    let names = regex.capture_names().flatten().chain(asked(spec));
+    let mut locs = Groups::default();
+    locs.read(spec.pattern.regex(), line);
+    let names = spec.pattern.capture_names();
+    let names = names.iter().map(String::as_str).chain(asked(spec));
     let value = |name: &str| {
         let value = Taken::new(spec, name).value(line, &locs, fields);
         (name.to_owned(), value.map(str::into_string))

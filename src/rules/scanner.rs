@@ -6,15 +6,17 @@
 //! The surprise: there is no loop over lines anywhere in here.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
 use super::engine::Engine;
-use super::pass::{Desk, Lines, Scratch};
+use super::pass::{Desk, Lines, Out, Scratch};
 use super::records::Records;
 use super::rule::Rule;
 use super::spec::{RuleSpec, SourceClock};
+use super::tally::{Cost, Tally};
 use crate::hit::{Hit, RuleNo};
 use crate::line::{Block, SourceNo};
 
@@ -73,7 +75,7 @@ impl RuleSet {
             }
         }
         let without = |resolves| {
-            let wide = rules.iter().filter(move |r| r.resolves == resolves && r.literals[0].is_none());
+            let wide = rules.iter().filter(move |r| r.resolves == resolves && r.choices.is_empty());
             wide.map(|r| r.spec.no).collect()
         };
         let (without_literal, resolves_without_literal) = (without(false), without(true));
@@ -118,6 +120,17 @@ impl RuleSet {
         &self.resolves_without_literal
     }
 
+    /// From now on counts what each rule costs.
+    pub fn count_costs(&mut self) {
+        self.scratch.tally = Tally::on(self.rules.iter().map(|r| r.spec.no));
+    }
+
+    /// What each rule has cost since [`RuleSet::count_costs`], its `resolve` included, in the order of their numbers;
+    /// empty without it.
+    pub fn costs(&self) -> Vec<Cost> {
+        self.scratch.tally.costs()
+    }
+
     /// The zone of a source's stamps that name none.
     pub(super) fn zone(&self, source: Option<SourceNo>) -> TimeZone {
         source.and_then(|no| self.sources.get(&no)).map_or(TimeZone::UTC, |s| s.tz.clone())
@@ -125,9 +138,23 @@ impl RuleSet {
 
     /// Appends the hits of a block to `out`: in the order of its lines, and within a line in that of the rules.
     pub fn scan(&mut self, block: &Block<'_>, out: &mut Vec<Hit>) {
+        self.pass(block, Out::Hits(out));
+    }
+
+    /// Tells which rules accept which lines of a block, in the order of [`RuleSet::scan`], and makes nothing of them:
+    /// the rule, and where in the block the line lies without its line end.
+    pub fn find(&mut self, block: &Block<'_>, mut found: impl FnMut(RuleNo, Range<usize>)) {
+        self.pass(block, Out::Found(&mut found));
+    }
+
+    fn pass<'a>(&'a mut self, block: &'a Block<'a>, out: Out<'a>) {
         let Some(engine) = self.engine(block) else { return };
+        if self.engines[engine].may_learn(block.bytes.len()) {
+            let set = self.sets.iter().find(|(_, at)| **at == engine).map(|(set, _)| set);
+            self.engines[engine].learn(&self.rules, set.map_or(&[], |s| s), block.bytes);
+        }
         let Some(source) = self.sources.get(&block.source) else { return };
-        let engine = &self.engines[engine];
+        let engine = &mut self.engines[engine];
         let desk = Desk::new(&self.rules, &self.host, &source.tz, &mut self.scratch, block, out);
         if block.records.is_empty() {
             Lines::scan(desk, engine);
@@ -169,7 +196,7 @@ impl RuleSet {
                 self.files.clear();
                 self.sources.values_mut().for_each(|s| s.engine = None);
             }
-            self.engines.push(Engine::new(&self.rules, &set));
+            self.engines.push(Engine::new(&self.rules, &set, block.bytes));
             self.sets.insert(set, self.engines.len() - 1);
             self.engines.len() - 1
         };

@@ -61,11 +61,11 @@ impl Wide {
         Some(memchr::memrchr(b'\n', &text[..end]).map_or(0, |n| n + 1))
     }
 
-    /// The rules that may match this line, appended to `out` in order.
-    pub(super) fn on_line(&self, line: &[u8], out: &mut Vec<u32>) {
+    /// The rules that may match this line, in order, and whether it is sure that they do.
+    pub(super) fn on_line(&self, line: &[u8], mut put_down: impl FnMut(u32, bool)) {
         match &self.set {
-            None => out.extend_from_slice(&self.rules),
-            Some(set) => out.extend(set.matches(line).into_iter().map(|i| self.rules[i])),
+            None => self.rules.iter().for_each(|rule| put_down(*rule, false)),
+            Some(set) => set.matches(line).into_iter().for_each(|i| put_down(self.rules[i], true)),
         }
     }
 }
