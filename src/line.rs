@@ -102,6 +102,9 @@ pub struct FilePlace {
     /// It had lost its name: it was renamed, or is a copy that was made of the log.
     #[serde(default)]
     pub rotated: bool,
+    /// It was read to its end and let go; kept so that nothing that is made of it passes for news.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub done: bool,
     /// When it had last been written when it was last looked at, in nanoseconds since the epoch; 0 where not known.
     #[serde(default)]
     pub mtime: i64,
@@ -243,11 +246,13 @@ mod tests {
                 marks: vec![],
                 recent: String::new(),
                 rotated: false,
+                done: false,
                 mtime: 1,
                 skipping: false,
                 hit_early: vec![Arc::from("disk-full")],
             };
             let json = serde_json::to_string(&place).unwrap();
+            assert!(!json.contains("done"), "it stands only where it says something: {json}");
             assert_eq!(serde_json::from_str::<FilePlace>(&json).unwrap(), place);
         }
     }

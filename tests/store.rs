@@ -98,6 +98,7 @@ fn position(source: &str, ino: u64, offset: u64) -> Position {
         marks: vec![Mark { offset: 1, proof }],
         recent: "00100abc".into(),
         rotated: true,
+        done: false,
         mtime: 5,
         skipping: true,
         hit_early: vec!["disk-full".into()],

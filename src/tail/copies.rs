@@ -111,10 +111,9 @@ impl Tailer {
     /// A place at the start of a file proves nothing: it may have been written, copied and cut since it came to stand
     /// there. Takes up what lies beside it then; `true` if there is something.
     pub(super) fn hidden_by_a_cut(&mut self, no: u64, now: Now) -> bool {
+        let start = self.files.get(no).filter(|f| f.offset == 0).and_then(|f| f.open.as_ref());
+        let Some(look) = start.and_then(|f| self.see_open(f).ok()) else { return false };
         let Some(file) = self.files.get_mut(no) else { return false };
-        let Some(look) = file.open.as_ref().filter(|_| file.offset == 0).and_then(|f| f.look().ok()) else {
-            return false;
-        };
         if file.is_old() || file.at_start == look.mtime {
             return false;
         }

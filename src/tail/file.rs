@@ -215,6 +215,7 @@ impl Tailed {
             marks: self.marks.to_vec(),
             recent: self.marks.recent(),
             rotated: self.is_old(),
+            done: false,
             mtime: self.written,
             skipping: self.skipping,
             hit_early: self.hit_early.clone(),

@@ -59,15 +59,17 @@ impl Generation {
     /// The order in which generations were written. Where two were last written in one tick of the clock, the names
     /// decide: `.2` is older than `.1`, one date older than the next.
     pub(super) fn order(&self, other: &Generation) -> Ordering {
-        let names = || {
-            let (a, b) = (number(&self.path), number(&other.path));
-            // A date has at least six digits; what is shorter counts backwards.
-            match (a, b) {
-                (Some(a), Some(b)) if a < 100_000 && b < 100_000 => b.cmp(&a),
-                (a, b) => a.cmp(&b),
-            }
-        };
-        self.look.mtime.cmp(&other.look.mtime).then_with(names)
+        self.look.mtime.cmp(&other.look.mtime).then_with(|| self.by_name(other))
+    }
+
+    /// The same as far as the names say it.
+    pub(super) fn by_name(&self, other: &Generation) -> Ordering {
+        let (a, b) = (number(&self.path), number(&other.path));
+        // A date has at least six digits; what is shorter counts backwards.
+        match (a, b) {
+            (Some(a), Some(b)) if a < 100_000 && b < 100_000 => b.cmp(&a),
+            (a, b) => a.cmp(&b),
+        }
     }
 }
 

@@ -176,10 +176,19 @@ impl Tailer {
         identity::look(path).map(|look| self.believe(look))
     }
 
+    /// What an open file is now.
+    pub(super) fn see_open(&self, handle: &Handle) -> io::Result<Look> {
+        handle.look().map(|look| self.believe(look))
+    }
+
     /// The identity as far as the filesystem is trusted.
-    pub(super) fn believe(&self, mut look: Look) -> Look {
+    fn believe(&self, mut look: Look) -> Look {
         if !self.options.birth_times {
             look.id.born = None;
+        }
+        if let Some(time) = self.options.file_time {
+            look.mtime = time(look.mtime);
+            look.id.born = look.id.born.map(time);
         }
         look
     }
@@ -303,7 +312,8 @@ impl Tailer {
             return;
         }
         let first = self.sources[source].first;
-        let saved = self.saved.remove(&self.key(source, look.id)).map(|p| (p.place, p.at));
+        let saved = self.saved.remove(&self.key(source, look.id));
+        let saved = saved.or_else(|| self.hold_again(source, look.id)).map(|p| (p.place, p.at));
         let name: Arc<Path> = match &saved {
             Some((Place::File(place), _)) if *place.path == *path => Arc::clone(&place.path),
             _ => path.into(),
@@ -354,7 +364,7 @@ impl Tailer {
         }
         let Some(file) = self.files.get(no) else { return };
         // A log that was made and rotated between two looks has generations that were never met.
-        let unmet = if first { !self.sources[source].known_paths.contains_key(path) } else { blind };
+        let unmet = if first { !self.sources[source].known_paths.contains(path) } else { blind };
         let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
         // Where a file lost this name just now, its own successors have been looked for already.
         let first_of_name = !self.unnamed.contains(&(source, path.into()));
@@ -380,7 +390,7 @@ impl Tailer {
         let source = &self.sources[source];
         // Birth times come from a clock that lags by up to a tick of the kernel.
         let born = look.id.born.map(|ns| ns.saturating_add(COARSE.as_nanos() as i64));
-        let new = source.known_paths.contains_key(path)
+        let new = source.known_paths.contains(path)
             || source.unmet_since().zip(born).is_some_and(|(since, born)| born >= since);
         source.spec.from == From::End && !new
     }
@@ -396,12 +406,13 @@ impl Tailer {
 
     /// The file's own timer rang.
     pub(super) fn timer(&mut self, no: u64, now: Now) {
+        let old = self.files.get(no).filter(|f| f.is_old()).and_then(|f| f.open.as_ref());
+        let look = old.and_then(|f| self.see_open(f).ok());
         let Some(file) = self.files.get_mut(no) else { return };
         let quiet = now.tick.since(file.active);
         if file.idle_due().is_some_and(|at| at <= now.tick) || file.copy_of.is_some() {
             self.enqueue(no);
         } else if file.is_old() {
-            let look = file.open.as_ref().and_then(|f| f.look().ok());
             let changed = look.is_some_and(|l| (l.size, l.mtime) != (file.size, file.mtime));
             file.mtime = look.map_or(file.mtime, |l| l.mtime);
             let held = match look {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::done::Known;
 use super::generation::{Generation, Style};
 use super::identity::{self, FileId};
 use super::looking::COARSE;
@@ -18,7 +19,7 @@ use crate::line::{FilePlace, Place, Position};
 use crate::time::{Now, Wall};
 
 /// A saved position whose file has not been met for so long is forgotten.
-const KEPT: Duration = Duration::from_hours(7 * 24);
+pub(super) const KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// A log that grew so shortly before the agent ended may have grown while it was away.
 const LIVELY: Duration = Duration::from_hours(1);
@@ -48,6 +49,8 @@ impl Tailer {
         let mut missing: Vec<Position> = self.saved.values().cloned().collect();
         missing.sort_by_key(|p| (p.at, p.key.file.and_then(|id| id.born), p.key.clone()));
         let newest = self.newest_of_names(&missing);
+        let mut let_go = self.done.newest_of_names();
+        let_go.retain(|name, _| sources.contains(&name.0) && !newest.contains_key(name));
         let mut then = vec![];
         for position in missing {
             let of = |n: &usize| self.sources[*n].spec.name == position.key.source;
@@ -64,8 +67,12 @@ impl Tailer {
             let last = newest.get(&(source, place.path.clone())) == Some(&id);
             let (kept, more) =
                 if elsewhere { (false, None) } else { self.find_rest(source, id, place, position.at, now) };
-            if !kept {
-                self.out.forgotten.push(position.key.clone());
+            match &more {
+                Some(Then::Lost(source, id, place, at, _)) if place.offset > 0 => {
+                    self.is_done_with(*source, *id, (**place).clone(), *at);
+                }
+                _ if !kept => self.out.forgotten.push(position.key.clone()),
+                _ => {}
             }
             match more {
                 Some(Then::Lost(source, id, place, at, _)) => {
@@ -80,6 +87,9 @@ impl Tailer {
                 Then::Lost(source, _, place, at, false) => self.lost_older(source, &place, at, now),
                 Then::Lost(source, id, place, at, true) => self.lost_file(source, id, &place, at, now),
             }
+        }
+        for ((source, path), (since, id)) in let_go {
+            self.take_written_since(source, &path, Some(id), since, now);
         }
         for (source, path, since) in std::mem::take(&mut self.empty) {
             self.take_written_since(source, &path, None, since, now);
@@ -264,7 +274,7 @@ impl Tailer {
         most: usize,
         now: Now,
     ) -> Option<bool> {
-        let mut oldest = None;
+        let mut taken: Vec<Generation> = vec![];
         let live =
             self.live_at(source, path).and_then(|no| self.files.get(no)).map(super::file::Tailed::place);
         for _ in 0..TRIES {
@@ -284,16 +294,19 @@ impl Tailer {
                 if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
                     continue; // a copy of the live one, which claims it when it finds itself cut
                 }
-                if handle.is_packed() && self.is_read_already(source, path, &handle) {
-                    continue;
-                }
-                oldest.get_or_insert(handle.is_packed());
-                self.take_old(source, Found { path: &at, look: &look, handle }, None, path, now);
+                let place = match self.known(source, path, &look, &handle) {
+                    Known::All => continue,
+                    Known::UpTo(place, at) => Some((*place, at)),
+                    Known::Nothing => None,
+                };
+                self.take_old(source, Found { path: &at, look: &look, handle }, place, path, now);
+                taken.push(one);
             }
             if !moved {
                 break;
             }
         }
-        oldest
+        // A late writer makes a generation look younger than it is; its name does not.
+        taken.iter().min_by(|a, b| a.by_name(b).then_with(|| a.order(b))).map(|g| g.packed)
     }
 }

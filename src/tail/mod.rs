@@ -22,6 +22,7 @@ mod bell;
 mod copies;
 mod decode;
 mod discover;
+mod done;
 mod entry;
 mod file;
 mod files;

@@ -179,7 +179,7 @@ impl Tailer {
             self.close_quiet();
             opened = try_open();
         }
-        match opened.and_then(|f| Ok((self.believe(f.look()?), f))) {
+        match opened.and_then(|f| Ok((self.see_open(&f)?, f))) {
             Ok((look, opened)) if look.id == id => {
                 if let Some(file) = self.files.get_mut(no) {
                     file.open = Some(opened);

@@ -49,7 +49,7 @@ fn end_within(old: &Handle, offset: u64, new: &Handle, size: u64) -> Option<u64>
 }
 
 /// There is more than one line, and they are not all the same.
-fn differ(bytes: &[u8]) -> bool {
+pub(super) fn differ(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|&b| b == b'\n').skip(1).filter(|l| !l.is_empty());
     let first = lines.next();
     lines.any(|l| Some(l) != first)

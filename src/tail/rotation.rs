@@ -9,6 +9,7 @@
 
 use std::path::Path;
 
+use super::done::{Known, SAME};
 use super::file::{Standing, Tailed};
 use super::handle::Handle;
 use super::identity::{self, Bytes, Look};
@@ -18,12 +19,6 @@ use super::reading::OPEN;
 use super::tailer::Tailer;
 use crate::line::{FilePlace, Gap};
 use crate::time::{Now, Wall};
-
-/// So many files that were read to their end are remembered: archives may be made of them.
-const DONE: usize = 256;
-
-/// So much of an archive is compared with a log that may have become it.
-const SAME: usize = 64 << 10;
 
 /// A file that was found where no glob leads.
 pub(super) struct Found<'a> {
@@ -87,26 +82,14 @@ impl Tailer {
         }
     }
 
-    /// Will never be read again.
-    pub(super) fn forget(&mut self, no: u64) {
-        if let Some(file) = self.files.get(no) {
-            if file.is_old() && file.offset > 0 {
-                self.done.truncate(DONE - 1);
-                self.done.push_front((file.source, file.path.to_path_buf(), file.offset, file.proof()));
-            }
-            self.out.forgotten.push(self.key(file.source, file.id));
-            self.let_go(no);
-        }
-    }
-
     /// The bytes before the position are not ours: the file was cut, or rewritten.
     pub(super) fn lost_place(&mut self, no: u64, now: Now) {
-        let Some(file) = self.files.get_mut(no) else { return };
-        let look = match file.open.as_ref().map(Handle::look) {
+        let look = match self.files.get(no).and_then(|f| f.open.as_ref()).map(|f| self.see_open(f)) {
             Some(Ok(look)) => look,
             Some(Err(e)) => return self.unreadable(no, &e),
             None => return,
         };
+        let Some(file) = self.files.get_mut(no) else { return };
         let mut behind = look.mtime;
         let resume = (look.size > 0 && !file.head_differs())
             .then(|| file.open.as_ref().and_then(|f| file.marks.resume(f, look.size)))
@@ -199,11 +182,12 @@ impl Tailer {
                 if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
                     continue; // a copy of the live one, which claims it when it finds itself cut
                 }
-                if handle.is_packed() && self.is_read_already(source, path, &handle) {
-                    continue;
-                }
                 let copied = before.filter(|b| identity::holds(&handle, b.offset, b.proof));
-                let place = copied.map(|b| (self.behind_held(source, b, &handle), now.wall));
+                let place = match self.known(source, path, &look, &handle) {
+                    Known::All => continue,
+                    Known::UpTo(place, at) => Some((*place, at)),
+                    Known::Nothing => copied.map(|b| (self.behind_held(source, b, &handle), now.wall)),
+                };
                 self.take_old(source, Found { path: &at, look: &look, handle }, place, path, now);
             }
             if !moved {
@@ -237,34 +221,6 @@ impl Tailer {
             }
             None => place.clone(),
         }
-    }
-
-    /// The archive is made of a file that is or was at `path`, and that is or was read as such.
-    pub(super) fn is_read_already(&self, source: usize, path: &Path, archive: &Handle) -> bool {
-        self.is_done(source, path, archive) || self.is_held(source, path, archive)
-    }
-
-    /// It was read to its end under the name `path`, and let go.
-    fn is_done(&self, source: usize, path: &Path, handle: &Handle) -> bool {
-        let of_name = self.done.iter().filter(|(s, p, ..)| *s == source && p == path);
-        of_name.into_iter().any(|(_, _, offset, proof)| identity::holds(handle, *offset, *proof))
-    }
-
-    /// It begins as a file that is, or was, at `path` and is held.
-    fn is_held(&self, source: usize, path: &Path, archive: &Handle) -> bool {
-        let some = |f: &Handle| {
-            let mut bytes = vec![0; SAME];
-            let n = identity::read_full(f, &mut bytes, 0).unwrap_or(0);
-            bytes.truncate(n);
-            bytes
-        };
-        let text = some(archive);
-        let of_name = self.files.values().filter(|f| f.source == source && *f.path == *path);
-        of_name.filter_map(|f| f.open.as_ref()).any(|f| {
-            let known = some(f);
-            let n = text.len().min(known.len());
-            n > 0 && text[..n] == known[..n]
-        })
     }
 
     /// Reads a file that no glob leads to, under the name that people know.
@@ -303,7 +259,7 @@ impl Tailer {
 
     pub(super) fn open_as(&self, path: &Path) -> Option<(Look, Handle)> {
         let handle = Handle::open(path).ok()?;
-        let look = self.believe(handle.look().ok().filter(Look::is_file)?);
+        let look = self.see_open(&handle).ok().filter(Look::is_file)?;
         // At least one byte can be read, where there is one: an archive may be none.
         handle.some_at(&mut [0], 0).ok()?;
         Some((look, handle))

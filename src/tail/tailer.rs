@@ -4,7 +4,7 @@
 //! queue gives rotated files their known rest first, whole and in the order of their birth, so that a log's
 //! generations are matched in the order in which they were written; everything else takes turns.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::assemble::{Assembly, Recipe};
 use super::bell::{Bell, Touch};
 use super::discover::Globs;
+use super::done::Done;
 use super::file::{Orphan, Tailed};
 use super::files::Files;
 use super::identity::FileId;
@@ -22,7 +23,7 @@ use super::rotation::ns;
 use super::stdin::Stdin;
 use super::watch::Watch;
 use super::{Input, SourceSpec, Step, Trouble};
-use crate::line::{Block, Place, Position, PositionKey, Proof};
+use crate::line::{Block, Place, Position, PositionKey};
 use crate::time::{Now, Tick, Wall};
 
 /// A step without a look for this long beyond what was asked means that the machine or the agent stood still.
@@ -55,6 +56,9 @@ pub struct TailOptions {
     pub inotify: bool,
     /// Trust the filesystem's birth times. Off only in tests of filesystems that have none.
     pub birth_times: bool,
+    /// What a time that the filesystem noted, in nanoseconds since the epoch, is by the clock of [`Now`]. Set only in
+    /// tests whose clock is their own.
+    pub file_time: Option<fn(i64) -> i64>,
     /// The program that reads the journal.
     pub journalctl: PathBuf,
     /// What stands for standard input; the process's own where there is none.
@@ -63,7 +67,13 @@ pub struct TailOptions {
 
 impl Default for TailOptions {
     fn default() -> TailOptions {
-        TailOptions { inotify: true, birth_times: true, journalctl: PathBuf::from("journalctl"), stdin: None }
+        TailOptions {
+            inotify: true,
+            birth_times: true,
+            file_time: None,
+            journalctl: PathBuf::from("journalctl"),
+            stdin: None,
+        }
     }
 }
 
@@ -78,25 +88,17 @@ pub(super) struct Source {
     pub(super) first: bool,
     /// When its newest saved position moved: a file born since is new.
     pub(super) known_to: Option<Wall>,
-    /// Paths that saved positions had, with the newest birth there: another file there is their next generation.
-    pub(super) known_paths: HashMap<Arc<Path>, i64>,
-    /// The newest birth of any.
-    newest_known: i64,
+    /// Paths that saved positions had: another file there is their next generation.
+    pub(super) known_paths: HashSet<Arc<Path>>,
     pub(super) empty_globs: Vec<String>,
     /// How its lines become records.
     pub(super) recipe: Recipe,
 }
 
 impl Source {
-    /// Nanoseconds: a file born before this was met, and its position kept, before the agent last ended.
-    pub(super) fn kept_to(&self) -> Option<i64> {
-        self.known_to.map(|at| ns(Wall(at.0.saturating_sub(UNKEPT.as_millis() as i64))))
-    }
-
-    /// Nanoseconds: a file born since then may never have been met. Files are met in the order in which they are
-    /// born, so none that is older than one whose position was kept.
+    /// Nanoseconds: a file born since then may never have been met, or its position not kept, when the agent last ended.
     pub(super) fn unmet_since(&self) -> Option<i64> {
-        self.kept_to().map(|at| at.max(self.newest_known))
+        self.known_to.map(|at| ns(Wall(at.0.saturating_sub(UNKEPT.as_millis() as i64))))
     }
 }
 
@@ -125,8 +127,8 @@ pub struct Tailer {
     pub(super) empty: Vec<(usize, PathBuf, i64)>,
     /// Directories in which rotated files of the logs of a directory were found.
     pub(super) elsewhere: HashMap<PathBuf, Vec<PathBuf>>,
-    /// Old files that were read to their end and let go: their names, where they ended, and the proof of it.
-    pub(super) done: VecDeque<(usize, PathBuf, u64, Proof)>,
+    /// Files that were read to their end and let go.
+    pub(super) done: Done,
     pub(super) open: usize,
     pub(super) last_no: u64,
     pub(super) full: bool,
@@ -175,7 +177,7 @@ impl Tailer {
             side: vec![],
             assembly: Assembly::default(),
             orphans: vec![],
-            done: VecDeque::new(),
+            done: Done::default(),
             empty: vec![],
             elsewhere: HashMap::new(),
             open: 0,
@@ -194,6 +196,7 @@ impl Tailer {
             options,
         };
         tailer.sources = specs.into_iter().map(|s| tailer.source(s, true, now)).collect();
+        tailer.take_up_done(now);
         tailer.discover(now);
         tailer.find_missing(&(0..tailer.sources.len()).collect(), now);
         tailer.forget_met();
@@ -208,13 +211,11 @@ impl Tailer {
             if p.at <= now.wall { Some(p.at) } else { born.filter(|b| *b <= now.wall) }
         };
         let known_to = if at_start { mine().filter_map(moved).max() } else { None };
-        let mut known_paths = HashMap::new();
-        for position in mine() {
-            if let (Place::File(place), Some(id)) = (&position.place, position.key.file) {
-                let born = known_paths.entry(place.path.clone()).or_insert(i64::MIN);
-                *born = id.born.unwrap_or(i64::MIN).max(*born);
-            }
-        }
+        let path = |p: &Position| match &p.place {
+            Place::File(place) => Some(place.path.clone()),
+            Place::Journal { .. } => None,
+        };
+        let known_paths = mine().filter_map(path).collect();
         let (mut globs, mut journal, mut stdin) = (None, None, None);
         match &spec.input {
             Input::Files { globs: asked, exclude } => globs = Some(Globs::new(asked, exclude)),
@@ -233,7 +234,6 @@ impl Tailer {
             stdin,
             first: true,
             known_to,
-            newest_known: known_paths.values().copied().max().unwrap_or(i64::MIN),
             known_paths,
             empty_globs: vec![],
             recipe,
@@ -245,7 +245,7 @@ impl Tailer {
         self.saved.shrink_to_fit();
         for n in 0..self.sources.len() {
             let mut paths = std::mem::take(&mut self.sources[n].known_paths);
-            paths.retain(|path, _| self.live_at(n, path).is_none());
+            paths.retain(|path| self.live_at(n, path).is_none());
             paths.shrink_to_fit();
             self.sources[n].known_paths = paths;
         }
@@ -263,7 +263,6 @@ impl Tailer {
             moved.insert(from, to);
             let old = &mut self.sources[from];
             new.known_paths = std::mem::take(&mut old.known_paths);
-            new.newest_known = old.newest_known;
             if let (Some(_), Some(mut stdin)) = (&new.stdin, old.stdin.take()) {
                 stdin.adjust(&new.spec);
                 new.stdin = Some(stdin);
@@ -295,9 +294,7 @@ impl Tailer {
         for position in self.sources.iter().filter_map(|s| s.journal.as_ref()?.position()) {
             self.saved.insert(position.key.clone(), position);
         }
-        let done =
-            self.done.drain(..).filter_map(|(source, p, o, proof)| Some((*moved.get(&source)?, p, o, proof)));
-        self.done = done.collect();
+        self.renumber_done(&moved);
         self.index.renumber(&moved);
         for file in self.files.values_mut() {
             file.source = moved[&file.source];
@@ -310,6 +307,7 @@ impl Tailer {
         let troubled = std::mem::take(&mut self.troubled).into_iter().filter_map(moved_to);
         self.troubled =
             troubled.filter(|((source, path), _)| of_files.contains(&(*source, &**path))).collect();
+        self.take_up_done(now);
         self.discover(now);
         self.find_missing(&new, now);
     }

@@ -382,7 +382,7 @@ stories! {
         assert_eq!(rig.gaps.len(), 1);
         assert_eq!(rig.gaps[0].bytes, None);
         assert_eq!(&*rig.gaps[0].file, rig.path("a.log").to_str().unwrap());
-        assert_eq!(rig.saved.len(), 1);
+        assert_eq!(rig.kept(), (1, 1));
     }
 
     fn rewritten_while_nobody_ran_is_a_gap(rig) {

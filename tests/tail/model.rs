@@ -13,10 +13,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use logherald::line::{Gap, Place, Position, PositionKey};
 use logherald::tail::From;
+use logherald::time::Wall;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use super::rig::{Reader, Rig, Squeezed, compress, secs, spec};
+use super::rig::{Reader, Rig, Squeezed, compress, own, secs, spec};
 
 /// How many histories in all; `.ci/long` asks for 50,000.
 fn cases() -> u32 {
@@ -25,6 +26,12 @@ fn cases() -> u32 {
 
 /// A look so long finds everything that can be found.
 const FULL: u64 = 1100;
+
+/// Who is killed later than this after a look has kept what it gave.
+const UNKEPT: Duration = secs(30);
+
+/// To begin and to end a process takes so many milliseconds at least.
+const PROCESS: u64 = 20;
 
 /// What may happen, in any order.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +58,8 @@ enum Deed {
     Look(u64),
     /// A look at everything, in no time.
     Ring,
+    /// So many milliseconds pass in which nothing happens and nobody looks.
+    Later(u64),
     Stop,
     /// What the last look gave was not kept, if so.
     Kill(bool),
@@ -71,6 +80,9 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         1 => Just(Deed::Swap),
         5 => (1u64..3000).prop_map(Deed::Look),
         2 => Just(Deed::Ring),
+        3 => (1u64..30).prop_map(Deed::Later),
+        2 => (30u64..5000).prop_map(Deed::Later),
+        1 => (5000u64..120_000).prop_map(Deed::Later),
         2 => Just(Deed::Stop),
         2 => any::<bool>().prop_map(Deed::Kill),
         4 => Just(Deed::Start),
@@ -131,6 +143,7 @@ struct Kept {
     within: HashSet<usize>,
     got: Vec<String>,
     gaps: Vec<Gap>,
+    at: Wall,
 }
 
 struct World {
@@ -158,13 +171,14 @@ struct World {
 
 fn id_of(file: &std::path::Path) -> (u64, i64) {
     let meta = fs::metadata(file).unwrap();
-    let born = meta.created().map_or(0, |t| t.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64);
+    let born =
+        meta.created().map_or(0, |t| own::time(t.duration_since(UNIX_EPOCH).unwrap().as_nanos() as i64));
     (meta.ino(), born)
 }
 
 impl World {
     fn new(config: Config) -> World {
-        let mut rig = Rig::new(Reader::Looks);
+        let mut rig = Rig::with_own_time(Reader::Looks);
         rig.specs = vec![spec(0, "app", rig.dir.path(), &["a.log", "cur.log"])];
         rig.specs[0].from = if config.from_end { From::End } else { From::Start };
         fs::create_dir(rig.path("elsewhere")).unwrap();
@@ -340,6 +354,7 @@ impl World {
             within: self.within.clone(),
             got: self.rig.got.clone(),
             gaps: self.rig.gaps.clone(),
+            at: self.rig.now.wall,
         }
     }
 
@@ -374,7 +389,8 @@ impl World {
         if self.running() {
             self.rig.stop();
             self.met.clear();
-            if lose_last_look {
+            // What is older is kept by then.
+            if lose_last_look && self.rig.now.wall.since(self.before_look.at) < UNKEPT {
                 let kept = std::mem::take(&mut self.before_look);
                 if kept.gaps.len() < self.rig.gaps.len() {
                     // What was told is forgotten, too.
@@ -425,8 +441,18 @@ impl World {
         }
     }
 
+    fn later(&mut self, ms: u64) {
+        self.rig.now = self.rig.now.plus(Duration::from_millis(ms));
+        self.rig.stamp();
+    }
+
     fn does(&mut self, deed: Deed) {
+        self.later(match deed {
+            Deed::Start | Deed::Stop | Deed::Kill(_) => PROCESS,
+            _ => 5,
+        });
         match deed {
+            Deed::Later(ms) => self.later(ms),
             Deed::Write(n) => self.write(n),
             Deed::Half => {
                 self.create();
@@ -545,5 +571,44 @@ proptest! {
     #[test]
     fn any_history_of_a_log_that_is_copied_and_cut(deeds in deeds(), config in configs(true)) {
         told_rightly(deeds, config)?;
+    }
+}
+
+/// Histories that were told wrongly once; in the story's own time each is the same whenever it is told.
+mod found {
+    use super::Deed::*;
+    use super::*;
+
+    fn told(by_copy: bool, from_end: bool, deeds: &[Deed]) {
+        told_rightly(deeds.to_vec(), Config { by_copy, dated: false, from_end }).unwrap();
+    }
+
+    #[test]
+    fn the_archive_of_a_copy_that_was_let_go_before_a_restart() {
+        told(true, false, &[Rotate(false), Look(2500), Compress(0), Look(12_000), Stop, Unlink, Start]);
+    }
+
+    #[test]
+    fn the_archive_of_a_copy_whose_log_was_deleted_and_begun_anew() {
+        let copied = [Rotate(false), Through(1), Unlink, Look(79), Compress(0)];
+        told(true, false, &[&copied[..], &[Later(8585), Look(1400), Stop, Write(1)]].concat());
+    }
+
+    #[test]
+    fn a_copy_is_met_before_a_log_that_is_older() {
+        told(true, true, &[Through(1), Look(12), Rotate(false), Look(67), Stop]);
+    }
+
+    #[test]
+    fn a_log_that_was_lost_is_begun_anew_and_rotated_before_anybody_looks() {
+        told(false, false, &[Unlink, Through(1), Stop, Start, Write(1), Stop, Rotate(false)]);
+    }
+
+    #[test]
+    fn a_late_writer_makes_a_generation_look_younger_than_the_next() {
+        let late = [Rotate(false), Half, Rotate(false), Look(79), Write(1), Late(1), Compress(0)];
+        told(false, false, &[&late[..], &[Rotate(false), Stop, Write(1), Create]].concat());
+        let late = [Rotate(true), Look(89), Stop, Rotate(true), Late(1), Compress(0), Rotate(false)];
+        told(false, false, &late);
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use logherald::line::{BlockEnd, Gap, Position, PositionKey, SourceNo};
+use logherald::line::{BlockEnd, Gap, Place, Position, PositionKey, SourceNo};
 use logherald::tail::{
     Bell, Encoding, Format, From, Input, Join, Rung, SourceSpec, Step, TailOptions, Tailer, Trouble,
 };
@@ -41,6 +41,8 @@ pub(super) struct Rig {
     pub(super) bell: Bell,
     pub(super) tailer: Option<Tailer>,
     pub(super) now: Now,
+    /// The clock is the story's, and no other: what is stamped on files, too.
+    pub(super) own_time: bool,
     /// By how many milliseconds the wall clock is wrong.
     pub(super) wrong_by: i64,
     pub(super) saved: BTreeMap<PositionKey, Position>,
@@ -91,6 +93,7 @@ impl Rig {
             bell: Bell::new(),
             tailer: None,
             now: Clock::continuing(None).now(),
+            own_time: false,
             wrong_by: 0,
             saved: BTreeMap::new(),
             written: 0,
@@ -115,6 +118,21 @@ impl Rig {
         self.dir.path().join(name)
     }
 
+    /// One whose story has a time of its own: whatever machine tells it, however slowly, files are stamped alike.
+    pub(super) fn with_own_time(reader: Reader) -> Rig {
+        let mut rig = Rig::new(reader);
+        rig.own_time = true;
+        rig.now.wall = Wall(1_767_225_600_000);
+        rig.options.file_time = Some(own::time);
+        own::begin(rig.now.wall);
+        rig
+    }
+
+    /// What is written from now on is written now.
+    pub(super) fn stamp(&self) {
+        own::stamp(self.now.wall);
+    }
+
     pub(super) fn start(&mut self) {
         self.bell = Bell::new();
         self.now.wall = self.wall();
@@ -125,6 +143,9 @@ impl Rig {
     }
 
     fn wall(&self) -> Wall {
+        if self.own_time {
+            return self.now.wall;
+        }
         Wall(Clock::continuing(None).now().wall.0 + self.wrong_by)
     }
 
@@ -135,6 +156,13 @@ impl Rig {
     /// The reader at work.
     pub(super) fn tailer(&self) -> &Tailer {
         self.tailer.as_ref().unwrap()
+    }
+
+    /// How many saved positions are of files that are read, and how many of those that were and are only remembered.
+    pub(super) fn kept(&self) -> (usize, usize) {
+        let done = |p: &&Position| matches!(&p.place, Place::File(place) if place.done);
+        let done = self.saved.values().filter(done).count();
+        (self.saved.len() - done, done)
     }
 
     /// One step, its lines and positions kept.
@@ -349,6 +377,70 @@ impl Rig {
 
     pub(super) fn expect(&mut self, line: &str) {
         self.expected.push(line.to_owned());
+    }
+}
+
+/// The time of a story: the machine's, in pieces, each of which is one instant.
+pub(super) mod own {
+    use std::cell::RefCell;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+
+    use logherald::time::Wall;
+
+    /// A kernel stamps files by a clock that ticks so often, in milliseconds.
+    const TICK: i64 = 4;
+
+    struct Time {
+        scratch: File,
+        /// Since when by the clock of files, and which instant that is in the story; in nanoseconds.
+        instants: Vec<(i64, i64)>,
+    }
+
+    thread_local! {
+        static TIME: RefCell<Option<Time>> = const { RefCell::new(None) };
+    }
+
+    /// A new story.
+    pub(super) fn begin(wall: Wall) {
+        TIME.set(Some(Time { scratch: tempfile::tempfile().unwrap(), instants: vec![] }));
+        stamp(wall);
+    }
+
+    /// Files are stamped with this instant from now on.
+    pub(super) fn stamp(wall: Wall) {
+        let instant = (wall.0 - wall.0 % TICK) * 1_000_000;
+        TIME.with_borrow_mut(|time| {
+            let Time { scratch, instants } = time.as_mut().unwrap();
+            if instants.last().is_some_and(|(_, last)| *last == instant) {
+                return;
+            }
+            // What was stamped so far was stamped before: some kernels' clocks need a moment until they say so.
+            let before = touched(scratch);
+            let since = loop {
+                let at = touched(scratch);
+                if at > before {
+                    break at;
+                }
+            };
+            instants.push((since, instant));
+        });
+    }
+
+    fn touched(scratch: &mut File) -> i64 {
+        use std::io::Write;
+        scratch.write_all(b"x").unwrap();
+        let meta = scratch.metadata().unwrap();
+        meta.mtime() * 1_000_000_000 + meta.mtime_nsec()
+    }
+
+    /// When that was in the story.
+    pub(crate) fn time(stamped: i64) -> i64 {
+        TIME.with_borrow(|time| {
+            let instants = &time.as_ref().unwrap().instants;
+            let after = instants.partition_point(|(since, _)| *since <= stamped);
+            instants[after.saturating_sub(1)].1
+        })
     }
 }
 

@@ -54,7 +54,7 @@ stories! {
         // Once quiet, the old one is let go.
         rig.pass(secs(700));
         assert_eq!(rig.tailer().status().len(), 1);
-        assert_eq!(rig.saved.len(), 1);
+        assert_eq!(rig.kept(), (1, 1));
         rig.assert_quiet();
     }
 
@@ -242,7 +242,7 @@ stories! {
         drop(held);
         rig.pass(secs(15));
         assert!(rig.tailer().status().is_empty(), "the disk is freed");
-        assert!(rig.saved.is_empty());
+        assert_eq!(rig.kept(), (0, 1));
         let dir = rig.dir.path().to_path_buf();
         let held = fs::read_dir("/proc/self/fd").unwrap().filter(|fd| {
             fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|to| to.starts_with(&dir))
