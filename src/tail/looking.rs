@@ -176,23 +176,6 @@ impl Tailer {
         identity::look(path).map(|look| self.believe(look))
     }
 
-    /// What an open file is now.
-    pub(super) fn see_open(&self, handle: &Handle) -> io::Result<Look> {
-        handle.look().map(|look| self.believe(look))
-    }
-
-    /// The identity as far as the filesystem is trusted.
-    fn believe(&self, mut look: Look) -> Look {
-        if !self.options.birth_times {
-            look.id.born = None;
-        }
-        if let Some(time) = self.options.file_time {
-            look.mtime = time(look.mtime);
-            look.id.born = look.id.born.map(time);
-        }
-        look
-    }
-
     /// The file that `path` led to when it was last looked at.
     pub(super) fn live_at(&self, source: usize, path: &Path) -> Option<u64> {
         let here = |no: &&u64| {

@@ -257,6 +257,23 @@ impl Tailer {
         no
     }
 
+    /// What an open file is now.
+    pub(super) fn see_open(&self, handle: &Handle) -> std::io::Result<Look> {
+        handle.look().map(|look| self.believe(look))
+    }
+
+    /// The identity as far as the filesystem is trusted.
+    pub(super) fn believe(&self, mut look: Look) -> Look {
+        if !self.options.birth_times {
+            look.id.born = None;
+        }
+        if let Some(time) = self.options.file_time {
+            look.mtime = time(look.mtime);
+            look.id.born = look.id.born.map(time);
+        }
+        look
+    }
+
     pub(super) fn open_as(&self, path: &Path) -> Option<(Look, Handle)> {
         let handle = Handle::open(path).ok()?;
         let look = self.see_open(&handle).ok().filter(Look::is_file)?;
