@@ -65,6 +65,12 @@ pub enum What {
     Resolved,
     /// A hit came soon after a line had said that it was over: the same incident goes on.
     Again,
+    /// What was expected has not come.
+    Missing,
+    /// What was missing has come.
+    Seen,
+    /// Whether what was expected came, nobody can know.
+    CannotTell,
     /// Many openings, held back by a limit, told as one; comes again with the counts since the last.
     Fold,
     /// Openings caused by lines that were written while nobody was reading.
@@ -77,12 +83,15 @@ pub enum What {
 
 impl What {
     /// All of them.
-    pub const ALL: [What; 9] = [
+    pub const ALL: [What; 12] = [
         What::Opening,
         What::Reminder,
         What::End,
         What::Resolved,
         What::Again,
+        What::Missing,
+        What::Seen,
+        What::CannotTell,
         What::Fold,
         What::WhileAway,
         What::Digest,

@@ -560,7 +560,9 @@ const KEYS: [&str; 38] = [
     "enabled",
     "naem",
 ];
-const VALUES: [&str; 31] = [
+const VALUES: [&str; 33] = [
+    "{ every = '10m', keys = ['a'] }",
+    "{ daily_by = '03:30', from = '01:00', tz = 'UTC' }",
     "[{ line = 'a', gives = 'resolved', key = { u = 'b' } }]",
     "'json'",
     "'java'",

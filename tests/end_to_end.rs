@@ -124,3 +124,25 @@ fn the_shipped_rules_show_a_card_in_the_terminal() {
     agent.wait_for_output("EXT4-fs error");
     assert_eq!(agent.stop(), 0);
 }
+
+#[test]
+fn a_line_that_does_not_come_is_missing_and_is_told_when_it_comes() {
+    let place = Place::new();
+    place.append("jobs.log", "begin\n");
+    place.rules(
+        r#"
+[[rule]]
+name = "heartbeat"
+files = ["DIR/jobs.log"]
+match = 'job (?<job>\w+) is alive'
+expect = { every = "1s" }
+"#,
+    );
+    let mut agent = place.start();
+    agent.wait_for_output("heartbeat · missing");
+    agent.wait_for_output("nothing for 1s; never seen");
+    place.append("jobs.log", "job backup is alive\n");
+    agent.wait_for_output("heartbeat · seen");
+    agent.wait_for_output("job backup is alive");
+    assert_eq!(agent.stop(), 0);
+}

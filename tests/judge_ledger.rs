@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use logherald::alert::{Alert, AlertNo, Severity, What};
 use logherald::hit::{Hit, RuleNo};
-use logherald::judge::{Input, Judge, Notice, Policy, Report, RulePolicy, SpacePolicy};
+use logherald::judge::{Expect, Input, Judge, Notice, Policy, Report, RulePolicy, SpacePolicy, When};
 use logherald::message::{Fate, Message, MessageNo};
 use logherald::redact::Redactor;
 use logherald::state::StateRow;
@@ -37,6 +37,7 @@ struct RuleSetup {
     say_end: bool,
     distinct: bool,
     top: bool,
+    expect: Option<u64>,
     /// Bit n: speaks to space n.
     spaces: u8,
 }
@@ -71,6 +72,9 @@ impl Setup {
                 hold: Duration::from_secs(r.hold),
                 say_end: r.say_end,
                 distinct: (r.distinct && r.threshold > 1).then_some(1),
+                expect: r
+                    .expect
+                    .map(|every| Expect { when: When::Every(Duration::from_secs(every)), keys: Vec::new() }),
                 top: if r.top { vec![1] } else { Vec::new() },
             }
         };
@@ -125,14 +129,12 @@ enum Step {
 fn setup() -> impl Strategy<Value = Setup> {
     let when = (1u32..4, 1u64..100, 1u64..900, 1u64..4000, 1u32..20);
     let hold = prop_oneof![2 => Just(0u64), 1 => 1u64..300];
-    let rule = (when, any::<bool>(), 0u8..8, hold, prop::array::uniform3(any::<bool>())).prop_map(
-        |(
-            (threshold, within, quiet, remind, max_per_hour),
-            critical,
-            spaces,
-            hold,
-            [say_end, distinct, top],
-        )| RuleSetup {
+    let flags = prop::array::uniform4(any::<bool>());
+    let expect = prop::option::weighted(0.2, 1u64..3000);
+    let rule = (when, 0u8..8, hold, flags, expect).prop_map(|(when, spaces, hold, flags, expect)| {
+        let (threshold, within, quiet, remind, max_per_hour) = when;
+        let [critical, say_end, distinct, top] = flags;
+        RuleSetup {
             threshold,
             within,
             quiet,
@@ -143,9 +145,10 @@ fn setup() -> impl Strategy<Value = Setup> {
             say_end,
             distinct,
             top,
+            expect,
             spaces,
-        },
-    );
+        }
+    });
     let space = (0u64..10, 10u64..40, 1u32..30, 60u64..900);
     (prop::collection::vec(rule, 1..4), prop::collection::vec(space, 1..4))
         .prop_map(|(rules, spaces)| Setup { rules, spaces })
@@ -270,7 +273,7 @@ impl World {
 
     fn wait(&mut self, ms: u64) {
         self.now = self.now.plus(Duration::from_millis(ms));
-        self.apply(Input::Timer);
+        self.apply(Input::Watched { up_to: self.now.tick });
     }
 
     fn hits(&self, rule: usize, count: usize, keys: u8, old: u64, backlog: bool) -> Vec<Hit> {
@@ -314,7 +317,7 @@ impl World {
             Step::Resolve { rule, key, old } => Some(Input::Hits(self.resolve(*rule, *key, *old))),
             Step::Wait(ms) => {
                 self.now = self.now.plus(Duration::from_millis(*ms));
-                Some(Input::Timer)
+                Some(Input::Watched { up_to: self.now.tick })
             }
             _ => None,
         }
@@ -348,6 +351,7 @@ impl World {
                 self.judge = judge;
                 self.file_no += 1;
                 self.take(messages);
+                self.apply(Input::Away { from: self.now.tick });
             }
             Step::Notice(n) => self.apply(Input::Notice(Notice {
                 about: format!("gap{n}"),
@@ -423,6 +427,7 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
         say_end: false,
         distinct: false,
         top: false,
+        expect: None,
         spaces: 1,
     };
     let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)] });

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use logherald::hit::Hit;
-use logherald::judge::{Input, RulePolicy};
+use logherald::judge::{Expect, Input, RulePolicy, When};
 use logherald::message::Fate;
 use logherald::template::Template;
+use logherald::time::Wall;
 
 use crate::judge_story::{START, Story, policy, rule, secs};
 
@@ -353,4 +354,234 @@ fn a_secret_is_no_top_value() {
     s.wait(secs(600));
     assert!(s.said.contains("top word: [redacted] 2"), "{}", s.said);
     assert!(!s.rows.values().any(|r| r.value.as_ref().is_some_and(|v| v.contains("hunter2"))));
+}
+
+fn every(seconds: u64, by: &[&str], keys: &[&str]) -> Story {
+    let expect =
+        Expect { when: When::Every(secs(seconds)), keys: keys.iter().map(ToString::to_string).collect() };
+    story(|r| {
+        (r.expect, r.message) = (Some(expect), Template::line());
+        r.by = by.iter().map(ToString::to_string).collect();
+    })
+}
+
+/// Between 01:00 and 03:30 in Paris; it is 06:26 there when the story begins.
+fn nightly() -> Story {
+    let tz = jiff::tz::TimeZone::get("Europe/Paris").expect("a zone that is known");
+    let expect = Expect { when: When::Daily { by: 210, from: 60, tz }, keys: Vec::new() };
+    story(|r| {
+        (r.expect, r.message) = (Some(expect), Template::line());
+        r.by.clear();
+    })
+}
+
+impl Story {
+    fn comes(&mut self) {
+        let hit = Hit { key: Box::default(), ..self.make(0, "-") };
+        self.give(vec![hit]);
+    }
+
+    fn until(&mut self, text: &str) {
+        let at = Wall(text.parse::<jiff::Timestamp>().expect("a time").as_millisecond());
+        self.wait(at.since(self.now.wall));
+    }
+}
+
+#[test]
+fn what_is_expected_and_does_not_come_opens_and_what_comes_ends_it() {
+    let mut s = every(600, &[], &[]);
+    s.note("never seen");
+    s.wait(secs(650));
+    s.comes();
+    for _ in 0..10 {
+        s.wait(secs(599));
+        s.comes();
+    }
+    s.restart(secs(1));
+    s.wait(secs(1200));
+    s.comes();
+    s.says(
+        "00:00:00 -- never seen
+        00:10:00 ops thread 1
+            missing raid [warning]: nothing for 10m; never seen (+0, 0 in all)
+        00:10:50 ops thread 1
+            seen raid [warning]: seen at 2026-11-22T05:36:50Z, 50s late (+0, 0 in all)
+        02:00:40 ops thread 2
+            missing raid [warning]: nothing for 10m; last seen 2026-11-22T07:16:40Z (+0, 0 in all)
+        02:10:41 ops thread 2
+            seen raid [warning]: seen at 2026-11-22T07:36:41Z, 10m 1s late (+0, 0 in all)",
+    );
+    let ledger = s.ledger().ledger;
+    assert_eq!((ledger.hits, ledger.seen), (12, 12));
+}
+
+#[test]
+fn nothing_is_said_to_be_missing_while_lines_lie_unread() {
+    let mut s = every(600, &[], &[]);
+    s.behind = true;
+    s.wait(secs(630));
+    s.note("a line of minute nine is read in minute ten");
+    let hit = Hit { key: Box::default(), stamp: Some(s.now.wall - secs(90)), ..s.make(0, "-") };
+    s.give(vec![hit]);
+    s.behind = false;
+    s.wait(secs(509));
+    s.says("00:10:30 -- a line of minute nine is read in minute ten");
+    s.wait(secs(1));
+    s.says(
+        "00:19:00 ops thread 1
+            missing raid [warning]: nothing for 10m; last seen 2026-11-22T05:35:00Z (+0, 0 in all)",
+    );
+}
+
+#[test]
+fn a_time_that_nobody_watched_is_not_judged() {
+    let mut s = every(600, &[], &[]);
+    s.comes();
+    s.restart(secs(3600));
+    s.note("back after an hour: the ten minutes begin anew when all is read, a second later");
+    s.wait(secs(600));
+    s.says("01:00:00 -- back after an hour: the ten minutes begin anew when all is read, a second later");
+    s.wait(secs(1));
+    s.says(
+        "01:10:01 ops thread 1
+            missing raid [warning]: nothing for 10m; last seen 2026-11-22T05:26:00Z (+0, 0 in all)",
+    );
+}
+
+#[test]
+fn with_by_the_keys_of_the_last_seven_days_are_expected_or_those_that_are_listed() {
+    let mut s = every(600, &["job"], &[]);
+    s.hits(0, "a", 1);
+    s.wait(secs(300));
+    s.hits(0, "b", 1);
+    s.wait(secs(900));
+    s.says(
+        "00:10:00 ops thread 1
+            missing raid [warning]: nothing for 10m; last seen 2026-11-22T05:26:00Z (+0, 0 in all)
+        00:15:00 ops thread 2
+            missing raid [warning]: nothing for 10m; last seen 2026-11-22T05:31:00Z (+0, 0 in all)",
+    );
+    s.wait(secs(8 * 86_400));
+    s.says(
+        "168:00:00 ops thread 1
+            end raid [warning]: not seen for 7d; no longer expected (+0, 0 in all)
+        168:05:00 ops thread 2
+            end raid [warning]: not seen for 7d; no longer expected (+0, 0 in all)",
+    );
+    let mut s = every(600, &["job"], &["a"]);
+    s.hits(0, "b", 1);
+    s.wait(secs(600));
+    s.says(
+        "00:10:00 ops thread 1
+            missing raid [warning]: nothing for 10m; never seen (+0, 0 in all)",
+    );
+    assert_eq!((s.ledger().ledger.hits, s.ledger().ledger.seen), (1, 1));
+}
+
+#[test]
+fn more_that_is_missing_than_the_rule_may_say_is_told_by_its_fold() {
+    let mut s = every(600, &["job"], &["a", "b", "c", "d"]);
+    s.policy.rules[0].max_per_hour = 6;
+    s.apply(Input::Policy(Box::new(s.policy.clone())));
+    s.wait(secs(601));
+    s.hits(0, "c", 1);
+    s.wait(secs(1200));
+    let said = std::mem::take(&mut s.said);
+    assert!(said.contains("3 expected lines did not come / job="), "{said}");
+    assert_eq!(said.matches(" missing ").count(), 1, "{said}");
+}
+
+#[test]
+fn a_line_a_day_is_judged_at_its_minute_and_every_day_anew() {
+    let mut s = nightly();
+    s.until("2026-11-23T01:00:00Z");
+    s.comes();
+    s.until("2026-11-24T04:00:00Z");
+    s.comes();
+    s.until("2026-11-26T12:00:00Z");
+    s.says(
+        "45:04:00 ops thread 1
+            missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); last seen 2026-11-23T01:00:00Z (+0, 0 in all)
+        46:34:00 ops thread 1
+            seen raid [warning]: seen at 2026-11-24T04:00:00Z, 1h 30m late (+0, 0 in all)
+        69:04:00 ops thread 2
+            missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); last seen 2026-11-24T04:00:00Z (+0, 0 in all)
+        93:04:00 ops thread 2
+            reminder raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); last seen 2026-11-24T04:00:00Z (+0, 0 in all)",
+    );
+}
+
+#[test]
+fn a_day_that_nobody_watched_is_told_as_one_and_what_came_meanwhile_counts() {
+    let mut s = nightly();
+    s.until("2026-11-22T23:00:00Z");
+    s.restart(secs(4 * 3600));
+    s.behind = true;
+    s.wait(secs(2));
+    s.note("the backlog is read; nothing of that night is in it");
+    s.behind = false;
+    s.wait(secs(10));
+    s.until("2026-11-23T23:00:00Z");
+    s.restart(secs(4 * 3600));
+    s.behind = true;
+    s.wait(secs(2));
+    s.note("this time it is");
+    let stamp = Some(s.now.wall - secs(2 * 3600));
+    let hit = Hit { key: Box::default(), stamp, backlog: true, ..s.make(0, "-") };
+    s.give(vec![hit]);
+    s.behind = false;
+    s.wait(secs(3600));
+    s.note("away for a part of the night: the rest was watched");
+    s.until("2026-11-25T00:30:00Z");
+    s.restart(secs(60));
+    s.until("2026-11-25T03:00:00Z");
+    s.says(
+        "21:34:02 -- the backlog is read; nothing of that night is in it
+        21:34:03 ops thread 1
+            cannot tell raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris) has been found by 2026-11-23T02:30:00Z, but nobody was watching (+0, 0 in all)
+        45:34:02 -- this time it is
+        46:34:02 -- away for a part of the night: the rest was watched
+        69:04:00 ops thread 2
+            missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); last seen 2026-11-24T01:00:02Z (+0, 0 in all)",
+    );
+}
+
+#[test]
+fn an_absence_whose_end_comes_while_chat_is_down_is_told_when_it_is_back() {
+    let mut s = every(600, &[], &[]);
+    s.chat_is_down = true;
+    s.wait(secs(700));
+    s.comes();
+    s.wait(secs(300));
+    s.restart(secs(1));
+    s.chat_is_down = false;
+    s.fates(Fate::Delivered);
+    s.wait(secs(1));
+    s.says(
+        "00:10:00 ops thread 1
+            missing raid [warning]: nothing for 10m; never seen (+0, 0 in all)
+        00:16:41 ops thread 1
+            seen raid [warning]: seen at 2026-11-22T05:37:40Z, 1m 40s late (+0, 0 in all)",
+    );
+}
+
+#[test]
+fn a_rule_that_expects_something_else_begins_anew() {
+    let mut s = every(600, &[], &[]);
+    s.wait(secs(700));
+    s.policy.rules[0].fingerprint = 2;
+    s.policy.rules[0].expect = Some(Expect { when: When::Every(secs(60)), keys: Vec::new() });
+    s.apply(Input::Policy(Box::new(s.policy.clone())));
+    s.wait(secs(60));
+    s.policy.rules[0].expect = None;
+    s.policy.rules[0].fingerprint = 3;
+    s.apply(Input::Policy(Box::new(s.policy.clone())));
+    s.wait(secs(86_400));
+    s.says(
+        "00:10:00 ops thread 1
+            missing raid [warning]: nothing for 10m; never seen (+0, 0 in all)
+        00:12:40 ops thread 2
+            missing raid [warning]: nothing for 1m; never seen (+0, 0 in all)",
+    );
+    assert_eq!(s.judge.due(), None);
 }

@@ -67,6 +67,8 @@ pub(crate) struct Story {
     pub(crate) waiting: Vec<Message>,
     pub(crate) delivered_hits: u64,
     pub(crate) messages: usize,
+    /// Lines lie unread.
+    pub(crate) behind: bool,
 }
 
 impl Story {
@@ -83,6 +85,7 @@ impl Story {
             waiting: Vec::new(),
             delivered_hits: 0,
             messages: 0,
+            behind: false,
         }
     }
 
@@ -174,7 +177,8 @@ impl Story {
         let end = self.now.plus(d);
         while let Some(due) = self.judge.due().filter(|t| *t <= end.tick) {
             self.now = self.now.plus(due.since(self.now.tick));
-            self.apply(Input::Timer);
+            let up_to = if self.behind { Tick(0) } else { self.now.tick };
+            self.apply(Input::Watched { up_to });
             assert!(self.judge.due().is_none_or(|next| next > due), "asks for the same instant for ever");
         }
         self.now = self.now.plus(end.tick.since(self.now.tick));
@@ -182,11 +186,13 @@ impl Story {
 
     /// The agent is stopped, and started again after a while.
     pub(crate) fn restart(&mut self, away: Duration) {
+        let from = self.now.tick;
         self.now = self.now.plus(away);
         let rows = self.rows.values().cloned().collect();
         let (judge, messages) = Judge::new(self.policy.clone(), rows, [1; 16], self.now);
         self.judge = judge;
         self.take(messages);
+        self.apply(Input::Away { from });
     }
 
     #[track_caller]
@@ -204,6 +210,9 @@ fn alert_line(a: &Alert) -> String {
         What::End => "end",
         What::Resolved => "resolved",
         What::Again => "again",
+        What::Missing => "missing",
+        What::Seen => "seen",
+        What::CannotTell => "cannot tell",
         What::Fold => "fold",
         What::WhileAway => "while away",
         What::Digest => "digest",

@@ -82,6 +82,8 @@ pub(super) struct Inlets {
     pub asks: mpsc::Receiver<Ask>,
     /// The tick of its last turn, for the watchdog.
     pub pulse: Arc<AtomicU64>,
+    /// Everything that was written before this tick has been read and is in the channel; see [`super::reader::Reader`].
+    pub read_up_to: Arc<AtomicU64>,
     /// Cancelled when no line will come any more and all that was to be said about them has arrived.
     pub over: CancellationToken,
 }
@@ -182,7 +184,9 @@ impl Desk {
                 },
                 () = tokio::time::sleep(wait) => {}
             }
-            self.timers().await?;
+            // in this order: what the reader had sent by then has been taken where the channel is empty now
+            let up_to = Tick(inlets.read_up_to.load(Ordering::Acquire));
+            self.timers(if inlets.reader.is_empty() { up_to } else { Tick(0) }).await?;
             if !inlets.over.is_cancelled() && self.is_over() {
                 self.tell_what_is_left();
                 inlets.over.cancel();
@@ -225,10 +229,11 @@ impl Desk {
         info!("all that there was to read has been read; hits that are in no message yet: {hits}");
     }
 
-    async fn timers(&mut self) -> Result<(), StoreError> {
+    /// `up_to`: every line that was written before has been judged.
+    async fn timers(&mut self, up_to: Tick) -> Result<(), StoreError> {
         let now = self.clock.now();
         if self.judge.due().is_some_and(|t| t <= now.tick) {
-            let said = self.judge.apply(Input::Timer, now);
+            let said = self.judge.apply(Input::Watched { up_to }, now);
             self.say(said);
         }
         let waited = self.owed.since.is_some_and(|t| now.tick.since(t) >= COMMIT_EVERY);

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use crate::alert::Severity;
 use crate::chat::{Client, Screen};
 use crate::deliver::{self, Pace, Report};
-use crate::judge::{Judge, Notice};
+use crate::judge::{Input, Judge, Notice};
 use crate::state::StateRow;
 use crate::store::{self, Store, StoreError};
 use crate::tail::{Bell, TailOptions, Tailer};
@@ -161,7 +161,10 @@ impl Agent {
 
         // the stages
         let paces = paces(&opened.state);
-        let (judge, first) = Judge::new(set.policy, opened.state, opened.install, now);
+        let (mut judge, mut first) = Judge::new(set.policy, opened.state, opened.install, now);
+        if let Some(last) = opened.last {
+            first.extend(judge.apply(Input::Away { from: last.tick }, now));
+        }
         if !judge.left_out().is_empty() {
             let rows = judge.left_out().join(", ");
             warn!("parts of the saved state could not be understood and are left out: {rows}");
@@ -183,6 +186,7 @@ impl Agent {
         let stop = CancellationToken::new();
         let (met, first_positions) = oneshot::channel();
         let pulses = [pulse(&clock), pulse(&clock)];
+        let read_up_to = Arc::new(AtomicU64::new(0));
 
         // threads
         let store_thread =
@@ -194,6 +198,7 @@ impl Agent {
             orders: order_box,
             out: lines,
             pulse: pulses[0].clone(),
+            read_up_to: read_up_to.clone(),
             kept: Some(met),
         };
         let reader_thread = named("reader").spawn(move || reader.run()).map_err(system("a thread"))?;
@@ -207,6 +212,7 @@ impl Agent {
             reports: report_box,
             asks: ask_box,
             pulse: pulses[1].clone(),
+            read_up_to,
             over: over.clone(),
         };
         let mut desk = spawn(desk.run(inlets, first));

@@ -127,6 +127,8 @@ pub(super) struct Reader {
     pub out: mpsc::Sender<FromReader>,
     /// The tick of its last turn, for the watchdog.
     pub pulse: Arc<AtomicU64>,
+    /// The tick before which everything that was written has been read and handed on: what an expectation is judged by.
+    pub read_up_to: Arc<AtomicU64>,
     /// Goes out with the batch that tells where everything of a set is begun. A file that is begun at its end is begun
     /// *somewhere*: until that is on the disk, an agent that is killed would begin it at a later end, and miss what was
     /// written between.
@@ -203,6 +205,9 @@ impl Reader {
                 if !self.hand_on(&mut batch) || self.out.blocking_send(FromReader::Ended).is_err() {
                     return;
                 }
+            }
+            if !step.more && self.tailer.begun() && batch.hits.is_empty() {
+                self.read_up_to.store(now.tick.0, Ordering::Release);
             }
             if !step.more {
                 let longest = if batch.is_empty() { LONGEST_WAIT } else { HAND_ON_AFTER };

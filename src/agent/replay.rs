@@ -85,7 +85,8 @@ impl Replay {
     fn pass(&mut self, end: Tick, say: Say<'_>) {
         while let Some(due) = self.judge.due().filter(|due| *due <= end) {
             self.step_to(due);
-            self.apply(Input::Timer, say);
+            // whoever drives it has given every line that was written until now
+            self.apply(Input::Watched { up_to: self.now.tick }, say);
             if self.judge.due().is_some_and(|next| next <= self.now.tick) {
                 // it asks again for an instant that has come: a millisecond on, as the agent's own loop would be
                 if self.now.tick >= end {
@@ -142,12 +143,14 @@ impl Replay {
     /// in its store.
     pub fn restart(&mut self, away: Duration, policy: Policy, say: Say<'_>) {
         self.keep();
+        let from = self.now.tick;
         self.now = self.now.plus(away);
         self.policy = policy;
         let rows = self.rows.iter().flat_map(BTreeMap::values).cloned().collect();
         let (judge, first) = Judge::new(self.policy.clone(), rows, INSTALL, self.now);
         self.judge = judge;
         self.take(&first, say);
+        self.apply(Input::Away { from }, say);
     }
 
     /// The books, and what waits.

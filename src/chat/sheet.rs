@@ -219,6 +219,9 @@ fn moment(what: What) -> &'static str {
         What::End => "ended",
         What::Resolved => "resolved",
         What::Again => "again",
+        What::Missing => "missing",
+        What::Seen => "seen",
+        What::CannotTell => "cannot tell",
         What::Fold => "many at once",
         What::WhileAway => "while away",
         What::Digest => "digest",
@@ -228,7 +231,8 @@ fn moment(what: What) -> &'static str {
 
 /// The counts of one alert. Exactly one `N hit` or `N hits` stands in it: what this alert accounts for.
 fn counts(alert: &Alert) -> Option<String> {
-    if alert.what == What::Notice && alert.hits == 0 {
+    let without = matches!(alert.what, What::Notice | What::Missing | What::Seen | What::CannotTell);
+    if without && alert.hits == 0 {
         return None;
     }
     let mut out = hits(alert.hits);

@@ -255,6 +255,9 @@ fn some_of(texts: &[String]) -> String {
 fn then(policy: &RulePolicy) -> String {
     let spaces: Vec<String> = policy.spaces.iter().map(|s| format!("`{s}`")).collect();
     let to = spaces.join(", ");
+    if policy.expect.is_some() {
+        return format!("is what the rule expects; without it, {} to {to}", policy.severity);
+    }
     if policy.threshold > 1 {
         let within = span_text(policy.within);
         let what = policy.distinct.and_then(|n| policy.captures.get(n));

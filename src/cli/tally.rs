@@ -192,11 +192,11 @@ impl Tally {
             let Some(no) = self.names.iter().position(|n| *n == alert.rule) else { continue };
             let day = self.rules[no].days.entry(day).or_default();
             match alert.what {
-                What::Opening | What::WhileAway | What::Again => day.opened += 1,
+                What::Opening | What::WhileAway | What::Again | What::Missing => day.opened += 1,
                 What::Reminder => day.reminded += 1,
-                What::End | What::Resolved => day.ended += 1,
+                What::End | What::Resolved | What::Seen => day.ended += 1,
                 What::Fold | What::Digest => day.folds += 1,
-                What::Notice => {}
+                What::Notice | What::CannotTell => {}
             }
         }
     }

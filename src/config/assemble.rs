@@ -43,10 +43,11 @@ pub(super) fn assemble<'t>(
         included_keys(top);
     }
     let spaces = Spaces::read(main);
-    let defaults = main.get("defaults").and_then(|v| v.table()).map_or_else(Keys::default, |t| defaults(&t));
+    let defaults =
+        main.get("defaults").and_then(|v| v.table()).map_or_else(Keys::default, |t| defaults(&t, env));
     let space = defaults.space.as_ref().and_then(|t| spaces.find(t)).unwrap_or_else(|| spaces.admin.clone());
     let sources = read_sources(tops, env);
-    let around = Around { defaults: &defaults, spaces: &spaces, space, sources: &sources };
+    let around = Around { defaults: &defaults, spaces: &spaces, space, sources: &sources, env };
     let drafts = read_rules(tops, &around);
     warn_of_unread(&sources, &drafts, &defaults);
     let redactor = redactor(main);
@@ -250,6 +251,7 @@ fn policy(name: Arc<str>, body: &Body<'_>) -> RulePolicy {
         say_end: body.judged.say_end,
         distinct: body.judged.distinct,
         top: body.judged.top.clone(),
+        expect: body.judged.expect.clone(),
     }
 }
 
@@ -278,6 +280,10 @@ fn fingerprint(body: &Body<'_>) -> u64 {
     {
         part(key);
         part(body.captures.get(*name).map_or("", String::as_str));
+    }
+    if let Some(expect) = &body.judged.expect {
+        part("expect");
+        part(&expect.text());
     }
     hasher.finish()
 }

@@ -1,18 +1,21 @@
 //! The keys of a rule that say when an incident opens, ends and speaks, and what is counted: `resolve`, `hold`, `say_end`,
-//! `distinct`, `top`.
+//! `distinct`, `top`, `expect`.
 //!
 //! As with every key, what a rule says itself goes before what `defaults` say. A key that means nothing without another is
 //! a fault where the rule says it itself, and without effect where `defaults` do: they are for all rules.
 
 use std::time::Duration;
 
+use super::Env;
+use super::expect;
 use super::lint;
 use super::names::{Names, in_own_file};
 use super::walk::{Scope, Table, Text, Value, list, shown};
+use crate::judge::Expect;
 use crate::rules::Pattern;
 
 /// Keys that this file reads.
-pub(super) const KEYS: [&str; 5] = ["resolve", "hold", "say_end", "distinct", "top"];
+pub(super) const KEYS: [&str; 6] = ["resolve", "hold", "say_end", "distinct", "top", "expect"];
 
 const MOMENT: Duration = Duration::from_millis(1);
 /// What nobody hears of for longer than this is not held but lost.
@@ -31,6 +34,7 @@ pub(super) struct Judging<'t> {
     say_end: Option<bool>,
     distinct: Option<Text<'t>>,
     top: Option<Vec<Text<'t>>>,
+    expect: Option<(Expect, Value<'t>)>,
 }
 
 /// What runs of them.
@@ -44,6 +48,7 @@ pub(super) struct Judged {
     /// Indices of captures.
     pub(super) distinct: Option<usize>,
     pub(super) top: Vec<usize>,
+    pub(super) expect: Option<Expect>,
 }
 
 /// What is known of the rule.
@@ -64,7 +69,7 @@ fn top<'t>(value: &Value<'t>) -> Option<Vec<Text<'t>>> {
 }
 
 /// Reads them.
-pub(super) fn judging<'t>(table: &Table<'t>) -> Judging<'t> {
+pub(super) fn judging<'t>(table: &Table<'t>, env: &Env) -> Judging<'t> {
     let resolve = table.get("resolve").and_then(|v| v.text());
     let hold = table.get("hold").and_then(|v| Some((v.duration(&(MOMENT..=MOST_HOLD))?, v)));
     Judging {
@@ -74,6 +79,7 @@ pub(super) fn judging<'t>(table: &Table<'t>) -> Judging<'t> {
         say_end: table.get("say_end").and_then(|v| v.flag()),
         distinct: table.get("distinct").and_then(|v| v.text()),
         top: table.get("top").and_then(|v| top(&v)),
+        expect: table.get("expect").and_then(|v| Some((expect::expect(&v, env)?, v))),
     }
 }
 
@@ -104,7 +110,27 @@ impl Judging<'_> {
                 .as_deref_mut()
                 .and_then(|names| self.distinct(default, by, threshold, names, scope)),
             top: names.map(|names| self.top(default, names, scope)).unwrap_or_default(),
+            expect: self.expect(default, by, threshold, scope),
         }
+    }
+
+    fn expect(
+        &self,
+        default: &Judging<'_>,
+        by: &[Text<'_>],
+        threshold: u32,
+        scope: &Scope<'_>,
+    ) -> Option<Expect> {
+        let (expect, value) = self.expect.as_ref().or(default.expect.as_ref())?;
+        let own = [
+            ("threshold", threshold > 1),
+            ("resolve", self.names_resolve),
+            ("distinct", self.distinct.is_some()),
+            ("top", self.top.is_some()),
+        ];
+        let others: Vec<&str> = own.iter().filter(|(_, is)| *is).map(|(key, _)| *key).collect();
+        let scope = in_own_file(scope, &value.scope);
+        expect::fits(value, expect, by, &others, &scope).then(|| expect.clone())
     }
 
     fn distinct(

@@ -10,6 +10,7 @@
 
 mod assemble;
 pub mod diagnostic;
+mod expect;
 pub mod files;
 mod inline;
 mod judging;

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Env;
 use super::inline::{Test, tests};
 use super::judging::{self, Judged, Judging, Of, judging};
 use super::lint;
@@ -38,7 +39,7 @@ const SHARED: [&str; 16] = [
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 6] = ["expect", "new", "inhibited_by", "context", "mask", "update"];
+const LATER: [&str; 5] = ["new", "inhibited_by", "context", "mask", "update"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
@@ -125,16 +126,17 @@ pub(super) struct Around<'a> {
     pub(super) spaces: &'a Spaces,
     pub(super) space: Arc<str>,
     pub(super) sources: &'a [Named<'a>],
+    pub(super) env: &'a Env,
 }
 
 /// Reads `[defaults]`.
-pub(super) fn defaults<'t>(table: &Table<'t>) -> Keys<'t> {
+pub(super) fn defaults<'t>(table: &Table<'t>, env: &Env) -> Keys<'t> {
     let known: Vec<&str> = SHARED.into_iter().chain(judging::KEYS).collect();
     table.check_keys(&known, &LATER);
-    keys(table)
+    keys(table, env)
 }
 
-fn keys<'t>(table: &Table<'t>) -> Keys<'t> {
+fn keys<'t>(table: &Table<'t>, env: &Env) -> Keys<'t> {
     let spanned = |v: Value<'t>, d: Duration| (d, v.span);
     let time = |key, bounds| table.get(key).and_then(|v| v.duration(&bounds).map(|d| spanned(v, d)));
     Keys {
@@ -155,7 +157,7 @@ fn keys<'t>(table: &Table<'t>) -> Keys<'t> {
         quiet: time("quiet", MOMENT..=WEEK).map(|t| t.0),
         max_per_hour: table.get("max_per_hour").and_then(|v| v.count(&(1..=MOST_PER_HOUR))),
         enabled: table.get("enabled").and_then(|v| v.flag()),
-        judging: judging(table),
+        judging: judging(table, env),
     }
 }
 
@@ -175,7 +177,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
     };
     let known: Vec<&str> = OWN.into_iter().chain(SHARED).chain(judging::KEYS).collect();
     table.check_keys(&known, &LATER);
-    let own = keys(&table);
+    let own = keys(&table, around.env);
     let default = around.defaults;
     let only_a_switch = own.enabled == Some(false) && table.get("match").is_none();
     let overrides = table.get("override").and_then(|v| v.flag()).unwrap_or(only_a_switch);

@@ -297,7 +297,7 @@ fn encoding(value: &Value<'_>) -> Option<Encoding> {
     encoding
 }
 
-fn zone(value: &Value<'_>) -> Option<TimeZone> {
+pub(super) fn zone(value: &Value<'_>) -> Option<TimeZone> {
     let text = value.text()?;
     let zone = TimeZone::get(text.value).ok();
     if zone.is_none() {

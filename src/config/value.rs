@@ -73,9 +73,37 @@ fn number_and_unit(text: &str, units: &[(&str, u64)], what: &str, such_as: &str)
     value.ok_or_else(|| format!("`{shown}` is too large"))
 }
 
+/// `"03:30"` in minutes since the day began; `"24:00"` is its end.
+pub fn minute_of_day(text: &str) -> Result<u16, String> {
+    let digits =
+        |part: &str| (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok());
+    let (hour, minute): (Option<u16>, Option<u16>) = match text.split_once(':') {
+        Some((hour, minute)) => (digits(hour).flatten(), digits(minute).flatten()),
+        None => (None, None),
+    };
+    match (hour, minute) {
+        (Some(hour @ 0..24), Some(minute @ 0..60)) => Ok(hour * 60 + minute),
+        (Some(24), Some(0)) => Ok(24 * 60),
+        _ => Err(format!("`{}` is no time of day, expected one such as `03:30`", super::walk::shown(text))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_of_day_has_two_digits_twice() {
+        let minutes = ["00:00", "03:30", "23:59", "24:00"].map(|t| minute_of_day(t).ok());
+        assert_eq!(minutes, [Some(0), Some(210), Some(1439), Some(1440)]);
+        for bad in ["", "3:30", "03.30", "24:01", "12:60", "+1:00", "aa:bb", "03:30:00"] {
+            assert!(minute_of_day(bad).is_err(), "{bad}");
+        }
+        assert_eq!(
+            minute_of_day("noon").unwrap_err(),
+            "`noon` is no time of day, expected one such as `03:30`"
+        );
+    }
     use proptest::prelude::*;
 
     #[test]

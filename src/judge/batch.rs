@@ -96,7 +96,7 @@ impl Queue {
             (self.first, self.newest) = (entry.at, entry.at);
         }
         (self.first, self.newest) = (self.first.min(entry.at), self.newest.max(entry.at));
-        let over = matches!(entry.alert.what, What::End | What::Resolved);
+        let over = matches!(entry.alert.what, What::End | What::Resolved | What::Seen);
         self.urgent |= entry.alert.severity == Severity::Critical && !over;
         self.entries.insert(entry.alert.no, entry);
     }

@@ -61,7 +61,9 @@ impl Fold {
     /// Adds what one incident has not told.
     fn add(&mut self, hash: u64, key: &[(String, String)], incident: &mut Incident) {
         let hits = incident.take_news();
-        if hits == 0 {
+        // an absence has no hits, and is told when it opens
+        let absent = incident.total == 0 && incident.counted_in == 0;
+        if hits == 0 && !absent {
             return;
         }
         self.hits += hits;
@@ -102,12 +104,20 @@ impl Fold {
 
     fn text(&mut self) -> String {
         self.ranked.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.1.cmp(&b.1)));
-        let mut text = format!("{}, {}", count(self.incidents, "incident"), count(self.hits, "hit"));
+        let absent = self.hits == 0;
+        let mut text = if absent {
+            format!("{} did not come", count(self.incidents, "expected line"))
+        } else {
+            format!("{}, {}", count(self.incidents, "incident"), count(self.hits, "hit"))
+        };
         let named = self.ranked.iter().filter(|k| !k.1.is_empty()).take(TOP);
         let mut shown = 0;
         for (_, key, hits) in named {
             // writing to a `String` cannot fail
-            _ = write!(text, "\n{}: {}", list_line(key), count(*hits, "hit"));
+            _ = write!(text, "\n{}", list_line(key));
+            if !absent {
+                _ = write!(text, ": {}", count(*hits, "hit"));
+            }
             shown += 1;
         }
         if shown > 0 && self.incidents > shown {
@@ -241,7 +251,7 @@ impl Judge {
         }
         self.mark_rule(rid);
         let rule = &mut self.rules[rid.0];
-        if rule.fold.hits == 0 {
+        if rule.fold.hits == 0 && rule.fold.openings == 0 {
             return self.rest_fold(rid, now);
         }
         // the one place where a rule's limit is asked about a fold, and acted upon

@@ -178,6 +178,32 @@ impl Incident {
         std::mem::take(&mut self.since_last)
     }
 
+    /// Of what was expected by `at` and did not come.
+    pub(super) fn missing(no: AlertNo, at: Wall, newest: Evidence, remind: Duration, now: Now) -> Incident {
+        Incident {
+            no,
+            first: at,
+            last: at,
+            news: at,
+            since_last: 0,
+            total: 0,
+            newest,
+            standing: Vec::new(),
+            folded: false,
+            counted_in: 0,
+            remind_at: now.tick,
+            remind_every: remind,
+            phase: Phase::Holding { until: now.tick, fired: at, late: false, samples: Vec::new() },
+            different: Different::default(),
+            top: Top::default(),
+        }
+    }
+
+    /// It is over, and that has not been said although it is known where.
+    pub(super) fn may_say_its_end(&self, spaces: &BTreeMap<Arc<str>, Space>) -> bool {
+        matches!(self.phase, Phase::Resolved { said: false, .. }) && self.voice(spaces) != Voice::Wait
+    }
+
     pub(super) fn voice(&self, spaces: &BTreeMap<Arc<str>, Space>) -> Voice {
         if self.folded {
             return Voice::Fold;
@@ -262,7 +288,7 @@ impl Judge {
         let verdict = if late { Verdict::Hold(Reason::Away) } else { rule.limit.ask(now.tick) };
         incident.newest.tidy(&self.policy.redactor, &policy.captures);
         let newest = incident.newest.sample();
-        if samples.last() != Some(&newest) {
+        if samples.last() != Some(&newest) && !newest.line.is_empty() {
             samples.push(newest);
         }
         incident.standing = spaces.iter().map(|s| (Arc::clone(s), Standing::Waiting)).collect();
@@ -283,6 +309,10 @@ impl Judge {
         let hits = incident.take_news();
         let mut alert = say(policy, &self.policy.host, What::Opening, incident.no, &slot.key, incident, hits);
         alert.samples = samples;
+        if let Some(expected) = &slot.expected {
+            alert.what = What::Missing;
+            alert.text = expected.text(policy, alert.text);
+        }
         let incident = IncidentRef { rule: Arc::clone(&policy.name), hash, no: incident.no };
         let to = spaces.into_iter().map(|s| (s, None)).collect();
         self.enqueue(&alert, to, lane, Some(&incident), Term::Shown, now);

@@ -6,6 +6,7 @@ use crate::alert::Severity;
 use crate::hit::Hit;
 use crate::judge::Policy;
 use crate::message::{Fate, MessageNo};
+use crate::time::Tick;
 
 /// One input. Serial: the judge takes them in the order in which they happened.
 #[derive(Clone, Debug)]
@@ -14,6 +15,16 @@ pub enum Input {
     Hits(Vec<Hit>),
     /// The instant that [`super::Judge::due`] named has come.
     Timer,
+    /// Everything that was written before this instant has been read, and its hits were given. Like a timer otherwise.
+    Watched {
+        /// By the agent's clock.
+        up_to: Tick,
+    },
+    /// Nobody was there from this instant until now. What was written meanwhile comes as backlog.
+    Away {
+        /// By the agent's clock.
+        from: Tick,
+    },
     /// The rules were loaded anew.
     Policy(Box<Policy>),
     /// What became of a message.

@@ -113,6 +113,9 @@ fn line(alert: &Alert) -> String {
         What::End => "ended",
         What::Resolved => "resolved",
         What::Again => "opened again",
+        What::Missing => "missing",
+        What::Seen => "seen again",
+        What::CannotTell => "cannot tell",
         What::Fold | What::Digest | What::Notice => "",
     };
     let mut out = format!("{} {}", alert.severity, alert.rule);

@@ -17,6 +17,7 @@ mod batch;
 mod clock;
 mod distinct;
 mod evidence;
+mod expect;
 mod fold;
 mod incident;
 mod input;
@@ -43,6 +44,7 @@ use serde::{Deserialize, Serialize};
 
 use self::batch::Space;
 use self::clock::EventClock;
+use self::expect::Watch;
 use self::ledger::{Claim, Flight};
 use self::notice::Recent;
 use self::rows::RowKey;
@@ -53,6 +55,7 @@ use crate::redact::Redactor;
 use crate::state::StateRow;
 use crate::time::{Now, Tick};
 
+pub use self::expect::{Expect, When};
 pub use self::input::{Input, Notice};
 pub use self::ledger::{HeldCounts, Ledger, Resolves};
 pub use self::policy::*;
@@ -73,6 +76,7 @@ pub struct Judge {
     flights: BTreeMap<MessageNo, Flight>,
     notices: BTreeMap<String, Recent>,
     clock: EventClock,
+    watch: Watch,
     /// When to look at which key. Set behind the true deadline is never; before it often, and then in vain.
     timers: BTreeSet<(Tick, Rid, u64)>,
     /// Rules whose fold holds something.
@@ -119,6 +123,7 @@ impl Judge {
             flights: BTreeMap::new(),
             notices: BTreeMap::new(),
             clock: EventClock::default(),
+            watch: Watch::default(),
             timers: BTreeSet::new(),
             folding: BTreeSet::new(),
             key_count: 0,
@@ -139,11 +144,15 @@ impl Judge {
     pub fn apply(&mut self, input: Input, now: Now) -> Vec<Message> {
         let now = Now { tick: now.tick.max(self.now), ..now };
         self.now = now.tick;
+        if let Input::Watched { up_to } = input {
+            self.watch.up_to = self.watch.up_to.max(up_to);
+        }
         // what was due before this input happened before it: a fold takes its turn ahead of a new opening
         self.run_timers(now);
         match input {
             Input::Hits(hits) => hits.into_iter().for_each(|hit| self.take_hit(hit, now)),
-            Input::Timer => {}
+            Input::Timer | Input::Watched { .. } => {}
+            Input::Away { from } => self.away(from, now),
             Input::Policy(policy) => self.adopt(*policy, now),
             Input::Fate { message, fate } => self.fate(message, fate, now),
             Input::Notice(notice) => self.notice(notice, now),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::expect::Expect;
 use crate::alert::Severity;
 use crate::redact::Redactor;
 use crate::template::Template;
@@ -59,6 +60,8 @@ pub struct RulePolicy {
     pub say_end: bool,
     /// `threshold` counts the different values of the capture of this index; without it, hits.
     pub distinct: Option<usize>,
+    /// A hit is what is wanted, and its absence an incident.
+    pub expect: Option<Expect>,
     /// Of the captures of these indices the most frequent values are told.
     pub top: Vec<usize>,
 }
@@ -83,6 +86,7 @@ impl RulePolicy {
             hold: Duration::ZERO,
             say_end: false,
             distinct: None,
+            expect: None,
             top: Vec::new(),
         }
     }

@@ -46,6 +46,7 @@ impl Judge {
             live.insert(rid);
             self.by_no.push(rid);
             self.set_rule(rid, rule, now);
+            self.begin_to_expect(rid, now);
         }
         let left: Vec<Rid> = self.names.values().copied().filter(|rid| !live.contains(rid)).collect();
         for rid in &left {
@@ -84,6 +85,11 @@ impl Judge {
         rule.policy = Some(policy);
         if changed {
             self.drop_windows(rid);
+            let expected = self.rules[rid.0].keys.iter().filter(|(_, s)| s.expected.is_some());
+            let expected: Vec<u64> = expected.map(|(hash, _)| *hash).collect();
+            for hash in expected {
+                self.evict_key(rid, hash, now);
+            }
             for (hash, slot) in &mut self.rules[rid.0].keys {
                 if let KeyState::Open(incident) = &mut slot.state {
                     incident.newest.forget_captures();

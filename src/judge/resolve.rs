@@ -11,7 +11,8 @@ use super::incident::{News, Phase, Voice, say, threads};
 use super::ledger::Term;
 use super::limit::Verdict;
 use super::rule::{KeyState, Rid, Rule};
-use super::wording::over_text;
+use super::window::Window;
+use super::wording::{over_text, seen_text};
 use crate::alert::What;
 use crate::hit::Hit;
 use crate::time::{Now, Wall};
@@ -80,6 +81,12 @@ impl Judge {
                 alert.text = over_text("resolved", at.since(incident.first), incident.total);
                 alert.text.push_str(&incident.top_text(policy));
                 incident.take_news();
+                if let Some(expected) = &mut slot.expected {
+                    alert.what = What::Seen;
+                    alert.text = seen_text(incident.last, incident.last.since(incident.first));
+                    alert.samples = expected.sample(&self.policy.redactor, &policy.captures);
+                    slot.state = KeyState::Counting(Window::default());
+                }
                 self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
             }
             Voice::Own(_) => self.fold_rest(rid, hash, now),
@@ -88,16 +95,25 @@ impl Judge {
                     *said = false;
                 }
             }
-            Voice::Fold => {
-                if let Some(super::rule::Slot { key, state: KeyState::Open(incident), .. }) =
-                    self.remove_slot(rid, hash)
-                {
-                    self.close_into_fold(rid, hash, *incident, &key, now);
-                }
-                return;
-            }
+            Voice::Fold => self.close_quietly(rid, hash, now),
         }
         self.reschedule(rid, hash);
+    }
+
+    /// An incident that cannot speak for itself is over: its key is let go, unless that is expected.
+    fn close_quietly(&mut self, rid: Rid, hash: u64, now: Now) {
+        let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
+        let (key, state) = if slot.expected.is_some() {
+            let counting = KeyState::Counting(Window::default());
+            (slot.key.clone(), std::mem::replace(&mut slot.state, counting))
+        } else if let Some(slot) = self.remove_slot(rid, hash) {
+            (slot.key, slot.state)
+        } else {
+            return;
+        };
+        if let KeyState::Open(incident) = state {
+            self.close_into_fold(rid, hash, *incident, &key, now);
+        }
     }
 
     /// What a hit to an incident comes to.

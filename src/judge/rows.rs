@@ -40,6 +40,7 @@ pub(super) enum RowKey {
     Claim(AlertNo),
     Flight(MessageNo),
     Notice(String),
+    Watch,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -121,6 +122,7 @@ impl Judge {
                     format!("judge/flight/{}", no.0),
                     self.flights.get(no).map(|is| json(&Numbered { no, is })),
                 ),
+                RowKey::Watch => ("judge/watch".to_owned(), Some(json(&self.watch))),
                 RowKey::Notice(about) => (
                     format!("judge/notice/{about}"),
                     self.notices.get(about).map(|is| json(&Numbered { no: about, is })),
@@ -156,6 +158,9 @@ impl Judge {
         let slot = rule.keys.get_mut(&hash)?;
         slot.dirty = false;
         let names = rule.policy.as_ref().map_or(&[][..], |p| &p.captures);
+        if let Some(expected) = &mut slot.expected {
+            expected.tidy(&self.policy.redactor, names);
+        }
         match &mut slot.state {
             KeyState::Counting(window) => {
                 window.samples.iter_mut().for_each(|e| e.tidy(&self.policy.redactor, names));
@@ -225,7 +230,8 @@ impl Judge {
     }
 
     fn restore_row(&mut self, name: &str, value: &str) -> Option<()> {
-        let (part, _) = name.strip_prefix("judge/")?.split_once('/').unwrap_or(("head", ""));
+        let (part, _) =
+            name.strip_prefix("judge/")?.split_once('/').unwrap_or((name.trim_start_matches("judge/"), ""));
         match part {
             "head" => {
                 let head: Head = parse(value)?;
@@ -288,6 +294,7 @@ impl Judge {
                 counted([row.no.0, row.is.hits])?;
                 self.flights.insert(row.no, row.is);
             }
+            "watch" => self.watch = parse(value)?,
             "notice" => {
                 let row: Numbered<String, Recent> = parse(value)?;
                 counted([row.is.again])?;

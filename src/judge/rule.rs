@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use super::evidence::{Evidence, clean_key};
+use super::expect::Expected;
 use super::fold::Fold;
 use super::incident::{Incident, News};
 use super::ledger::{HeldCounts, Ledger, Resolves};
@@ -75,6 +76,9 @@ pub(super) struct Slot {
     /// When it was last hit, by the agent's clock.
     pub(super) hit_at: Tick,
     pub(super) state: KeyState,
+    /// Of a rule with `expect`; its incident is an absence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expected: Option<Box<Expected>>,
     /// When the judge looks at it again; it may look in vain.
     #[serde(skip)]
     pub(super) timer: Option<Tick>,
@@ -178,6 +182,9 @@ impl Judge {
         if let Some(named) = hit.resolves {
             return self.take_resolve(rid, &hit, named, at, now);
         }
+        if self.rules[rid.0].policy.as_ref().is_some_and(|p| p.expect.is_some()) {
+            return self.take_expected(rid, &hit, at, now);
+        }
         let rule = &mut self.rules[rid.0];
         let Some(policy) = &rule.policy else { return };
         self.head.used += 1;
@@ -197,6 +204,7 @@ impl Judge {
                 used: 0,
                 hit_at: now.tick,
                 state: KeyState::Counting(Window::default()),
+                expected: None,
                 timer: None,
                 dirty: false,
             }
@@ -241,7 +249,7 @@ impl Judge {
     }
 
     /// Keeps the number of keys in bounds, after one was added to `rid`.
-    fn evict(&mut self, rid: Rid, now: Now) {
+    pub(super) fn evict(&mut self, rid: Rid, now: Now) {
         let victim = if self.rules[rid.0].keys.len() > KEYS_A_RULE {
             rid
         } else if self.key_count > KEYS {
@@ -260,7 +268,7 @@ impl Judge {
     }
 
     /// Takes a key away, counts first: of a window they are `below`, of an incident they go to the rule's fold.
-    fn evict_key(&mut self, rid: Rid, hash: u64, now: Now) {
+    pub(super) fn evict_key(&mut self, rid: Rid, hash: u64, now: Now) {
         match self.remove_slot(rid, hash) {
             Some(Slot { state: KeyState::Counting(window), .. }) => {
                 self.rules[rid.0].ledger.below += window.len();
@@ -295,6 +303,9 @@ impl Judge {
             return;
         }
         match self.rules[rid.0].keys.get(&hash).map(|s| &s.state) {
+            Some(_) if self.rules[rid.0].keys.get(&hash).is_some_and(|s| s.expected.is_some()) => {
+                self.expect_timer(rid, hash, now);
+            }
             Some(KeyState::Counting(_)) => self.evict_key(rid, hash, now),
             Some(KeyState::Open(_)) => self.incident_timer(rid, hash, now),
             None => {}
@@ -305,6 +316,10 @@ impl Judge {
     fn deadline(&self, rid: Rid, hash: u64) -> Option<Tick> {
         let rule = &self.rules[rid.0];
         let (slot, policy) = (rule.keys.get(&hash)?, rule.policy.as_ref()?);
+        if let Some(expected) = &slot.expected {
+            let over = matches!(&slot.state, KeyState::Open(i) if i.may_say_its_end(&self.spaces));
+            return Some(if over { expected.due.min(slot.hit_at) } else { expected.due });
+        }
         match &slot.state {
             KeyState::Counting(_) => Some(slot.hit_at + policy.within + WINDOW_GRACE),
             KeyState::Open(incident) => incident.deadline(slot.hit_at, policy, &self.spaces),

@@ -100,6 +100,11 @@ pub(super) fn over_text(how: &str, after: Duration, hits: u64) -> String {
     format!("{how} after {}, {}", span_text(after), count(hits, "hit"))
 }
 
+/// `seen at 2026-11-22T04:10:00Z, 40m late`.
+pub(super) fn seen_text(at: Wall, late: Duration) -> String {
+    format!("seen at {}, {} late", time_text(at), span_text(late))
+}
+
 /// At most `max` characters, `…` at a cut.
 pub(super) fn cut_chars(text: String, max: usize) -> String {
     match text.char_indices().nth(max) {
