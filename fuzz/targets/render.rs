@@ -101,6 +101,10 @@ fn assert_inert(text: &str) {
     for (i, _) in text.match_indices('<') {
         assert!(text[i + 1..].starts_with(BREAK), "a tag: {text:?}");
     }
+    for (i, c) in text.match_indices(['&', '@']) {
+        let next = text[i + 1..].chars().next().unwrap_or(' ');
+        assert!(next == BREAK || c == "&" && next != '#' && !next.is_ascii_alphanumeric(), "live: {text:?}");
+    }
     assert!(!text.contains('`') && !text.contains("://") && !text.contains("]("), "live: {text:?}");
 }
 

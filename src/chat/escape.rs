@@ -59,12 +59,15 @@ fn colour_code(rest: &str, with_bracket: bool) -> Option<usize> {
     (0x40..=0x7e).contains(end).then_some(rest.len() - body.len() + params + 1)
 }
 
-/// Bidirectional controls, zero-width and other characters that draw nothing and can reorder or hide text.
+/// Characters that draw nothing and can reorder or hide text: Unicode's format characters (Cf), but for the signs of
+/// Arabic, Syriac and Kaithi that stand before numbers and are drawn, and what else it calls ignorable by default.
+/// Variation selectors are among them: an emoji keeps its shape without.
 fn invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
-        | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{1343f}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// For the text of a card's widgets, which Chat reads as HTML.
@@ -115,11 +118,20 @@ pub(super) fn text(text: &str) -> String {
             '~' if at_edge => out.push('∼'),
             ']' if matches!(next, '(' | '[') => out.extend([']', BREAK]),
             ':' if next == '/' => out.extend([':', BREAK]),
+            // an entity, should Chat read any; an address that becomes a link by itself
+            '&' if next == '#' || next.is_ascii_alphanumeric() => out.extend(['&', BREAK]),
+            '@' => out.extend(['@', BREAK]),
+            '.' if www(&out) => out.extend(['.', BREAK]),
             _ => out.push(c),
         }
         before = c;
     }
     out
+}
+
+/// What is written so far ends in `www`: with a dot it is a link without a scheme.
+fn www(out: &str) -> bool {
+    out.as_bytes().last_chunk().is_some_and(|tail: &[u8; 3]| tail.eq_ignore_ascii_case(b"www"))
 }
 
 #[cfg(test)]
@@ -163,7 +175,152 @@ mod tests {
         assert_eq!(text("```\n*bold* _it_ ~no~ snake_case 2*3"), "ˋˋˋ\n∗bold∗ ˍitˍ ∼no∼ snake_case 2*3");
     }
 
+    /// Signs that Unicode counts among format characters and that are drawn.
+    const DRAWN: [char; 13] = [
+        '\u{600}',
+        '\u{601}',
+        '\u{602}',
+        '\u{603}',
+        '\u{604}',
+        '\u{605}',
+        '\u{6dd}',
+        '\u{70f}',
+        '\u{890}',
+        '\u{891}',
+        '\u{8e2}',
+        '\u{110bd}',
+        '\u{110cd}',
+    ];
+
+    /// Every character there is, by its category.
+    #[test]
+    fn no_control_no_format_character_and_no_foreign_line_end_passes() {
+        let unseen =
+            regex::Regex::new(r"^[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]$").unwrap();
+        let mut buffer = [0; 4];
+        for c in ('\0'..=char::MAX).filter(|c| !DRAWN.contains(c)) {
+            let text = c.encode_utf8(&mut buffer);
+            if unseen.is_match(text) {
+                for cleaned in [clean(&format!("a{text}b")), clean_lines(&format!("a{text}b"))] {
+                    let left =
+                        cleaned.chars().any(|k| k != '\n' && unseen.is_match(k.encode_utf8(&mut [0; 4])));
+                    assert!(!left, "U+{:04X} gives {cleaned:?}", c as u32);
+                }
+            } else if c != '\u{2800}' && !c.is_whitespace() {
+                assert_eq!(
+                    clean(&format!("a{c}b")),
+                    format!("a{c}b"),
+                    "U+{:04X} is there to be read",
+                    c as u32
+                );
+            }
+        }
+    }
+
+    /// Hostile text: markup among letters, digits and signs.
+    fn hostile() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "<users/all>",
+            "<users/1>",
+            "<",
+            ">",
+            "|",
+            "https://evil.example",
+            "www.evil.example",
+            "WWW.x",
+            "a@b.example",
+            "@all",
+            "[a](",
+            "](",
+            "][",
+            "[",
+            ")",
+            "```",
+            "`",
+            "*",
+            "_",
+            "~",
+            "&lt;",
+            "&#60;",
+            "&amp;lt;",
+            "&",
+            ";",
+            "</b>",
+            "<a href=\"x\">",
+            "'",
+            "\"",
+            "\n",
+            "\r\n",
+            "\t",
+            "\0",
+            "\x1b[31m",
+            "\x1b",
+            "\u{9b}1m",
+            "\u{202e}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{feff}",
+            "\u{2066}",
+            "\u{1d173}",
+            "é",
+            "日本",
+            "🔴",
+            "word",
+            "7",
+            " ",
+            ":",
+            "/",
+            ".",
+            "-",
+        ]);
+        prop::collection::vec(prop_oneof![3 => piece.prop_map(str::to_owned), 1 => any::<String>()], 0..16)
+            .prop_map(|parts| parts.concat())
+    }
+
+    /// What a person makes of it: letters, digits and signs, without what only breaks, and look-alikes as what they stand
+    /// for.
+    fn read(text: &str) -> String {
+        let plain = |c: char| match c {
+            'ˋ' => '`',
+            '∗' => '*',
+            'ˍ' => '_',
+            '∼' => '~',
+            '‹' => '<',
+            '›' => '>',
+            '＆' => '&',
+            c => c,
+        };
+        text.chars().filter(|c| *c != BREAK).map(plain).collect()
+    }
+
+    /// What Chat makes of the text of a card.
+    fn unescaped(text: &str) -> String {
+        let names = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+        names.iter().fold(text.to_owned(), |text, (entity, sign)| text.replace(entity, sign))
+    }
+
     proptest! {
+        #[test]
+        fn nothing_hostile_is_live_on_any_surface_and_all_of_it_can_be_read(raw in hostile()) {
+            let cleaned = clean_lines(&raw);
+            let (card, title, plain) = (html(&cleaned), label(&cleaned), text(&cleaned));
+            for live in ["<", ">", "\"", "'"] {
+                prop_assert!(!card.contains(live), "{card}");
+            }
+            let entity = regex::Regex::new("&(?:lt|gt|quot|#39|amp);").unwrap();
+            prop_assert!(!entity.replace_all(&card, "").contains('&'), "{card}");
+            let known = regex::Regex::new(r"<|>|&(?:#|[0-9A-Za-z])").unwrap();
+            prop_assert!(!known.replace_all(&title, "\0").contains('\0'), "{title}");
+            let live = regex::Regex::new(
+                r"(?i)<[^\u{200b}]|<$|`|://|\]\(|\]\[|&[#a-z0-9]|\bwww\.[^\u{200b}]|@[^\u{200b}]|(?m:^|\s)[*_~]|[*_~](?m:$|\s)",
+            )
+            .unwrap();
+            prop_assert!(!live.is_match(&plain), "{plain:?}");
+            prop_assert_eq!(unescaped(&card), &*cleaned);
+            prop_assert_eq!(read(&title), read(&cleaned));
+            prop_assert_eq!(read(&plain), read(&cleaned));
+        }
+
         #[test]
         fn cleaning_leaves_no_control_and_is_idempotent(raw in any::<String>()) {
             let once = clean_lines(&raw);

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::alert::{Alert, AlertNo, Severity, What};
+use crate::alert::{Alert, AlertNo, Sample, Severity, What};
 use crate::chat::{Client, Outcome, Screen, Surface};
 use crate::config;
 use crate::message::{Message, MessageNo};
@@ -33,7 +33,8 @@ pub(super) struct Args {
 
 /// What a hostile line may try. A space must show each as it is written here, without a ping or a link.
 const HOSTILE: &str = "<users/all> <users/1234567890> <https://evil.example|your bank> [bank](https://evil.example) \
-*bold* _italic_ ~strike~ `code` ```block``` <b>b</b> <a href=\"https://evil.example\">a</a> &lt;b&gt; :fire: \u{202e}reversed";
+*bold* _italic_ ~strike~ `code` ```block``` <b>b</b> <a href=\"https://evil.example\">a</a> &lt;b&gt; www.evil.example root@evil.example :fire: \u{202e}reversed\u{202c} \
+zero\u{200b}width \0 \u{1b}[31mred\u{1b}[0m";
 
 pub(super) fn send(args: &Args) -> Done {
     let clock = Clock::continuing(None);
@@ -85,24 +86,23 @@ fn verdict(space: &str, outcome: &Outcome, took: Duration) -> Done {
 }
 
 fn message(space: &Arc<str>, host: &Arc<str>, hostile: bool, now: Now) -> Message {
-    let text = if hostile {
-        HOSTILE.to_owned()
-    } else {
-        "This is a test: alerts of this host arrive here.".to_owned()
-    };
+    let said = "This is a test: alerts of this host arrive here.";
+    // what a line can reach: the text, the key, the line itself, and the name of its file
+    let sample = Sample { line: HOSTILE.into(), file: HOSTILE.into(), at: now.wall, ..Sample::default() };
+    let lines = u64::from(hostile);
     let alert = Alert {
         no: AlertNo(0),
-        what: What::Notice,
+        what: if hostile { What::Opening } else { What::Notice },
         rule: "test".into(),
         severity: Severity::Info,
-        key: Vec::new(),
-        text,
-        hits: 0,
-        total: 0,
+        key: if hostile { vec![("from".to_owned(), HOSTILE.to_owned())] } else { Vec::new() },
+        text: if hostile { format!("all of it as text: {HOSTILE}") } else { said.to_owned() },
+        hits: lines,
+        total: lines,
         incidents: 1,
         first: now.wall,
         last: now.wall,
-        samples: Vec::new(),
+        samples: if hostile { vec![sample] } else { Vec::new() },
         runbook: None,
         held: Vec::new(),
         hint: None,
