@@ -96,9 +96,9 @@ pub struct FilePlace {
     /// Earlier offsets with their proofs, oldest first.
     #[serde(default)]
     pub marks: Vec<Mark>,
-    /// Lengths and hashes of the last lines before `offset`, eight hexadecimal digits each.
+    /// The last lines before `offset`.
     #[serde(default)]
-    pub recent: String,
+    pub recent: Recent,
     /// It had lost its name: it was renamed, or is a copy that was made of the log.
     #[serde(default)]
     pub rotated: bool,
@@ -114,6 +114,32 @@ pub struct FilePlace {
     /// The last line has no newline yet and was matched for idleness: these rules hit it already.
     #[serde(default)]
     pub hit_early: Vec<Arc<str>>,
+}
+
+/// Lengths and hashes of some lines, in their order. Kept as text of eight hexadecimal digits each; of a text that is
+/// damaged, what stands before the damage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
+pub struct Recent(pub Box<[(u16, u16)]>);
+
+impl From<Recent> for String {
+    fn from(recent: Recent) -> String {
+        let digit = |n: u16, at: u32| char::from(b"0123456789abcdef"[usize::from(n >> (4 * at) & 0xf)]);
+        recent
+            .0
+            .iter()
+            .flat_map(|&(len, hash)| [len, hash])
+            .flat_map(|n| [3, 2, 1, 0].map(|at| digit(n, at)))
+            .collect()
+    }
+}
+
+impl From<String> for Recent {
+    fn from(text: String) -> Recent {
+        let number = |at: usize| u16::from_str_radix(text.get(at..at + 4)?, 16).ok();
+        let line = |n: usize| Some((number(8 * n)?, number(8 * n + 4)?));
+        Recent((0..text.len() / 8).map_while(line).collect())
+    }
 }
 
 /// Why a block ends where it does.
@@ -244,7 +270,7 @@ mod tests {
                 proof: Proof { len: 7, hash: u64::MAX },
                 head: Proof { len: 0, hash: 0 },
                 marks: vec![],
-                recent: String::new(),
+                recent: String::from("00fb0a10zz").into(),
                 rotated: false,
                 done: false,
                 mtime: 1,
@@ -253,6 +279,7 @@ mod tests {
             };
             let json = serde_json::to_string(&place).unwrap();
             assert!(!json.contains("done"), "it stands only where it says something: {json}");
+            assert!(json.contains(r#""recent":"00fb0a10""#), "{json}");
             assert_eq!(serde_json::from_str::<FilePlace>(&json).unwrap(), place);
         }
     }

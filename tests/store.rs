@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use logherald::alert::{Alert, AlertNo, Severity, What};
-use logherald::line::{FileId, FilePlace, Mark, Place, Position, PositionKey, Proof};
+use logherald::line::{FileId, FilePlace, Mark, Place, Position, PositionKey, Proof, Recent};
 use logherald::message::{Message, MessageNo, OutboxRow, RowId};
 use logherald::state::StateRow;
 use logherald::store::{
@@ -96,7 +96,7 @@ fn position(source: &str, ino: u64, offset: u64) -> Position {
         proof,
         head: proof,
         marks: vec![Mark { offset: 1, proof }],
-        recent: "00100abc".into(),
+        recent: String::from("00100abc").into(),
         rotated: true,
         done: false,
         mtime: 5,
@@ -660,7 +660,7 @@ fn a_first_version_file_is_migrated_with_all_it_holds() {
     // What the first version did not keep.
     let mut first = position("files", 1, 100);
     if let Place::File(place) = &mut first.place {
-        (place.recent, place.rotated, place.mtime) = (String::new(), false, 0);
+        (place.recent, place.rotated, place.mtime) = (Recent::default(), false, 0);
     }
     assert_eq!(opened.positions, [first, journal("s=1;i=2")]);
     assert_eq!(opened.state, [state("judge/clock", Some("{\"a\":1}"))]);

@@ -137,7 +137,7 @@ pub(super) struct Crew {
 
 impl Agent {
     async fn start_and_run(options: Options) -> Result<(), Fatal> {
-        service::raise_file_limit();
+        let handles = service::raise_file_limit();
         let mut signals = Signals::listen()?;
         let (store, opened) = Store::open(&options.state)?;
         let clock = Clock::continuing(opened.last);
@@ -172,7 +172,7 @@ impl Agent {
                 .push(about_the_state(format!("parts of the saved state could not be understood: {rows}")));
         }
         let bell = Bell::new();
-        let tail_options = TailOptions { inotify: !options.no_inotify, ..TailOptions::default() };
+        let tail_options = TailOptions { inotify: !options.no_inotify, handles, ..TailOptions::default() };
         let tailer = Tailer::new(set.sources, opened.positions, bell.clone(), tail_options, now);
         let summary = running.start_line(&tailer.summary());
 

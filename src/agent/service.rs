@@ -16,6 +16,10 @@ use crate::time::{Clock, Tick};
 /// A stage that had no turn for this long is stuck: twice the longest sleep of any, and then some.
 const STUCK_AFTER: Duration = Duration::from_secs(20);
 
+/// More logs than this are not held open at once, whatever the limit: each handle takes memory of the kernel's, and a file
+/// that was closed is opened again in microseconds.
+const LOGS_OPEN: usize = 4096;
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(states) {
         debug!("systemd was not told: {e}");
@@ -23,14 +27,17 @@ fn tell(states: &[NotifyState<'_>]) {
 }
 
 /// Raises the soft limit of open files to the hard one: systemd's default of 1,024 is for programs that use `select`,
-/// and rotated files are held besides the live ones. Where it is refused, the agent lives with what it has.
-pub(super) fn raise_file_limit() {
+/// and rotated files are held besides the live ones. Where it is refused, the agent lives with what it has. Gives how many
+/// logs may be open at once: half of it, for the rest of the program needs some, and sockets come and go.
+pub(super) fn raise_file_limit() -> usize {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(e) = setrlimit(Resource::Nofile, limit) {
         debug!("the limit of open files stays as it is: {e}");
     }
+    let limit = getrlimit(Resource::Nofile).current.and_then(|n| usize::try_from(n / 2).ok());
+    limit.unwrap_or(LOGS_OPEN).min(LOGS_OPEN)
 }
 
 /// Rules are compiled, files opened, positions read.

@@ -105,6 +105,8 @@ impl Store {
             Ok(apply::put_meta(tx, META_VERSION, env!("CARGO_PKG_VERSION").as_bytes())?)
         })?;
         store.dir.lay_ballast();
+        // what was read is in the image: the pages would lie below all that the agent allocates now
+        _ = store.db.release_memory();
         let durable = store.home == Home::Disk;
         let last = image.now();
         let Image { positions, state, .. } = image;

@@ -150,11 +150,11 @@ impl Tailer {
                 return false;
             }
             let Some(copy) = self.files.get_mut(no) else { return false };
-            copy.copy_of = None;
+            copy.busy.copy_of = None;
             // Behind us, or copied over itself: either way the bytes before our place were read here.
             let elsewhere = copy.offset < place.offset || copy.lost();
             if elsewhere && copy.restart(place.offset, place.skipping).is_ok() {
-                copy.hit_early.clone_from(&place.hit_early);
+                copy.busy.hit_early.clone_from(&place.hit_early);
                 self.changed.insert(no);
                 self.enqueue(no);
             }
@@ -170,13 +170,13 @@ impl Tailer {
 
     /// The log is about to be read anew: what was a copy of it so far stays one, and the rest is news.
     pub(super) fn settle_copies(&mut self, log: u64, now: Now) {
-        let of = |f: &&Tailed| f.copy_of == Some(log);
+        let of = |f: &&Tailed| f.busy.copy_of == Some(log);
         let copies: Vec<u64> = self.files.values().filter(of).map(|f| f.no).collect();
         for no in copies {
             let Some(copy) = self.files.get_mut(no) else { continue };
-            copy.copy_of = None;
+            copy.busy.copy_of = None;
             let size = copy.open.as_ref().and_then(|f| f.look().ok()).map(|l| l.size);
-            if copy.equalled.is_some() && copy.equalled == size {
+            if copy.busy.equalled.is_some() && copy.busy.equalled == size {
                 self.skip_copy(no, now);
             }
         }
@@ -196,12 +196,12 @@ impl Tailer {
 
     /// Whether the file is a copy of a log that is read: then its bytes are not new.
     pub(super) fn copy_verdict(&mut self, no: u64, now: Now) -> Copy {
-        let Some(of) = self.files.get(no).and_then(|f| f.copy_of) else { return Copy::No };
+        let Some(of) = self.files.get(no).and_then(|f| f.busy.copy_of) else { return Copy::No };
         let verdict = self.compare(no, of, now);
         if verdict != Copy::Unsure
             && let Some(file) = self.files.get_mut(no)
         {
-            file.copy_of = None;
+            file.busy.copy_of = None;
         }
         verdict
     }
@@ -230,7 +230,7 @@ impl Tailer {
         let read_there = size <= log.offset;
         let grew = size != copy.size;
         if let Some(copy) = self.files.get_mut(no) {
-            copy.equalled = read_there.then_some(size);
+            copy.busy.equalled = read_there.then_some(size);
             if grew {
                 copy.size = size;
                 copy.active = now.tick;

@@ -20,7 +20,7 @@ use super::identity::{self, Bytes, FileId, Look, PROOF, no_proof};
 use super::missing::KEPT;
 use super::resaved::differ;
 use super::tailer::Tailer;
-use crate::line::{FilePlace, Place, Position, PositionKey};
+use crate::line::{FilePlace, Place, Position, PositionKey, Recent};
 use crate::time::{Now, Wall};
 
 /// So many files are remembered in all: what a night's rotation of very many logs leaves, in a few hundred kilobytes.
@@ -154,7 +154,7 @@ impl Tailer {
         let place = FilePlace {
             head: no_proof(),
             marks: vec![],
-            recent: String::new(),
+            recent: Recent::default(),
             hit_early: vec![],
             rotated: true,
             done: true,
@@ -231,7 +231,7 @@ mod tests {
             proof,
             head: proof,
             marks: vec![],
-            recent: String::new(),
+            recent: Recent::default(),
             rotated: true,
             done: true,
             mtime: ino as i64,

@@ -8,12 +8,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::busy::Busy;
 use super::decode::Script;
 use super::handle::Handle;
 use super::identity::{self, Bytes, FileId, HEAD, Look, PROOF, no_proof, prove};
 use super::marks::Marks;
 use super::reading::IDLE;
-use super::wrap::Stream;
 use crate::line::{FilePlace, Proof};
 use crate::time::{Tick, Wall};
 
@@ -48,31 +48,16 @@ pub(super) struct Tailed {
     head: Proof,
     pub(super) marks: Marks,
     pub(super) skipping: bool,
-    pub(super) hit_early: Vec<Arc<str>>,
-    /// Length of the line without newline at the end, and when it counts as idle.
-    pub(super) partial: usize,
-    pub(super) idle_at: Option<Tick>,
-    /// So much of that line has been matched already.
-    pub(super) idle_told: usize,
-    /// NULs lie from `offset` to here, as far as is known.
-    pub(super) nuls_to: u64,
     /// Bytes below this lay unread when the agent started or came back.
     pub(super) backlog_to: u64,
     /// The position was taken up from the store, and no read has proved it yet.
     pub(super) from_store: bool,
-    /// It may be a copy of that file in the making: not read until that is known.
-    pub(super) copy_of: Option<u64>,
-    /// The size at which it was found to equal that file's part that was read.
-    pub(super) equalled: Option<u64>,
     /// When bytes were last found.
     pub(super) active: Tick,
     /// When its name was last seen to mean this file.
     pub(super) seen: Wall,
     /// When to look at it next, apart from the sweep.
     pub(super) look_at: Option<Tick>,
-    /// An old file's bytes below this are read before anything else, in this order among old files.
-    pub(super) drain_to: u64,
-    pub(super) drain_order: u64,
     /// No event tells of writes to it.
     pub(super) blind: bool,
     /// Where an old file was found, if it was.
@@ -81,16 +66,12 @@ pub(super) struct Tailed {
     pub(super) at_start: i64,
     /// The name it had before it was renamed to one that is watched, too.
     pub(super) was: Option<Arc<Path>>,
-    /// What it is written in, once its first bytes have said so.
-    script: Option<Script>,
-    /// Records to which more may come.
-    pub(super) waits: Vec<Wait>,
-    /// The bytes of those: should the file be cut, they are all there is of them.
-    pub(super) held: Vec<u8>,
-    /// Its place among the files to be read.
-    pub(super) queued: Option<(u8, u64)>,
     /// When its position last moved.
     pub(super) moved: Wall,
+    /// Its place among the files to be read. Right after a start all have one.
+    pub(super) queued: Option<(u8, u64)>,
+    /// What a file at rest has none of.
+    pub(super) busy: Busy,
 }
 
 /// Whether a name still leads to the file.
@@ -100,15 +81,6 @@ pub(super) enum Standing {
     Live,
     /// Renamed away or deleted: only the handle leads to it.
     Old,
-}
-
-/// A record that waits for its next line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wait {
-    /// The file it ends in, of its stream; how far; and how much of a line stands behind that.
-    pub(super) grown: (u64, Stream, u64, usize),
-    /// Since when it has not grown.
-    pub(super) since: Tick,
 }
 
 /// Bytes of records that were not complete when the file that held them was cut.
@@ -158,29 +130,18 @@ impl Tailed {
             head: no_proof(),
             marks: Marks::default(),
             skipping: false,
-            hit_early: vec![],
-            partial: 0,
-            idle_at: None,
-            idle_told: 0,
-            nuls_to: 0,
             backlog_to: 0,
             from_store: false,
-            copy_of: None,
-            equalled: None,
             active: tick,
             seen: wall,
             look_at: None,
-            drain_to: 0,
-            drain_order: 0,
             blind: false,
             found_at: None,
             was: None,
             at_start: look.mtime,
-            script: None,
-            waits: vec![],
-            held: vec![],
-            queued: None,
             moved: wall,
+            queued: None,
+            busy: Busy::default(),
         }
     }
 
@@ -199,7 +160,9 @@ impl Tailed {
         self.head = place.head;
         self.marks = Marks::saved(place.marks, &place.recent, place.offset);
         self.skipping = place.skipping;
-        self.hit_early = place.hit_early;
+        if place.hit_early != self.busy.hit_early {
+            self.busy.hit_early = place.hit_early;
+        }
         self.from_store = true;
         self.moved = at;
     }
@@ -218,7 +181,7 @@ impl Tailed {
             done: false,
             mtime: self.written,
             skipping: self.skipping,
-            hit_early: self.hit_early.clone(),
+            hit_early: self.busy.hit_early.clone(),
         }
     }
 
@@ -229,7 +192,7 @@ impl Tailed {
 
     /// Bytes that were seen and not given out, an unfinished line that was matched not counted.
     pub(super) fn unread(&self) -> u64 {
-        self.size.saturating_sub(self.offset + self.idle_told as u64)
+        self.size.saturating_sub(self.offset + self.busy.idle_told as u64)
     }
 
     /// Whether it may be another file that got the inode of the one the saved position is of.
@@ -260,14 +223,14 @@ impl Tailed {
             None => vec![],
         };
         self.marks.cut(offset);
-        self.hit_early.clear();
-        self.idle_at = None;
-        (self.partial, self.idle_told, self.nuls_to) = (0, 0, 0);
+        self.busy.hit_early.clear();
+        self.busy.idle_at = None;
+        (self.busy.partial, self.busy.idle_told, self.busy.nuls_to) = (0, 0, 0);
         self.from_store = false;
         self.head = no_proof();
-        self.script = None;
-        self.waits.clear();
-        self.held.clear();
+        self.busy.script = None;
+        self.busy.waits.clear();
+        self.busy.held.clear();
         self.learn_head()
     }
 
@@ -280,21 +243,22 @@ impl Tailed {
             self.unproved = Some(prove(&self.before));
         }
         self.before = vec![];
+        self.busy.settle();
         true
     }
 
     /// What it is written in, where its source says `declared`; `None` as long as it is too short to tell. Goes
     /// behind a byte order mark that it stands before.
     pub(super) fn script(&mut self, declared: &'static encoding_rs::Encoding) -> io::Result<Option<Script>> {
-        if self.script.is_some() {
-            return Ok(self.script);
+        if self.busy.script.is_some() {
+            return Ok(self.busy.script);
         }
         let Some(file) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
         let mut head = [0; 3];
         let n = identity::read_full(file, &mut head, 0)?;
         let Some(script) = Script::of(&head[..n], declared) else { return Ok(None) };
         if n > 0 {
-            self.script = Some(script);
+            self.busy.script = Some(script);
         }
         if self.offset == 0 && script.mark > 0 {
             self.offset = script.mark.into();
@@ -305,32 +269,32 @@ impl Tailed {
 
     /// It has not been read beyond its byte order mark.
     pub(super) fn is_unread(&self) -> bool {
-        self.offset <= self.script.map_or(0, |s| s.mark.into())
+        self.offset <= self.busy.script.map_or(0, |s| s.mark.into())
     }
 
     /// Its last line was matched, `len` bytes of it, and hit by these rules.
     pub(super) fn told_early(&mut self, len: usize, rules: Vec<Arc<str>>) {
-        self.idle_told = len;
+        self.busy.idle_told = len;
         for rule in rules {
-            if self.hit_early.len() < HIT_EARLY && !self.hit_early.contains(&rule) {
-                self.hit_early.push(rule);
+            if self.busy.hit_early.len() < HIT_EARLY && !self.busy.hit_early.contains(&rule) {
+                self.busy.hit_early.push(rule);
             }
         }
     }
 
     /// Takes the bytes of records that waited for more.
     pub(super) fn take_waiting(&mut self) -> Option<Orphan> {
-        self.waits.clear();
-        let bytes = std::mem::take(&mut self.held);
-        let script = self.script.filter(|_| !bytes.is_empty())?;
+        self.busy.waits.clear();
+        let bytes = std::mem::take(&mut self.busy.held);
+        let script = self.busy.script.filter(|_| !bytes.is_empty())?;
         let name = self.name();
         Some(Orphan { source: self.source, no: self.no, name, script, offset: self.offset, bytes })
     }
 
     /// When something about it is due by itself: a line or a record counts as idle.
     pub(super) fn idle_due(&self) -> Option<Tick> {
-        let waits = self.waits.iter().map(|w| w.since + IDLE);
-        waits.chain(self.idle_at).min()
+        let waits = self.busy.waits.iter().map(|w| w.since + IDLE);
+        waits.chain(self.busy.idle_at).min()
     }
 
     /// Begins at the end of the open file: at the start of its last line, if that has no newline yet.
@@ -358,8 +322,8 @@ impl Tailed {
         };
         self.restart(offset, skipping)?;
         // What stands there without newline was written before: only its growth is news.
-        self.partial = (size - offset) as usize;
-        self.idle_told = self.partial;
+        self.busy.partial = (size - offset) as usize;
+        self.busy.idle_told = self.busy.partial;
         Ok(())
     }
 
@@ -390,7 +354,7 @@ impl Tailed {
         }
         self.from_store = false;
         let full = n == proof + window;
-        if full && self.nuls_to > self.offset && buf[proof..n].iter().all(|&b| b == 0) {
+        if full && self.busy.nuls_to > self.offset && buf[proof..n].iter().all(|&b| b == 0) {
             return self.fill_beyond_nuls(buf, window);
         }
         Ok(Fill::Bytes { base: self.offset, start: proof, end: n, full })
@@ -404,15 +368,15 @@ impl Tailed {
     /// Reads on behind the NULs that are known already.
     fn fill_beyond_nuls(&mut self, buf: &mut [u8], window: usize) -> io::Result<Fill> {
         let Some(file) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
-        let n = read_window(file, &mut buf[..window], self.nuls_to)?;
-        Ok(Fill::Bytes { base: self.nuls_to, start: 0, end: n, full: n == window })
+        let n = read_window(file, &mut buf[..window], self.busy.nuls_to)?;
+        Ok(Fill::Bytes { base: self.busy.nuls_to, start: 0, end: n, full: n == window })
     }
 
     /// The window at `base` was all NULs: looks where data may begin.
     pub(super) fn note_nuls(&mut self, end: u64) {
         let Some(file) = &self.open else { return };
         // A hole is jumped over; where the filesystem cannot tell, the next window is read.
-        self.nuls_to = file.data_from(end);
+        self.busy.nuls_to = file.data_from(end);
     }
 
     /// Moves the position behind `bytes`, which begin at `from` (NULs may lie between).
@@ -425,8 +389,8 @@ impl Tailed {
         self.before.drain(..self.before.len() - keep);
         self.before.extend_from_slice(&bytes[bytes.len().saturating_sub(PROOF)..]);
         self.offset = from + bytes.len() as u64;
-        self.hit_early.clear();
-        (self.idle_told, self.nuls_to) = (0, 0);
+        self.busy.hit_early.clear();
+        (self.busy.idle_told, self.busy.nuls_to) = (0, 0);
     }
 
     /// Hashes the head of a file that has no birth time, until it is known whole.

@@ -274,7 +274,7 @@ impl Tailer {
             file.path = path.into();
             file.was = Some(own);
             self.turn += 1;
-            file.drain_order = self.turn;
+            file.busy.drain_order = self.turn;
         }
         file.standing = Standing::Live;
         file.seen = now.wall;
@@ -340,7 +340,7 @@ impl Tailer {
             }
         } else {
             file.backlog_to = if first || self.thawed { look.size } else { 0 };
-            file.copy_of = copy_of;
+            file.busy.copy_of = copy_of;
         }
         if !as_saved {
             self.changed.insert(no);
@@ -355,7 +355,7 @@ impl Tailer {
             && first_of_name
             && !file.from_store
             && !at_end
-            && file.copy_of.is_none()
+            && file.busy.copy_of.is_none()
             && let Some(since) = since.filter(|_| look.id.born.is_some())
         {
             self.take_generations(source, path, since - COARSE.as_nanos() as i64, None, now);
@@ -393,7 +393,7 @@ impl Tailer {
         let look = old.and_then(|f| self.see_open(f).ok());
         let Some(file) = self.files.get_mut(no) else { return };
         let quiet = now.tick.since(file.active);
-        if file.idle_due().is_some_and(|at| at <= now.tick) || file.copy_of.is_some() {
+        if file.idle_due().is_some_and(|at| at <= now.tick) || file.busy.copy_of.is_some() {
             self.enqueue(no);
         } else if file.is_old() {
             let changed = look.is_some_and(|l| (l.size, l.mtime) != (file.size, file.mtime));
@@ -421,7 +421,7 @@ impl Tailer {
     pub(super) fn schedule(&mut self, no: u64, now: Now) {
         let Some(file) = self.files.get(no) else { return };
         let quiet = now.tick.since(file.active);
-        let poll = if file.is_old() || file.copy_of.is_some() {
+        let poll = if file.is_old() || file.busy.copy_of.is_some() {
             Some(now.tick + if quiet < ACTIVE { CLOSELY } else { SELDOM })
         } else if file.blind && quiet < ACTIVE {
             Some(now.tick + CLOSELY)

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 
 use super::identity::{Bytes, PROOF, holds, prove, read_full};
-use crate::line::Mark;
+use crate::line::{Mark, Recent};
 
 /// Proofs are made at multiples of this behind the end of a read, in bytes; nothing below it is a place.
 const NEAR: u64 = 4096;
@@ -53,13 +53,9 @@ pub(super) struct Resume {
 
 impl Marks {
     /// As they were saved, bounded; the lines end at `end`.
-    pub(super) fn saved(mut marks: Vec<Mark>, recent: &str, end: u64) -> Marks {
+    pub(super) fn saved(mut marks: Vec<Mark>, recent: &Recent, end: u64) -> Marks {
         marks.drain(..marks.len().saturating_sub(MARKS));
-        let number = |at: usize| u16::from_str_radix(recent.get(at..at + 4)?, 16).ok();
-        let lines: VecDeque<_> = (0..recent.len() / 8)
-            .take(LINES)
-            .map_while(|n| Some((number(8 * n)?, number(8 * n + 4)?)))
-            .collect();
+        let lines: VecDeque<_> = recent.0.iter().copied().take(LINES).collect();
         let bytes = lines.iter().map(|l| usize::from(l.0)).sum();
         if (bytes as u64) > end {
             return Marks { proofs: marks, end, ..Marks::default() };
@@ -71,14 +67,9 @@ impl Marks {
         self.proofs.clone()
     }
 
-    /// The last lines as they are saved: eight hexadecimal digits each.
-    pub(super) fn recent(&self) -> String {
-        use std::fmt::Write;
-        let mut text = String::with_capacity(8 * self.lines.len());
-        for (len, hash) in &self.lines {
-            _ = write!(text, "{len:04x}{hash:04x}"); // a string takes all
-        }
-        text
+    /// The last lines as they are saved.
+    pub(super) fn recent(&self) -> Recent {
+        Recent(self.lines.iter().copied().collect())
     }
 
     /// Marks what was just read: `bytes` begin at `offset`. Little of it is hashed, so that catching up on a large file
@@ -256,7 +247,11 @@ mod tests {
         assert_eq!((marks.end, marks.lines.len()), (last, whole.lines.len() - 1));
         marks.cut(last - 3);
         assert!(marks.lines.is_empty());
-        assert_eq!(Marks::saved(vec![], "zz", 5), Marks { end: 5, ..Marks::default() });
-        assert_eq!(Marks::saved(vec![], "00ff0001", 5).lines.len(), 0, "longer than the file");
+        assert_eq!(Marks::saved(vec![], &String::from("zz").into(), 5), Marks { end: 5, ..Marks::default() });
+        assert_eq!(
+            Marks::saved(vec![], &String::from("00ff0001").into(), 5).lines.len(),
+            0,
+            "longer than the file"
+        );
     }
 }

@@ -199,7 +199,7 @@ impl Tailer {
     /// or its disk got another number. Goes on in it.
     fn same_log_resaved(&mut self, source: usize, id: FileId, place: &FilePlace, at: Wall, now: Now) -> bool {
         let Some(no) = self.live_at(source, &place.path) else { return false };
-        let Some(file) = self.files.get(no).filter(|f| !f.from_store && f.copy_of.is_none()) else {
+        let Some(file) = self.files.get(no).filter(|f| !f.from_store && f.busy.copy_of.is_none()) else {
             return false;
         };
         // The same file on a disk of another number needs no more than its proof.

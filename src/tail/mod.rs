@@ -19,6 +19,7 @@
 mod archive;
 mod assemble;
 mod bell;
+mod busy;
 mod copies;
 mod decode;
 mod discover;

@@ -24,7 +24,8 @@ use crate::time::Now;
 /// A file gives up so much in one turn, so that a hot one starves nobody.
 pub(super) const QUANTUM: usize = 256 * 1024;
 
-/// At most so many files are held open, well below the soft limit of 1024 that services start with.
+/// At most so many files are held open where nobody says how many may be: well below the soft limit of 1024 that services
+/// start with.
 pub(super) const OPEN: usize = 512;
 
 /// So many handles are closed together when there are too many: looking for the quietest costs a pass.
@@ -103,7 +104,7 @@ impl Tailer {
             offset: base + at as u64,
             bytes: b"",
             end,
-            hit_early: if at == 0 { &file.hit_early } else { &[] },
+            hit_early: if at == 0 { &file.busy.hit_early } else { &[] },
             read: now,
             backlog: base + (at as u64) < file.backlog_to,
             records: &[],
@@ -114,9 +115,9 @@ impl Tailer {
             take(&Block { bytes: piece, ..block(at, end) });
         });
         let rest = &data[split.consumed..];
-        let same = split.consumed == 0 && split.partial == file.partial;
+        let same = split.consumed == 0 && split.partial == file.busy.partial;
         let mut told = None;
-        if same && file.idle_at.is_some_and(|at| at <= now.tick) && split.partial > file.idle_told {
+        if same && file.busy.idle_at.is_some_and(|at| at <= now.tick) && split.partial > file.busy.idle_told {
             told = Some(take(&Block { bytes: rest, ..block(split.consumed, BlockEnd::Idle) }));
             bytes += rest.len() as u64;
         }
@@ -143,10 +144,10 @@ impl Tailer {
         }
         if !same {
             file.active = now.tick;
-            file.partial = split.partial;
-            file.idle_at = (split.partial > 0).then(|| now.tick + IDLE);
-        } else if file.idle_at.is_some_and(|at| at <= now.tick) {
-            file.idle_at = None;
+            file.busy.partial = split.partial;
+            file.busy.idle_at = (split.partial > 0).then(|| now.tick + IDLE);
+        } else if file.busy.idle_at.is_some_and(|at| at <= now.tick) {
+            file.busy.idle_at = None;
         }
         if full && split.nuls {
             file.note_nuls(end);
@@ -169,7 +170,7 @@ impl Tailer {
             self.forget(no); // nothing leads to it any more
             return false;
         };
-        if self.open >= OPEN {
+        if self.open >= self.options.handles {
             self.close_quiet();
         }
         // A log that has its name is read as it stands, whatever its name says.
@@ -207,7 +208,7 @@ impl Tailer {
     fn open_elsewhere(&mut self, no: u64, was_at: &Path, now: Now) {
         let Some(file) = self.files.get_mut(no) else { return };
         let (source, path, id, at) = (file.source, file.path.clone(), file.id, file.moved);
-        let (place, unread) = (file.place(), file.drain_to.saturating_sub(file.offset));
+        let (place, unread) = (file.place(), file.busy.drain_to.saturating_sub(file.offset));
         if let Some(moved) = self.find(was_at, id).or_else(|| self.find(&path, id)) {
             if let Some(file) = self.files.get_mut(no) {
                 file.found_at = Some(moved.into());
@@ -226,10 +227,10 @@ impl Tailer {
     fn archive_ended(&mut self, no: u64, now: Now) {
         let Some(file) = self.files.get_mut(no) else { return };
         let Some((size, ended)) = file.open.as_ref().and_then(Handle::ended) else { return };
-        if file.queued.is_some() || file.drain_to == size {
+        if file.queued.is_some() || file.busy.drain_to == size {
             return;
         }
-        (file.size, file.drain_to, file.backlog_to) = (size, size, size);
+        (file.size, file.busy.drain_to, file.backlog_to) = (size, size, size);
         let (source, path) = (file.source, file.path.clone());
         if ended == super::archive::Ended::Damaged {
             self.gap(source, &path, None, "the archive that it became is damaged");

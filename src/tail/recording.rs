@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use super::assemble::{At, Part};
+use super::busy::Wait;
 use super::decode::Script;
-use super::file::{Fill, Orphan, Wait};
+use super::file::{Fill, Orphan};
 use super::reading::{IDLE, QUANTUM, Take};
 use super::tailer::Tailer;
 use crate::line::{Block, BlockEnd, Record};
@@ -49,8 +50,8 @@ impl Tailer {
             Some((old, base, ..)) if at.part < own => (old, base + at.byte as u64),
             _ => (no, base + at.byte as u64),
         };
-        let old_waits = before.as_ref().map_or(&[][..], |b| &self.files[b.0].waits);
-        let known: Vec<Wait> = file.waits.iter().chain(old_waits).copied().collect();
+        let old_waits = before.as_ref().map_or(&[][..], |b| &self.files[b.0].busy.waits);
+        let known: Vec<Wait> = file.busy.waits.iter().chain(old_waits).copied().collect();
         let wait = |stream, at: At| {
             let (file, end) = place(at);
             let grown = (file, stream, end, lines.partial);
@@ -77,7 +78,7 @@ impl Tailer {
                 offset,
                 bytes,
                 end,
-                hit_early: if std::mem::take(&mut first) { &file.hit_early } else { &[] },
+                hit_early: if std::mem::take(&mut first) { &file.busy.hit_early } else { &[] },
                 read: now,
                 backlog: offset < file.backlog_to,
                 records,
@@ -91,12 +92,12 @@ impl Tailer {
         let consumed = if upto.part == own { upto.byte } else { 0 };
         let skipping = lines.skipping && next.is_none();
         let held = lines.end - consumed;
-        let same = consumed == 0 && lines.partial == file.partial && waits == file.waits;
-        let idle = consumed == 0 && waits.is_empty() && lines.partial == file.partial && next.is_none();
+        let same = consumed == 0 && lines.partial == file.busy.partial && waits == file.busy.waits;
+        let idle = consumed == 0 && waits.is_empty() && lines.partial == file.busy.partial && next.is_none();
         let mut told = None;
         if idle
-            && lines.partial > file.idle_told
-            && file.idle_at.is_some_and(|at| at <= now.tick)
+            && lines.partial > file.busy.idle_told
+            && file.busy.idle_at.is_some_and(|at| at <= now.tick)
             && !source.recipe.unwraps()
         {
             let rest = &data[lines.end..];
@@ -112,7 +113,7 @@ impl Tailer {
                     offset: record.offset,
                     bytes: &text,
                     end: BlockEnd::Idle,
-                    hit_early: &file.hit_early,
+                    hit_early: &file.busy.hit_early,
                     read: now,
                     backlog: record.offset < file.backlog_to,
                     records: &[record],
@@ -130,8 +131,8 @@ impl Tailer {
             self.moved_on(old, old_base, &bytes[..done], now);
             if let Some(old) = self.files.get_mut(old) {
                 // Its record waits in the next generation now.
-                old.waits.clear();
-                old.held.clear();
+                old.busy.waits.clear();
+                old.busy.held.clear();
             }
         }
         let Some(file) = self.files.get_mut(no) else { return };
@@ -145,9 +146,9 @@ impl Tailer {
             return;
         }
         let Some(file) = self.files.get_mut(no) else { return };
-        file.held.clear();
+        file.busy.held.clear();
         if !waits.is_empty() && !skipping {
-            file.held.extend_from_slice(&data[consumed..consumed + held]);
+            file.busy.held.extend_from_slice(&data[consumed..consumed + held]);
         }
         if let Some(rules) = told {
             file.told_early(lines.partial, rules);
@@ -156,12 +157,12 @@ impl Tailer {
         let Some(file) = self.files.get_mut(no) else { return };
         if !same {
             file.active = now.tick;
-            file.partial = lines.partial;
-            file.idle_at = (lines.partial > 0).then(|| now.tick + IDLE);
-        } else if file.idle_at.is_some_and(|at| at <= now.tick) && waits.is_empty() {
-            file.idle_at = None;
+            file.busy.partial = lines.partial;
+            file.busy.idle_at = (lines.partial > 0).then(|| now.tick + IDLE);
+        } else if file.busy.idle_at.is_some_and(|at| at <= now.tick) && waits.is_empty() {
+            file.busy.idle_at = None;
         }
-        file.waits = waits;
+        file.busy.waits = waits;
         if full && lines.nuls {
             file.note_nuls(end);
         }
@@ -206,11 +207,11 @@ impl Tailer {
         let encoding = source.spec.encoding.0;
         let earlier = |f: &&super::file::Tailed| {
             let was_it = if f.is_old() { f.path == file.path } else { f.was.as_ref() == Some(&file.path) };
-            was_it && f.no != no && f.source == file.source && f.partial == 0
+            was_it && f.no != no && f.source == file.source && f.busy.partial == 0
         };
         // Of two old files, each is followed by the one that was rotated next.
-        let before = |f: &&super::file::Tailed| !file.is_old() || f.drain_order < file.drain_order;
-        let old = self.files.values().filter(earlier).filter(before).max_by_key(|f| f.drain_order)?;
+        let before = |f: &&super::file::Tailed| !file.is_old() || f.busy.drain_order < file.busy.drain_order;
+        let old = self.files.values().filter(earlier).filter(before).max_by_key(|f| f.busy.drain_order)?;
         let old_no = old.no;
         if old.offset >= old.size || old.queued.is_some() || !self.ensure_open(old_no, now) {
             return None;

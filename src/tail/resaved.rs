@@ -63,7 +63,7 @@ impl Tailer {
         // A layered filesystem keeps the old file below, where no name leads.
         let gone = file.open.as_ref().is_some_and(|old| old.look().is_ok_and(|l| l.links == 0))
             || self.find(&file.path, file.id).is_none();
-        if !gone || file.offset == 0 || file.copy_of.is_some() {
+        if !gone || file.offset == 0 || file.busy.copy_of.is_some() {
             return false;
         }
         let (path, place, source) = (file.path.clone(), file.place(), file.source);

@@ -15,9 +15,8 @@ use super::handle::Handle;
 use super::identity::{self, Bytes, Look};
 use super::looking::COARSE;
 use super::missing::{TRIES, written};
-use super::reading::OPEN;
 use super::tailer::Tailer;
-use crate::line::{FilePlace, Gap};
+use crate::line::{FilePlace, Gap, Recent};
 use crate::time::{Now, Wall};
 
 /// A file that was found where no glob leads.
@@ -68,10 +67,10 @@ impl Tailer {
             return;
         };
         file.size = handle.look().map_or(file.size, |l| l.size);
-        file.drain_to = file.size;
+        file.busy.drain_to = file.size;
         file.active = now.tick;
         self.turn += 1;
-        file.drain_order = self.turn;
+        file.busy.drain_order = self.turn;
         if let Some(place) = file.queued.take() {
             self.queue.remove(&place);
         }
@@ -143,7 +142,7 @@ impl Tailer {
             // Somebody copied over a rotated file: what stands in it now may be what the live one gave already.
             let live = self.live_at(source, &path);
             if let Some(file) = self.files.get_mut(no) {
-                file.copy_of = live;
+                file.busy.copy_of = live;
             }
         }
         self.changed.insert(no);
@@ -202,7 +201,7 @@ impl Tailer {
             f.is_old() && f.source == source && f.path == place.path && f.offset == place.offset
         };
         let behind = self.files.values().find(original).and_then(|f| {
-            let end = f.drain_to;
+            let end = f.busy.drain_to;
             let of = |h: &Handle| identity::bytes_before(h, end, SAME).unwrap_or_default();
             let text = of(f.open.as_ref()?);
             (end > place.offset && !text.is_empty() && text == of(copy)).then_some((end, text))
@@ -215,7 +214,7 @@ impl Tailer {
                     proof,
                     skipping: false,
                     hit_early: vec![],
-                    recent: String::new(),
+                    recent: Recent::default(),
                     ..place.clone()
                 }
             }
@@ -243,12 +242,12 @@ impl Tailer {
         old.standing = Standing::Old;
         old.found_at = Some(path.into());
         // An archive is heavy, and opened again when its turn comes.
-        if !handle.is_packed() && self.open < OPEN / 2 {
+        if !handle.is_packed() && self.open < self.options.handles / 2 {
             old.open = Some(handle);
             self.open += 1;
         }
         self.turn += 1;
-        (old.drain_order, old.drain_to, old.backlog_to) = (self.turn, size, size);
+        (old.busy.drain_order, old.busy.drain_to, old.backlog_to) = (self.turn, size, size);
         let no = self.hold(old);
         self.index.name(no, path);
         self.changed.insert(no);

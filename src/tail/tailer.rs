@@ -19,6 +19,7 @@ use super::files::Files;
 use super::identity::FileId;
 use super::index::Index;
 use super::journal::Journal;
+use super::reading::OPEN;
 use super::rotation::ns;
 use super::stdin::Stdin;
 use super::watch::Watch;
@@ -61,6 +62,8 @@ pub struct TailOptions {
     pub file_time: Option<fn(i64) -> i64>,
     /// The program that reads the journal.
     pub journalctl: PathBuf,
+    /// At most so many files are held open: one that is written to and finds no room among them is opened for each read.
+    pub handles: usize,
     /// What stands for standard input; the process's own where there is none.
     pub stdin: Option<Arc<OwnedFd>>,
 }
@@ -72,6 +75,7 @@ impl Default for TailOptions {
             birth_times: true,
             file_time: None,
             journalctl: PathBuf::from("journalctl"),
+            handles: OPEN,
             stdin: None,
         }
     }
@@ -428,8 +432,8 @@ impl Tailer {
             return;
         }
         // The known rest of an old file comes first, and the oldest file's wholly before the next one's.
-        let place = if file.is_old() && file.offset < file.drain_to {
-            (0, file.drain_order)
+        let place = if file.is_old() && file.offset < file.busy.drain_to {
+            (0, file.busy.drain_order)
         } else {
             self.turn += 1;
             (1, self.turn)
