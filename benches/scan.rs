@@ -351,6 +351,7 @@ fn rule_set(patterns: &[Pattern], captures: &[&str]) -> RuleSet {
             by: Vec::new(),
             resolve: None,
             captures: captures.iter().map(|c| (*c).to_owned()).collect(),
+            fold: false,
         })
         .collect();
     RuleSet::new(specs, vec![SourceClock { no: SourceNo(0), tz: TimeZone::UTC }], "host".into())

@@ -1,7 +1,11 @@
-//! A hit: a line that a rule's `match` accepts and none of its `exclude` does.
+//! A hit: a line that a rule's `match` accepts and none of its `exclude` does; and many of them, told briefly.
 //!
-//! Made by `rules`, taken by `judge`. It owns its text, because the block it came from is gone when it is judged.
+//! Made by `rules`, taken by `judge`. A hit owns its text, because the block it came from is gone when it is judged.
 //! The text is *raw*: the judge redacts what it keeps, and nothing else may keep a hit.
+//!
+//! The surprise: of a storm, hardly any hit is made. Of the hits of one rule and key in a block only the first and the
+//! last come in full; between them a [`Turn`] of some bytes says that there was one more, and when. So nothing is
+//! counted in another order, or by another time, than if each had come in full.
 
 use std::sync::Arc;
 
@@ -28,17 +32,114 @@ pub struct Hit {
     /// The values of the rule's `by`, in its order; a capture that took no part is `(none)`.
     pub key: Box<[Box<str>]>,
     /// The rule's captures, in the order of its `captures`; `None` where one took no part.
-    pub captures: Box<[Option<Box<str>>]>,
+    pub captures: Arc<[Option<Box<str>>]>,
     /// The line's own timestamp, where one parses.
     pub stamp: Option<Wall>,
     /// When it was read.
     pub read: Now,
     /// The line without its line end, invalid UTF-8 replaced, at most [`LINE_BYTES`], `…` at a cut.
-    pub line: Box<str>,
+    pub line: Arc<str>,
     /// The file as people call it.
     pub file: Arc<str>,
     /// Which file, for as long as the agent runs.
     pub file_no: u64,
     /// It lay unread when the agent started or came back.
     pub backlog: bool,
+}
+
+/// Hits in the order in which their lines were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hits {
+    full: Vec<Hit>,
+    turns: Vec<Turn>,
+}
+
+/// One hit, in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Turn {
+    /// Which of those in full it is, or is like.
+    like: u32,
+    /// Its own timestamp.
+    stamp: Option<Wall>,
+    /// It is that one, and not only like it.
+    full: bool,
+}
+
+/// One of [`Hits`].
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The hit, or one of the same rule, key, file and reading.
+    pub hit: &'a Hit,
+    /// Its own timestamp.
+    pub stamp: Option<Wall>,
+    /// `hit` is this very one. Otherwise its line and captures are not known: a later one of the same rule and key, among
+    /// the same hits, comes in full.
+    pub full: bool,
+}
+
+impl Hits {
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.turns.len()
+    }
+
+    /// Those that came in full, in the order in which they were made.
+    pub fn in_full(&self) -> &[Hit] {
+        &self.full
+    }
+
+    /// Those that came in full; of the others nothing is left.
+    pub fn into_full(self) -> Vec<Hit> {
+        self.full
+    }
+
+    /// Each of them, in reading order.
+    pub fn iter(&self) -> impl Iterator<Item = Told<'_>> {
+        self.turns.iter().filter_map(|t| {
+            let hit = self.full.get(t.like as usize)?;
+            Some(Told { hit, stamp: t.stamp, full: t.full })
+        })
+    }
+
+    /// One more, in full. Returns the number by which others may be [`Hits::again`].
+    pub fn push(&mut self, hit: Hit) -> u32 {
+        let no = self.full.len() as u32;
+        self.turns.push(Turn { like: no, stamp: hit.stamp, full: true });
+        self.full.push(hit);
+        no
+    }
+
+    /// One more of the rule, key, file and reading of number `like`. The last one of each number must be filled in.
+    pub fn again(&mut self, like: u32, stamp: Option<Wall>) {
+        self.turns.push(Turn { like, stamp, full: false });
+    }
+
+    /// The hit of this turn, from 0, comes in full after all; its stamp is known already.
+    pub fn fill_in(&mut self, turn: usize, hit: Hit) {
+        if let Some(t) = self.turns.get_mut(turn) {
+            (t.like, t.full) = (self.full.len() as u32, true);
+            self.full.push(Hit { stamp: t.stamp, ..hit });
+        }
+    }
+}
+
+impl FromIterator<Hit> for Hits {
+    fn from_iter<I: IntoIterator<Item = Hit>>(hits: I) -> Hits {
+        let mut all = Hits::default();
+        for hit in hits {
+            all.push(hit);
+        }
+        all
+    }
+}
+
+impl From<Vec<Hit>> for Hits {
+    fn from(hits: Vec<Hit>) -> Hits {
+        hits.into_iter().collect()
+    }
 }

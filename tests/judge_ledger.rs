@@ -283,10 +283,8 @@ impl World {
                 rule: RuleNo((rule % self.judge_rules()) as u32),
                 resolves: None,
                 key: Box::new([key.as_str().into()]),
-                captures: Box::new([
-                    Some(key.as_str().into()),
-                    (n % 7 != 6).then(|| format!("v{}", n % 4).into()),
-                ]),
+                captures: [Some(key.as_str().into()), (n % 7 != 6).then(|| format!("v{}", n % 4).into())]
+                    .into(),
                 stamp: (n % 5 != 4).then(|| self.now.wall - Duration::from_secs(old)),
                 read: self.now,
                 line: format!("line {n} of {key}").into(),
@@ -302,7 +300,7 @@ impl World {
         let mut hit = self.hits(rule, 1, 1, old, false).remove(0);
         hit.resolves = Some(u8::from(key.is_some()));
         hit.key = Box::new([key.map_or_else(Box::default, |k| format!("k{k}").into())]);
-        hit.captures = Box::default();
+        hit.captures = [].into();
         vec![hit]
     }
 
@@ -312,9 +310,9 @@ impl World {
             Step::Hits { rule, count, keys, old, backlog } => {
                 let hits = self.hits(*rule, *count, *keys, *old, *backlog);
                 self.hits += hits.len() as u64;
-                Some(Input::Hits(hits))
+                Some(Input::Hits(hits.into()))
             }
-            Step::Resolve { rule, key, old } => Some(Input::Hits(self.resolve(*rule, *key, *old))),
+            Step::Resolve { rule, key, old } => Some(Input::Hits(self.resolve(*rule, *key, *old).into())),
             Step::Wait(ms) => {
                 self.now = self.now.plus(Duration::from_millis(*ms));
                 Some(Input::Watched { up_to: self.now.tick })
@@ -578,7 +576,7 @@ proptest! {
         let policy = world.setup.policy(world.version);
         let (mut judge, _) = Judge::new(policy, rows, INSTALL, world.now);
         prop_assert!(!judge.left_out().is_empty());
-        judge.apply(Input::Hits(world.hits(0, 20, 7, 0, false)), world.now);
+        judge.apply(Input::Hits(world.hits(0, 20, 7, 0, false).into()), world.now);
         for (name, rule) in judge.report(world.now).rules {
             prop_assert_eq!(rule.ledger.hits, rule.ledger.settled() + rule.pending, "{}: {:?}", name, rule);
         }

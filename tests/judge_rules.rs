@@ -21,7 +21,7 @@ impl Story {
         let bits = parts.iter().enumerate().map(|(n, p)| u8::from(p.is_some()) << n).sum();
         let key = parts.iter().map(|p| p.unwrap_or_default().into()).collect();
         let line = "recovery done".into();
-        Hit { resolves: Some(bits), key, captures: Box::default(), line, ..self.make(0, "-") }
+        Hit { resolves: Some(bits), key, captures: [].into(), line, ..self.make(0, "-") }
     }
 
     fn ledger(&self) -> logherald::judge::RuleReport {

@@ -106,7 +106,7 @@ impl Story {
             rule: RuleNo(rule),
             resolves: None,
             key: Box::new([ip.into()]),
-            captures: Box::new([Some(ip.into())]),
+            captures: [Some(ip.into())].into(),
             stamp: Some(self.now.wall),
             read: self.now,
             line: format!("refused {ip}").into(),
@@ -122,7 +122,7 @@ impl Story {
     }
 
     pub(crate) fn give(&mut self, hits: Vec<Hit>) {
-        self.apply(Input::Hits(hits));
+        self.apply(Input::Hits(hits.into()));
     }
 
     pub(crate) fn apply(&mut self, input: Input) {
@@ -639,7 +639,7 @@ fn what_is_written_down_is_what_changed() {
     let hits = (0..200).map(|n| s.make(0, &format!("192.0.2.{n}"))).collect();
     s.give(hits);
     assert!(s.judge.changes().is_empty());
-    s.judge.apply(Input::Hits(vec![s.make(0, "192.0.2.7"); 1000]), s.now);
+    s.judge.apply(Input::Hits(vec![s.make(0, "192.0.2.7"); 1000].into()), s.now);
     let names: Vec<String> = s.judge.changes().into_iter().map(|r| r.name).collect();
     assert_eq!(names.len(), 3, "{names:?}");
     assert_eq!((names[0].as_str(), names[1].as_str()), ("judge/head", "judge/rule/sshd"));

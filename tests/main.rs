@@ -15,6 +15,7 @@ mod config_errors;
 mod crash;
 mod delivery;
 mod end_to_end;
+mod folded;
 mod journal;
 mod judge_ledger;
 mod judge_rules;

@@ -31,6 +31,7 @@ fn rule(no: u32, pattern: &str) -> RuleSpec {
         resolve: None,
         fields: Vec::new(),
         by: Vec::new(),
+        fold: false,
     }
 }
 

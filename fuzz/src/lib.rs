@@ -27,6 +27,7 @@ pub fn spec(no: u32, pattern: Pattern, exclude: Vec<Pattern>) -> RuleSpec {
         resolve: None,
         fields: Vec::new(),
         by: Vec::new(),
+        fold: false,
     }
 }
 

@@ -136,7 +136,7 @@ impl World {
                     Hit {
                         rule: RuleNo(u32::from(rule % 4)),
                         key: Box::new([key.clone()]),
-                        captures: Box::new([Some(key)]),
+                        captures: [Some(key)].into(),
                         stamp: Some(self.now.wall - Duration::from_secs(u64::from(*old))),
                         read: self.now,
                         line: format!("line {n}").into(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::hit::Hit;
+use crate::hit::Hits;
 use crate::judge::Policy;
 use crate::line::{BlockEnd, Gap, Position, PositionKey};
 use crate::rules::RuleSet;
@@ -44,7 +44,7 @@ pub(super) enum FromReader {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// In the order of their lines.
-    pub hits: Vec<Hit>,
+    pub hits: Hits,
     /// Newest position of each file that was read.
     pub positions: BTreeMap<PositionKey, Position>,
     /// Positions of files that are gone for good.
@@ -176,10 +176,10 @@ impl Reader {
 
             let (rules, hits) = (&mut self.rules, &mut batch.hits);
             let step = self.tailer.step(now, &mut |block| {
-                let before = hits.len();
-                rules.scan(block, hits);
+                let before = hits.in_full().len();
+                rules.scan_folded(block, hits);
                 match block.end {
-                    BlockEnd::Idle => hits[before..].iter().map(|h| rules.early_name(h)).collect(),
+                    BlockEnd::Idle => hits.in_full()[before..].iter().map(|h| rules.early_name(h)).collect(),
                     BlockEnd::Whole | BlockEnd::Cut => Vec::new(),
                 }
             });

@@ -113,7 +113,7 @@ impl Replay {
         for hit in &mut hits {
             hit.read = self.now;
         }
-        self.apply(Input::Hits(hits), say);
+        self.apply(Input::Hits(hits.into()), say);
     }
 
     /// Something happens.

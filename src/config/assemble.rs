@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
+use super::judging::Judged;
 use super::redact::redactor;
 use super::rule::{Around, Body, Draft, Keys, defaults, draft};
 use super::settings::{RuleTest, Settings};
@@ -73,6 +74,7 @@ pub(super) fn assemble<'t>(
             place: draft.scope.place(test.span.clone()),
         }));
         policies.push(policy(name.clone(), &body));
+        let fold = folds(&body);
         rules.push(RuleSpec {
             no,
             name,
@@ -84,6 +86,7 @@ pub(super) fn assemble<'t>(
             fields: body.conditions,
             by: body.by,
             captures: body.captures,
+            fold,
         });
     }
     let (sources, clocks) = needed.finish();
@@ -97,6 +100,15 @@ pub(super) fn assemble<'t>(
     };
     let targets = spaces.targets.clone();
     (!broken).then(|| Settings { sources, clocks, rules, policy, targets, tests, files: paths.to_vec() })
+}
+
+/// The judge asks for the first line of a key and for its newest one, and for no other. But a threshold shows those that
+/// reach it, a `hold` the one that is over it, behind a `resolve` any hit may be the first again, `distinct` and `top` count
+/// the values of all, and an `expect` is met by one after the other.
+fn folds(body: &Body<'_>) -> bool {
+    let Judged { resolve, hold, distinct, top, expect, .. } = &body.judged;
+    let first_and_newest = resolve.is_none() && hold.is_zero() && distinct.is_none() && top.is_empty();
+    body.threshold <= 1 && first_and_newest && expect.is_none()
 }
 
 /// An included file holds rules and sources; what is for the whole agent stands in the main file.

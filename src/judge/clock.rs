@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::hit::Hit;
+use crate::hit::Told;
 use crate::time::Wall;
 
 /// Files whose last event time is remembered; the least recently hit half is forgotten beyond.
@@ -49,7 +49,8 @@ struct FileClock {
 
 impl EventClock {
     /// When this hit happened; never later than it was read.
-    pub(super) fn event_time(&mut self, hit: &Hit) -> Wall {
+    pub(super) fn event_time(&mut self, told: Told<'_>) -> Wall {
+        let hit = told.hit;
         self.used += 1;
         if self.files.len() >= FILES && !self.files.contains_key(&hit.file_no) {
             self.forget_half();
@@ -60,7 +61,7 @@ impl EventClock {
         // of the backlog nothing is known but that it is not new: an unstamped line happened about when the stamped
         // one before it did
         let fallback = if hit.backlog { file.last.unwrap_or(arrival).min(arrival) } else { arrival };
-        let Some(stamp) = hit.stamp else { return fallback };
+        let Some(stamp) = told.stamp else { return fallback };
         let stale = file.last.is_some_and(|last| last.since(stamp) > BEHIND);
         if stale || stamp.since(arrival) > AHEAD || (!hit.backlog && file.wrong_zone(stamp, arrival)) {
             self.odd += 1;
@@ -99,7 +100,7 @@ impl FileClock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hit::RuleNo;
+    use crate::hit::{Hit, RuleNo};
     use crate::time::{Now, Tick};
 
     const MINUTE: i64 = 60_000;
@@ -109,7 +110,7 @@ mod tests {
             rule: RuleNo(0),
             resolves: None,
             key: Box::new([]),
-            captures: Box::new([]),
+            captures: [].into(),
             stamp: stamp.map(Wall),
             read: Now { wall: Wall(read), tick: Tick(0) },
             line: "x".into(),
@@ -119,9 +120,13 @@ mod tests {
         }
     }
 
+    fn time(clock: &mut EventClock, hit: &Hit) -> Wall {
+        clock.event_time(Told { hit, stamp: hit.stamp, full: true })
+    }
+
     fn times(hits: &[(Option<i64>, i64, bool)]) -> (Vec<i64>, u64) {
         let mut clock = EventClock::default();
-        let times = hits.iter().map(|h| clock.event_time(&hit(h.0, h.1, h.2)).0).collect();
+        let times = hits.iter().map(|h| time(&mut clock, &hit(h.0, h.1, h.2)).0).collect();
         (times, clock.odd)
     }
 
@@ -168,7 +173,7 @@ mod tests {
         for n in 0..(FILES as u64 + 10) {
             let mut h = hit(Some(1), 2, false);
             h.file_no = n;
-            clock.event_time(&h);
+            time(&mut clock, &h);
         }
         assert!(clock.files.len() <= FILES);
     }

@@ -39,23 +39,24 @@ pub(super) struct Evidence {
 }
 
 struct Raw {
-    line: Box<str>,
-    captures: Box<[Option<Box<str>>]>,
+    line: Arc<str>,
+    captures: Arc<[Option<Box<str>>]>,
     file: Arc<str>,
     at: Wall,
 }
 
 impl Evidence {
     /// Of a hit that happened at `at`.
-    pub(super) fn of(hit: Hit, at: Wall) -> Evidence {
+    pub(super) fn of(hit: &Hit, at: Wall) -> Evidence {
         let mut evidence = Evidence::default();
         evidence.replace(hit, at);
         evidence
     }
 
     /// The newer hit takes the older's place; nothing is copied.
-    pub(super) fn replace(&mut self, hit: Hit, at: Wall) {
-        self.raw = Some(Raw { line: hit.line, captures: hit.captures, file: hit.file, at });
+    pub(super) fn replace(&mut self, hit: &Hit, at: Wall) {
+        let (line, captures) = (Arc::clone(&hit.line), Arc::clone(&hit.captures));
+        self.raw = Some(Raw { line, captures, file: Arc::clone(&hit.file), at });
     }
 
     /// Cleans what is raw; `names` are those of its captures. Everything below needs it first.
@@ -96,7 +97,7 @@ impl Evidence {
     pub(super) fn forget_captures(&mut self) {
         self.captures.clear();
         if let Some(raw) = &mut self.raw {
-            raw.captures = Box::default();
+            raw.captures = Arc::default();
         }
     }
 }
@@ -187,7 +188,7 @@ mod tests {
             rule: crate::hit::RuleNo(0),
             resolves: None,
             key: Box::new([]),
-            captures: Box::new([Some("raw".into())]),
+            captures: [Some("raw".into())].into(),
             stamp: None,
             read: crate::time::Now::default(),
             line: line.into(),
@@ -199,7 +200,7 @@ mod tests {
 
     #[test]
     fn what_is_written_down_never_holds_the_raw_line() {
-        let text = serde_json::to_string(&Evidence::of(hit("a raw line"), Wall(5))).unwrap();
+        let text = serde_json::to_string(&Evidence::of(&hit("a raw line"), Wall(5))).unwrap();
         assert_eq!(text, r#"{"line":"","captures":[],"file":"","at":0}"#);
     }
 }

@@ -312,7 +312,7 @@ impl Judge {
         (slot.used, slot.hit_at) = (self.head.used, now.tick);
         let Some(expected) = &mut slot.expected else { return };
         expected.hit(&expect.when, at, now);
-        expected.newest.replace(hit.clone(), at);
+        expected.newest.replace(hit, at);
         let missing = expected.missed.is_some();
         self.mark_key(rid, hash);
         if missing {

@@ -25,7 +25,7 @@ use super::window::Firing;
 use super::wording::{Facts, over_text};
 use super::{Judge, RulePolicy};
 use crate::alert::{Alert, AlertNo, Held, Sample, What};
-use crate::hit::Hit;
+use crate::hit::Told;
 use crate::time::{Now, Tick, Wall};
 
 /// Reminders are at most this far apart.
@@ -142,8 +142,10 @@ pub(super) enum Voice {
 
 impl Incident {
     /// One more hit.
-    pub(super) fn hit(&mut self, hit: Hit, at: Wall, hold: Duration) -> News {
-        self.newest.replace(hit, at);
+    pub(super) fn hit(&mut self, told: Told<'_>, at: Wall, hold: Duration) -> News {
+        if told.full {
+            self.newest.replace(told.hit, at);
+        }
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.news = if self.since_last == 0 { at } else { self.news.min(at) };

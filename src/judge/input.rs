@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::alert::Severity;
-use crate::hit::Hit;
+use crate::hit::Hits;
 use crate::judge::Policy;
 use crate::message::{Fate, MessageNo};
 use crate::time::Tick;
@@ -12,7 +12,7 @@ use crate::time::Tick;
 #[derive(Clone, Debug)]
 pub enum Input {
     /// Lines that rules matched, in reading order.
-    Hits(Vec<Hit>),
+    Hits(Hits),
     /// The instant that [`super::Judge::due`] named has come.
     Timer,
     /// Everything that was written before this instant has been read, and its hits were given. Like a timer otherwise.

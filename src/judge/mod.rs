@@ -150,7 +150,7 @@ impl Judge {
         // what was due before this input happened before it: a fold takes its turn ahead of a new opening
         self.run_timers(now);
         match input {
-            Input::Hits(hits) => hits.into_iter().for_each(|hit| self.take_hit(hit, now)),
+            Input::Hits(hits) => hits.iter().for_each(|told| self.take_hit(told, now)),
             Input::Timer | Input::Watched { .. } => {}
             Input::Away { from } => self.away(from, now),
             Input::Policy(policy) => self.adopt(*policy, now),

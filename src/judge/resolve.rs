@@ -56,7 +56,7 @@ impl Judge {
             self.open(rid, hash, now);
         }
         let Some(incident) = self.rules[rid.0].incident_mut(hash) else { return };
-        incident.newest.replace(hit.clone(), at);
+        incident.newest.replace(hit, at);
         let quietly = matches!(incident.phase, Phase::Quietly);
         incident.phase = Phase::Resolved { at, since: now.tick, said: false, quietly };
         self.say_resolved(rid, hash, now);

@@ -22,7 +22,7 @@ use super::rows::RowKey;
 use super::values::Asking;
 use super::window::{Pushed, Window};
 use super::{Judge, RulePolicy};
-use crate::hit::Hit;
+use crate::hit::Told;
 use crate::time::{Now, Tick, Wall};
 
 /// Keys of one rule; beyond it the least recently hit ones go, counts first.
@@ -174,16 +174,17 @@ fn write_part(hasher: &mut SipHasher13, part: &str) {
 
 impl Judge {
     /// One hit. The way that a storm takes a million times: no text is made here, and nothing is redacted.
-    pub(super) fn take_hit(&mut self, hit: Hit, now: Now) {
+    pub(super) fn take_hit(&mut self, told: Told<'_>, now: Now) {
+        let hit = told.hit;
         // a number of another set can only come from a reader that has not heard of a reload yet
         let Some(&rid) = self.by_no.get(hit.rule.0 as usize) else { return };
-        let at = self.clock.event_time(&hit);
+        let at = self.clock.event_time(told);
         let late = hit.backlog && hit.read.wall.since(at) > self.policy.late_after;
         if let Some(named) = hit.resolves {
-            return self.take_resolve(rid, &hit, named, at, now);
+            return self.take_resolve(rid, hit, named, at, now);
         }
         if self.rules[rid.0].policy.as_ref().is_some_and(|p| p.expect.is_some()) {
-            return self.take_expected(rid, &hit, at, now);
+            return self.take_expected(rid, hit, at, now);
         }
         let rule = &mut self.rules[rid.0];
         let Some(policy) = &rule.policy else { return };
@@ -199,7 +200,7 @@ impl Judge {
         let slot = rule.keys.entry(hash).or_insert_with(|| {
             fresh = true;
             Slot {
-                key: clean_key(&self.policy.redactor, &policy.by, &hit),
+                key: clean_key(&self.policy.redactor, &policy.by, hit),
                 parts: parts(hasher, &hit.key),
                 used: 0,
                 hit_at: now.tick,
@@ -215,13 +216,13 @@ impl Judge {
             self.dirty.insert(RowKey::Key(rid, hash));
         }
         let begun = fresh || slot.forget_resolved(at, policy.quiet);
-        let asking = Asking::of(policy, &hit, hasher, &self.policy.redactor);
+        let asking = Asking::of(policy, hit, hasher, &self.policy.redactor);
         match &mut slot.state {
             KeyState::Open(incident) => {
                 if let Some(asking) = &asking {
                     incident.ask(asking);
                 }
-                let news = incident.hit(hit, at, policy.hold);
+                let news = incident.hit(told, at, policy.hold);
                 rule.held.repeats += u64::from(news != News::Held);
                 self.news(rid, hash, news, now);
             }

@@ -25,11 +25,21 @@ const QUOTED: usize = 512;
 ///
 /// Invalid UTF-8 is replaced, white space is one space.
 pub fn kind(line: &[u8]) -> String {
+    let mut out = String::new();
+    kind_into(line, &mut out);
+    out
+}
+
+/// [`kind`], in the place of what `out` held.
+pub(super) fn kind_into(line: &[u8], out: &mut String) {
     let time = stamp::locate(line).map(|(range, _)| range);
     let text = String::from_utf8_lossy(&line[..line.len().min(LOOK)]);
     // a stamp is ASCII and near the start; behind replaced bytes its place has moved, and its digits are masked
     let time = time.filter(|t| text.as_bytes().get(t.clone()) == line.get(t.clone()));
-    let mut masked = Masked { out: format!("{VERSION}:") };
+    out.clear();
+    out.push_str(VERSION);
+    out.push(':');
+    let mut masked = Masked { out };
     let mut rest = Rest { text: &text, at: 0 };
     while rest.at < text.len() && masked.out.len() <= KIND_BYTES {
         if let Some(t) = &time
@@ -41,21 +51,21 @@ pub fn kind(line: &[u8]) -> String {
             rest.step(&mut masked);
         }
     }
-    masked.finish()
+    masked.finish();
 }
 
-struct Masked {
-    out: String,
+struct Masked<'o> {
+    out: &'o mut String,
 }
 
-impl Masked {
+impl Masked<'_> {
     fn space(&mut self) {
         if !self.out.ends_with([' ', ':']) || self.out.len() > VERSION.len() + 1 && !self.out.ends_with(' ') {
             self.out.push(' ');
         }
     }
 
-    fn finish(mut self) -> String {
+    fn finish(self) {
         let kept = self.out.trim_end().len();
         self.out.truncate(kept);
         if self.out.len() > KIND_BYTES {
@@ -66,7 +76,6 @@ impl Masked {
             self.out.truncate(end);
             self.out.push('…');
         }
-        self.out
     }
 }
 

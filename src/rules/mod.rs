@@ -10,6 +10,7 @@ mod engine;
 mod explain;
 pub mod fields;
 mod filter;
+mod fold;
 mod literal;
 pub mod mask;
 mod own;

@@ -13,11 +13,12 @@ use super::confirm::{Pool, Says, Spot};
 use super::engine::{Engine, Owner};
 use super::fields::Fields;
 use super::filter::Place;
+use super::fold::{Folding, Group, Last, Like};
 use super::rule::{Fate, Groups, Origin, Rule, cut};
-use super::stamp;
+use super::stamp::Memo;
 use super::tally::Tally;
 use super::wide::Wide;
-use crate::hit::{Hit, LINE_BYTES, RuleNo};
+use crate::hit::{Hit, Hits, LINE_BYTES, RuleNo};
 use crate::line::{Block, Record};
 use crate::time::Wall;
 
@@ -33,6 +34,10 @@ pub(super) struct Scratch {
     /// Rules to look at the current line.
     pending: Vec<PutDown>,
     pub(super) tally: Tally,
+    /// What is folded in this block.
+    folding: Folding,
+    /// Stamps of this block.
+    memo: Memo,
 }
 
 /// How far a rule got with a line.
@@ -65,6 +70,8 @@ impl Scratch {
             serial: 0,
             pending: Vec::new(),
             tally: Tally::default(),
+            folding: Folding::new(rules.len()),
+            memo: Memo::default(),
         }
     }
 }
@@ -100,8 +107,10 @@ pub(super) struct Desk<'a> {
 
 /// What becomes of a line that a rule accepts.
 pub(super) enum Out<'a> {
-    /// It is made a hit.
-    Hits(&'a mut Vec<Hit>),
+    /// It is a hit.
+    Hits(&'a mut Hits),
+    /// It is a hit, which may be folded.
+    Folded(&'a mut Hits),
     /// It is told, by rule and place in the block; nothing is made of it.
     Found(&'a mut dyn FnMut(RuleNo, Range<usize>)),
 }
@@ -118,6 +127,7 @@ impl<'a> Desk<'a> {
         // what a block before this one marked is of another line
         scratch.serial += 1;
         scratch.pending.clear();
+        scratch.memo = Memo::default();
         let (text, at, first, record, stamp, fields) = (&[][..], 0, false, None, Stamp::Unknown, None);
         Desk { rules, host, tz, scratch, block, text, at, first, record, stamp, fields, out }
     }
@@ -189,9 +199,11 @@ impl<'a> Desk<'a> {
         if self.first && block.hit_early.contains(&rule.early) {
             return false;
         }
-        let line = self.text;
+        if self.scratch.folding.is_full() {
+            self.close_groups();
+        }
+        let (line, record) = (self.text, self.record);
         let locs = &mut self.scratch.locs[index as usize];
-        let record = self.record;
         let fields = self.fields.get_or_insert_with(|| Fields::new(wrapping(block, record), line));
         if let Out::Found(found) = &mut self.out {
             let accepts = !rule.resolves && rule.accepts(line, sure, fields);
@@ -203,29 +215,75 @@ impl<'a> Desk<'a> {
         if rule.fate(line, sure, locs, fields) != Fate::Hit {
             return false;
         }
+        if rule.spec.fold
+            && let Out::Folded(hits) = &self.out
+        {
+            if let Like::Known(group) = self.scratch.folding.find(index, rule, line, locs, fields) {
+                let (like, place) = (group.like, self.at..self.at + line.len());
+                group.last = Some(Last { turn: hits.len(), place });
+                let stamp = self.stamp();
+                self.hits(|hits| hits.again(like, stamp));
+                return true;
+            }
+            let no = self.add(index, line, record);
+            self.scratch.folding.open(index, rule, no);
+            return true;
+        }
+        self.add(index, line, record);
+        true
+    }
+
+    /// The current line is a hit in full. Returns its number among those.
+    fn add(&mut self, index: u32, line: &[u8], record: Option<&Record>) -> u32 {
+        let hit = self.make(index, line, record, true);
+        let stamp = self.stamp();
+        self.hits(|hits| hits.push(Hit { stamp, ..hit })).unwrap_or_default()
+    }
+
+    fn hits<T>(&mut self, work: impl FnOnce(&mut Hits) -> T) -> Option<T> {
+        match &mut self.out {
+            Out::Hits(hits) | Out::Folded(hits) => Some(work(hits)),
+            Out::Found(_) => None,
+        }
+    }
+
+    /// Makes the last hit of each group, once every hit of the block has been met; groups begin anew.
+    pub(super) fn close_groups(&mut self) {
+        let block = self.block;
+        while let Some(Group { rule, last, .. }) = self.scratch.folding.pop() {
+            let Some(Last { turn, place }) = last else { continue };
+            let record = block.records.binary_search_by_key(&(place.start as u32), |r| r.start);
+            let record = record.ok().and_then(|n| block.records.get(n));
+            let hit = self.make(rule, &block.bytes[place], record, false);
+            self.hits(|hits| hits.fill_in(turn, hit));
+        }
+    }
+
+    /// Makes a hit of a line, without its stamp. `judged`: it is the line that its rule has looked at last.
+    fn make(&mut self, index: u32, line: &[u8], record: Option<&Record>, judged: bool) -> Hit {
+        let (block, rule) = (self.block, &self.rules[index as usize]);
+        let locs = &mut self.scratch.locs[index as usize];
+        let mut fields = Fields::new(wrapping(block, record), line);
+        rule.locate(line, locs, judged);
         let origin = Origin { file: block.file, host: self.host };
         let (resolves, key) = if rule.resolves {
-            let (bits, key) = rule.named(line, locs, fields);
+            let (bits, key) = rule.named(line, locs, &mut fields);
             (Some(bits), key)
         } else {
-            (None, rule.key(line, locs, fields, origin))
+            (None, rule.key(line, locs, &mut fields, origin))
         };
-        let captures = rule.captured(line, locs, fields);
-        let stamp = self.stamp();
-        let Out::Hits(hits) = &mut self.out else { return true };
-        hits.push(Hit {
+        Hit {
             rule: rule.spec.no,
             resolves,
             key,
-            captures,
-            stamp,
+            captures: rule.captured(line, locs, &mut fields),
+            stamp: None,
             read: block.read,
-            line: cut(line, LINE_BYTES),
+            line: cut(line, LINE_BYTES).into(),
             file: Arc::clone(block.file),
             file_no: block.file_no,
             backlog: block.backlog,
-        });
-        true
+        }
     }
 
     /// The current line's time: the record's own where it brings one.
@@ -234,7 +292,7 @@ impl<'a> Desk<'a> {
             return known;
         }
         let own = self.record.and_then(|r| r.stamp);
-        let stamp = own.or_else(|| stamp::stamp(self.text, self.block.read.wall, self.tz));
+        let stamp = own.or_else(|| self.scratch.memo.stamp(self.text, self.block.read.wall, self.tz));
         self.stamp = Stamp::Known(stamp);
         stamp
     }
@@ -276,6 +334,7 @@ impl<'a> Lines<'a> {
         engine.filter.each(bytes, |place| pass.point(place, &mut owners[place.owner as usize], pool));
         pass.flush();
         pass.wide_before(usize::MAX);
+        pass.desk.close_groups();
     }
 
     /// A rule's literal stands here, or seems to.

@@ -34,6 +34,7 @@ impl<'a> Records<'a> {
                 break;
             }
         }
+        pass.desk.close_groups();
     }
 
     /// A rule's literal stands here, or seems to.

@@ -37,12 +37,14 @@ pub(super) struct Rule {
     captures: Box<[Taken]>,
     /// What makes the key.
     by: Box<[Part]>,
-    /// No group is asked for: whether it matches is enough.
+    /// No group is asked for, unless the hit is made in full: whether it matches is enough.
     plain: bool,
     /// It is the `resolve` of its rule.
     pub(super) resolves: bool,
     /// The name under which a line that it hit before its newline came is remembered.
     pub(super) early: Arc<str>,
+    /// Some group is asked for by what travels with a hit.
+    taken: bool,
     /// What its literals read like, once somebody asked.
     pub(super) texts: OnceLock<Arc<[String]>>,
 }
@@ -126,6 +128,7 @@ impl Rule {
             fields: Vec::new(),
             captures: Vec::new(),
             resolve: None,
+            fold: false,
             ..spec.clone()
         };
         let by = spec.by.iter().map(|by| if named(by) { Part::new(&spec, by) } else { Part::Any }).collect();
@@ -136,11 +139,12 @@ impl Rule {
 
     fn new(spec: RuleSpec, by: Box<[Part]>, early: Arc<str>) -> Rule {
         let captures: Box<[_]> = spec.captures.iter().map(|name| Taken::new(&spec, name)).collect();
-        let plain = !captures.iter().any(|t| matches!(t, Taken::Group(_)))
-            && !by.iter().any(|p| matches!(p, Part::Taken(Taken::Group(_))));
+        let taken = captures.iter().any(|t| matches!(t, Taken::Group(_)));
+        let plain = (spec.fold || !taken) && !by.iter().any(|p| matches!(p, Part::Taken(Taken::Group(_))));
         let choices = spec.pattern.hir().map_or_else(Vec::new, |hir| literal::choices(&hir));
         let only = (!spec.only_files.is_empty()).then(|| Only::new(&spec.only_files));
-        Rule { spec, choices, only, captures, by, plain, resolves: false, early, texts: OnceLock::new() }
+        let (resolves, texts) = (false, OnceLock::new());
+        Rule { spec, choices, only, captures, by, plain, resolves, early, taken, texts }
     }
 
     /// The literals that tell most of it, of which every line that it matches has one.
@@ -156,7 +160,8 @@ impl Rule {
             .is_none_or(|o| o.globs.is_match(Path::new(file)) || o.plain.iter().any(|p| p == file))
     }
 
-    /// Judges a line without its line end; after [`Fate::Hit`], `locs` holds the groups, where any are asked for.
+    /// Judges a line without its line end; after [`Fate::Hit`], `locs` holds the groups, where the key asks for any, or
+    /// where a hit of this rule is always made in full.
     ///
     /// `sure`: it is known to match.
     #[inline]
@@ -178,6 +183,48 @@ impl Rule {
     pub(super) fn accepts(&self, line: &[u8], sure: bool, fields: &mut Fields<'_>) -> bool {
         (sure || self.spec.pattern.regex().is_match(line))
             && matched_fate(&self.spec, line, fields) == Fate::Hit
+    }
+
+    /// Has the groups in `locs`, of a line that is a hit, where it or its key asks for any. `judged`: they are what
+    /// [`Rule::fate`] made of this line.
+    pub(super) fn locate(&self, line: &[u8], locs: &mut Groups, judged: bool) {
+        if if judged { self.taken && self.plain } else { self.taken || !self.plain } {
+            locs.read(self.spec.pattern.regex(), line);
+        }
+    }
+
+    /// All its hits in one file have one key.
+    pub(super) fn is_alone(&self) -> bool {
+        self.by.iter().all(|part| matches!(part, Part::File | Part::Host))
+    }
+
+    /// What of the line makes the key, as bytes that are the same for no two keys. `text` is room to work in.
+    pub(super) fn raw_key(
+        &self,
+        line: &[u8],
+        locs: &Groups,
+        fields: &mut Fields<'_>,
+        key: &mut Vec<u8>,
+        text: &mut String,
+    ) {
+        // length first, and one for none
+        let mut put = |value: Option<&[u8]>| {
+            key.extend_from_slice(&value.map_or(0, |v| v.len() as u64 + 1).to_le_bytes());
+            key.extend_from_slice(value.unwrap_or_default());
+        };
+        for part in &self.by {
+            match part {
+                Part::Taken(Taken::Group(group)) => {
+                    put(locs.get(*group).map(|(start, end)| &line[start..end]));
+                }
+                Part::Taken(Taken::Field(name)) => put(fields.get(name).as_ref().map(|v| v.as_bytes())),
+                Part::File | Part::Host | Part::Any => {}
+                Part::Kind => {
+                    mask::kind_into(&line[..line.len().min(LINE_BYTES)], text);
+                    put(Some(text.as_bytes()));
+                }
+            }
+        }
     }
 
     /// The values of the key.
@@ -241,7 +288,10 @@ impl Rule {
         line: &[u8],
         locs: &Groups,
         fields: &mut Fields<'_>,
-    ) -> Box<[Option<Box<str>>]> {
+    ) -> Arc<[Option<Box<str>>]> {
+        if self.captures.is_empty() {
+            return Arc::default();
+        }
         self.captures.iter().map(|taken| taken.value(line, locs, fields)).collect()
     }
 }

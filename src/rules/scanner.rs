@@ -17,7 +17,7 @@ use super::records::Records;
 use super::rule::Rule;
 use super::spec::{RuleSpec, SourceClock};
 use super::tally::{Cost, Tally};
-use crate::hit::{Hit, RuleNo};
+use crate::hit::{Hit, Hits, RuleNo};
 use crate::line::{Block, SourceNo};
 
 /// Files whose set of rules is remembered; beyond it all are forgotten and found again. Twice what one agent watches.
@@ -136,9 +136,17 @@ impl RuleSet {
         source.and_then(|no| self.sources.get(&no)).map_or(TimeZone::UTC, |s| s.tz.clone())
     }
 
-    /// Appends the hits of a block to `out`: in the order of its lines, and within a line in that of the rules.
+    /// Appends the hits of a block to `out`: in the order of its lines, and within a line in that of the rules. All are
+    /// in full.
     pub fn scan(&mut self, block: &Block<'_>, out: &mut Vec<Hit>) {
-        self.pass(block, Out::Hits(out));
+        let mut hits = Hits::default();
+        self.pass(block, Out::Hits(&mut hits));
+        out.append(&mut hits.into_full());
+    }
+
+    /// The same with the hits of rules that allow it folded: what the agent does.
+    pub fn scan_folded(&mut self, block: &Block<'_>, out: &mut Hits) {
+        self.pass(block, Out::Folded(out));
     }
 
     /// Tells which rules accept which lines of a block, in the order of [`RuleSet::scan`], and makes nothing of them:

@@ -31,6 +31,8 @@ pub struct RuleSpec {
     /// Names of the captures that travel with a hit, in the order of [`crate::hit::Hit::captures`]; one that the
     /// pattern does not name is a field of the line.
     pub captures: Vec<String>,
+    /// Nothing asks for the line or the captures of every hit: of one key, the first and the last of a block are enough.
+    pub fold: bool,
 }
 
 /// A condition of `where`: the field has one of these values.

@@ -95,6 +95,45 @@ impl Civil {
     }
 }
 
+/// Remembers minutes: hits of a storm come in the same few, and a minute has one offset from Greenwich.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memo {
+    /// Where they begin, each at the place that its figures give.
+    minutes: [Option<(Civil, Wall)>; MINUTES],
+    /// For which reading they hold: it may decide the year, and which of an hour that came twice.
+    read: Wall,
+}
+
+/// One of a minute's logs may be mixed with those of a dozen others.
+const MINUTES: usize = 16;
+
+impl Memo {
+    /// [`stamp`]. A memo belongs to one zone.
+    pub(super) fn stamp(&mut self, line: &[u8], read: Wall, tz: &TimeZone) -> Option<Wall> {
+        let civil = match locate(line)?.1 {
+            When::Epoch(wall) => return Some(wall),
+            When::Civil(civil) => civil,
+        };
+        if self.read != read {
+            *self = Memo { read, ..Memo::default() };
+        }
+        let minute = Civil { second: 0, millis: 0, ..civil };
+        let within = i64::from(civil.second.min(59)) * 1000 + i64::from(civil.millis);
+        let place = (civil.minute as usize + civil.hour as usize * 7 + civil.day as usize * 3) % MINUTES;
+        if let Some((_, at)) = self.minutes[place].filter(|(known, _)| *known == minute) {
+            return Some(Wall(at.0 + within));
+        }
+        let wall = civil.wall(read, tz)?;
+        let at = wall.0 - within;
+        // one that lies too far ahead in part, or came twice, has not the same offset in all its seconds
+        let end = Civil { second: 59, millis: 999, ..civil }.wall(read, tz);
+        if minute.wall(read, tz) == Some(Wall(at)) && end == Some(Wall(at + 59_999)) {
+            self.minutes[place] = Some((minute, Wall(at)));
+        }
+        Some(wall)
+    }
+}
+
 /// Where the line's stamp stands, and what it says.
 pub(super) fn locate(line: &[u8]) -> Option<(Range<usize>, When)> {
     let head = &line[..line.len().min(REACH)];
@@ -475,6 +514,25 @@ mod tests {
                 assert!(range.start < range.end && range.end <= line.len());
             }
             stamp(line.as_bytes(), Wall(read), &TimeZone::UTC);
+        }
+
+        #[test]
+        fn a_memo_changes_nothing(
+            from in 1_792_880_000_000..1_792_895_000_000i64,
+            steps in proptest::collection::vec((0..200_000i64, 0..3u8), 1..60),
+            reads in 0..90_000_000i64,
+        ) {
+            // with the hour that comes twice in it, and stamps that begin to lie too far ahead
+            let tz = TimeZone::get("Europe/Paris").unwrap();
+            let (mut memo, mut at) = (Memo::default(), from);
+            for (step, form) in steps {
+                at += step;
+                let form = ["%Y-%m-%d %H:%M:%S%.3f", "%b %d %H:%M:%S h", "%Y-%m-%dT%H:%M:%SZ"][usize::from(form)];
+                let zoned = jiff::Timestamp::from_millisecond(at).unwrap().to_zoned(tz.clone());
+                let line = format!("{} x", zoned.strftime(form));
+                let read = Wall(from + 1_800_000 - 86_400_000 * (reads % 2) + reads / 30_000_000);
+                assert_eq!(memo.stamp(line.as_bytes(), read, &tz), stamp(line.as_bytes(), read, &tz), "{line}");
+            }
         }
 
         #[test]
