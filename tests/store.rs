@@ -132,7 +132,7 @@ fn ids(store: &Store) -> Vec<RowId> {
 }
 
 fn kept() -> Committed {
-    Committed { lost: Vec::new(), durable: true }
+    Committed { next: Vec::new(), lost: Vec::new(), durable: true }
 }
 
 // ---- round trips ----------------------------------------------------------------------------------------------
@@ -315,6 +315,17 @@ fn dead_letters_are_bounded_and_the_oldest_go() {
 }
 
 #[test]
+fn a_commit_answers_what_each_idle_space_sends_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let (first, second) = (row(1, "ops", Severity::Info), row(2, "ops", Severity::Critical));
+    let commit = adding(vec![first, second.clone(), row(3, "security", Severity::Info)]);
+    let idle = vec!["ops".into(), "nobody".into()];
+    let told = store.commit(&Commit { idle, ..commit }).unwrap();
+    assert_eq!(told.next, [second], "as `next` would say it, and of those spaces only");
+}
+
+#[test]
 fn the_log_is_folded_into_the_file_and_both_stay_short() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, _) = open(dir.path());
@@ -322,6 +333,7 @@ fn the_log_is_folded_into_the_file_and_both_stay_short() {
     for n in 0..24u64 {
         let remove = n.checked_sub(6).map(id).into_iter().collect();
         store.commit(&Commit { remove, ..adding(vec![heavy(n, Severity::Info, 1 << 20)]) }).unwrap();
+        store.after_commit();
         assert!(size("state.db-wal") < 18 << 20, "the log is {} bytes long", size("state.db-wal"));
     }
     assert!(size("state.db") > 6 << 20);
@@ -434,6 +446,7 @@ fn commits() -> impl Strategy<Value = Commit> {
                 })
                 .collect(),
             add: add.into_iter().map(row_of).collect(),
+            idle: Vec::new(),
         },
     )
 }

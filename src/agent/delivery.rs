@@ -25,12 +25,22 @@ impl Desk {
         if self.in_hand.contains_key(space) {
             return Ok(());
         }
-        let Some(worker) = self.workers.at_work.get(space) else { return Ok(()) };
-        let Some(row) = self.store.next(space.clone()).await? else { return Ok(()) };
-        if worker.rows.send(row.clone()).await.is_ok() {
-            self.in_hand.insert(space.clone(), row);
+        if !self.workers.at_work.contains_key(space) {
+            return Ok(());
+        }
+        if let Some(row) = self.store.next(space.clone()).await? {
+            self.hand_over(row).await;
         }
         Ok(())
+    }
+
+    /// Gives a row to the worker of its space, which has nothing in hand.
+    pub(super) async fn hand_over(&mut self, row: OutboxRow) {
+        if let Some(worker) = self.workers.at_work.get(&row.space)
+            && worker.rows.send(row.clone()).await.is_ok()
+        {
+            self.in_hand.insert(row.space.clone(), row);
+        }
     }
 
     /// The judge waits for the fate of messages. One that the store does not hold (a row that could not be read) will
@@ -142,8 +152,7 @@ impl Desk {
         if self.in_hand.get(space).is_some_and(|held| held.id == *row) {
             self.in_hand.remove(space);
         }
-        self.commit().await?;
-        self.hand_out(space).await
+        self.commit(BTreeSet::from([space.clone()])).await
     }
 
     /// The plain form of the row that a worker has in hand, unless it is one.

@@ -147,11 +147,8 @@ impl Desk {
         self.settle_missing(&first).await?;
         self.say(first);
         self.give_up_orphans().await?;
-        self.commit().await?;
-        let names: Vec<Arc<str>> = self.workers.at_work.keys().cloned().collect();
-        for space in &names {
-            self.hand_out(space).await?;
-        }
+        let all = self.workers.at_work.keys().cloned().collect();
+        self.commit(all).await?;
         let mut reading = true;
         while reading {
             let now = self.clock.now();
@@ -166,7 +163,7 @@ impl Desk {
                         let kept = batch.kept.take();
                         self.lines(batch);
                         if let Some(kept) = kept {
-                            self.commit().await?;
+                            self.commit(BTreeSet::new()).await?;
                             // whoever waited has gone on without: nothing to do
                             _ = kept.send(());
                         }
@@ -196,7 +193,7 @@ impl Desk {
         while let Some(report) = inlets.reports.recv().await {
             self.outcome(report).await?;
         }
-        self.commit().await?;
+        self.commit(BTreeSet::new()).await?;
         self.store.close().await;
         Ok(())
     }
@@ -238,7 +235,7 @@ impl Desk {
         }
         let waited = self.owed.since.is_some_and(|t| now.tick.since(t) >= COMMIT_EVERY);
         if waited || !self.owed.add.is_empty() || self.owed.positions.len() >= POSITIONS_A_COMMIT {
-            self.commit().await?;
+            self.commit(BTreeSet::new()).await?;
         }
         Ok(())
     }
@@ -320,12 +317,14 @@ impl Desk {
         self.owed.since.get_or_insert(now.tick);
     }
 
-    /// One transaction of all that is owed; then the new rows go to their workers.
-    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+    /// One transaction of all that is owed; then each of the `idle` spaces, and each that has a new row, is given its
+    /// next row. One question to the store answers both.
+    pub(super) async fn commit(&mut self, mut idle: BTreeSet<Arc<str>>) -> Result<(), StoreError> {
         let now = self.clock.now();
         self.owed.put_state(self.judge.changes());
         let owed = std::mem::take(&mut self.owed);
-        let spaces: BTreeSet<Arc<str>> = owed.add.iter().map(|r| r.space.clone()).collect();
+        idle.extend(owed.add.iter().map(|r| r.space.clone()));
+        idle.retain(|space| !self.in_hand.contains_key(space) && self.workers.at_work.contains_key(space));
         let commit = Commit {
             now,
             positions: owed.positions.into_values().collect(),
@@ -335,6 +334,7 @@ impl Desk {
             tried: owed.tried,
             remove: owed.remove,
             bury: owed.bury,
+            idle: idle.into_iter().collect(),
         };
         let done = self.store.commit(commit).await?;
         match (self.durable, done.durable) {
@@ -350,8 +350,8 @@ impl Desk {
             let said = self.judge.apply(Input::Fate { message: lost.message, fate: Fate::Dropped }, now);
             self.say(said);
         }
-        for space in spaces {
-            self.hand_out(&space).await?;
+        for row in done.next {
+            self.hand_over(row).await;
         }
         Ok(())
     }
@@ -450,7 +450,7 @@ mod tests {
             };
             let said = desk.judge.apply(Input::Notice(notice), desk.clock.now());
             desk.say(said);
-            desk.commit().await.unwrap();
+            desk.commit(BTreeSet::new()).await.unwrap();
         }
         let row = hand.recv().await.unwrap();
         (desk, row)

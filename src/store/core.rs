@@ -125,10 +125,18 @@ impl Store {
             self.move_to_disk(commit.now.tick);
         }
         let lost = self.transact(!commit.add.is_empty(), commit.now.tick, |tx| apply::apply(tx, commit))?;
+        let mut next = Vec::new();
+        for space in &commit.idle {
+            next.extend(self.next(space)?);
+        }
+        Ok(Committed { next, lost, durable: self.home == Home::Disk })
+    }
+
+    /// What a commit may have left to do, once its answer is given: whoever waits to send does not wait for this.
+    pub fn after_commit(&mut self) {
         if self.home == Home::Disk && self.dir.wal_bytes() > WAL_BYTES {
             self.checkpoint();
         }
-        Ok(Committed { lost, durable: self.home == Home::Disk })
     }
 
     /// The row that `space` sends next: a critical one first, then the oldest. It may not be due yet.

@@ -115,6 +115,8 @@ pub struct Commit {
     /// New rows. The same row again is ignored; the same id with other words is
     /// [`StoreError::Changed`], and nothing of the commit is kept.
     pub add: Vec<OutboxRow>,
+    /// Spaces whose workers have nothing in hand: what each sends [`next`](Store::next) is told in the same answer.
+    pub idle: Vec<Arc<str>>,
 }
 
 /// The outcome of a try that is to be repeated.
@@ -133,6 +135,8 @@ pub struct Tried {
 /// What a commit did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
+    /// The next row of each of [`Commit::idle`] that has one.
+    pub next: Vec<OutboxRow>,
     /// Rows dropped for want of room: their hits are to be counted as lost.
     pub lost: Vec<Lost>,
     /// It is on disk, or will be as soon as the system writes it; `false` while the store lives in memory because

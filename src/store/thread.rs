@@ -104,6 +104,7 @@ pub fn run(mut store: Store, mut inbox: Inbox) {
             }
             Waited::Request(request) => {
                 answer(&mut store, request);
+                store.after_commit();
                 come_back = true;
             }
             Waited::Idle => come_back = store.idle(),
