@@ -16,8 +16,13 @@ use super::split::cut;
 const CONNECT: Duration = Duration::from_secs(10);
 /// For a whole request; Chat answers within a second.
 const TOTAL: Duration = Duration::from_secs(30);
-/// A connection that has been idle longer is likely dropped by something in between.
-const IDLE: Duration = Duration::from_secs(60);
+/// A connection that is kept warm is let go when nothing was sent for so long; servers let go earlier as a rule.
+const IDLE: Duration = Duration::from_secs(60 * 60);
+/// While nothing is sent the other end is asked so often whether it is there, by HTTP/2 and by TCP: so an alert after
+/// minutes finds its connection open, what stands in between does not forget it, and one that is dead is not written to.
+const WARM: Duration = Duration::from_secs(45);
+/// It must have answered by then.
+const ANSWERS: Duration = Duration::from_secs(10);
 /// A message comes back in at most twice the size of its body.
 const ANSWER_BYTES: usize = 256 * 1024;
 /// How often a space is tried that TLS keeps us from.
@@ -30,6 +35,14 @@ pub(super) fn client(loopback: bool) -> Result<reqwest::Client, String> {
         .connect_timeout(CONNECT)
         .timeout(TOTAL)
         .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(1)
+        .tcp_nodelay(true)
+        .tcp_keepalive(WARM)
+        .tcp_keepalive_interval(ANSWERS)
+        .tcp_keepalive_retries(3)
+        .http2_keep_alive_interval(WARM)
+        .http2_keep_alive_timeout(ANSWERS)
+        .http2_keep_alive_while_idle(true)
         .referer(false)
         .https_only(!loopback)
         .user_agent(concat!("logherald/", env!("CARGO_PKG_VERSION")));
