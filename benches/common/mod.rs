@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each bench uses its part")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program, not an interface")]
 
+pub(crate) mod chat;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -93,10 +95,16 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts it with the soft limit of descriptors that systemd sets, and waits until it says what it watches.
     pub(crate) fn start(dir: &Path) -> Agent {
+        Agent::start_with(dir, &[], &[])
+    }
+
+    /// The same with more arguments and variables.
+    pub(crate) fn start_with(dir: &Path, args: &[&str], env: &[(String, String)]) -> Agent {
         let begun = now();
         let mut command = Command::new("sh");
-        command.args(["-c", "ulimit -S -n 1024; exec \"$0\" run rules.toml --state state"]);
-        command.arg(env!("CARGO_BIN_EXE_logherald")).current_dir(dir).stdout(Stdio::null());
+        command.args(["-c", "ulimit -S -n 1024; exec \"$0\" run rules.toml --state state \"$@\""]);
+        command.arg(env!("CARGO_BIN_EXE_logherald")).args(args).current_dir(dir).stdout(Stdio::null());
+        command.envs(env.iter().map(|(name, value)| (name, value)));
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (dir, watches) = (dir.to_path_buf(), String::new());
@@ -133,6 +141,12 @@ impl Agent {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|l| l.starts_with(what)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1024.0 / 1e6
+    }
+
+    /// Bytes that it has asked the system for.
+    pub(crate) fn has_read(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        io.lines().find_map(|l| l.strip_prefix("rchar: ")?.parse().ok()).unwrap()
     }
 
     pub(crate) fn descriptors(&self) -> usize {
