@@ -122,7 +122,7 @@ fn catch_up(rules: &str, log: &Path) -> Took {
     // the last lines' commit comes within a second
     sleep(Duration::from_millis(1500));
     let took = (agent.cpu().as_secs_f64(), agent.peak());
-    let read = agent.status()["reading"]["bytes"].as_f64();
+    let read = agent.status()["read"]["bytes"].as_f64();
     assert_eq!(read, Some(size(log)), "all of it was read");
     agent.stop();
     took
