@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
+use super::judge::late_after;
 use super::judging::Judged;
 use super::redact::redactor;
 use super::rule::{Around, Body, Draft, Keys, defaults, draft};
@@ -25,11 +25,10 @@ use crate::rules::RuleSpec;
 
 /// At most this many rules in all files.
 const MOST_RULES: usize = 2000;
-/// Openings older than this fold into "while away".
-const LATE_AFTER: Duration = Duration::from_secs(3600);
 
-const TOP: [&str; 9] = ["admin", "include", "space", "chat", "defaults", "route", "rule", "source", "redact"];
-const TOP_LATER: [&str; 3] = ["mute", "alive", "judge"];
+const TOP: [&str; 10] =
+    ["admin", "include", "space", "chat", "defaults", "route", "rule", "source", "redact", "judge"];
+const TOP_LATER: [&str; 2] = ["mute", "alive"];
 
 /// Builds the settings without faulty rules; `None` where an error is outside rules. `tops[0]` is the main file.
 pub(super) fn assemble<'t>(
@@ -96,7 +95,7 @@ pub(super) fn assemble<'t>(
         admin: spaces.admin.clone(),
         host: env.host.clone(),
         redactor,
-        late_after: LATE_AFTER,
+        late_after: late_after(main),
     };
     let targets = spaces.targets.clone();
     (!broken).then(|| Settings { sources, clocks, rules, policy, targets, tests, files: paths.to_vec() })

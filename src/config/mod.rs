@@ -13,6 +13,7 @@ pub mod diagnostic;
 mod expect;
 pub mod files;
 mod inline;
+mod judge;
 mod judging;
 mod lint;
 mod names;

@@ -167,6 +167,41 @@ mod tests {
         assert_eq!((&times[2..], odd), (&[3040, 4040][..], 2));
     }
 
+    /// What is believed of a stamp, by how far it is from its arrival, on live lines and on those that lay unread.
+    #[test]
+    fn how_odd_clocks_are_taken() {
+        const SECOND: i64 = 1000;
+        const DAY: i64 = 24 * 60 * MINUTE;
+        let arrival = 100 * DAY;
+        for (what, offset, live, backlog, odd) in [
+            ("a second ahead", SECOND, 0, 0, [0, 0]),
+            ("ten minutes ahead", 10 * MINUTE, 0, 0, [0, 0]),
+            ("beyond that", 10 * MINUTE + SECOND, 0, 0, [1, 1]),
+            ("ten years ahead", 3650 * DAY, 0, 0, [1, 1]),
+            ("a minute late", -MINUTE, -MINUTE, -MINUTE, [0, 0]),
+            ("a day old", -DAY, -DAY, -DAY, [0, 0]),
+            ("an hour late, once", -60 * MINUTE, -60 * MINUTE, -60 * MINUTE, [0, 0]),
+        ] {
+            for (is_backlog, wanted, odd) in [(false, live, odd[0]), (true, backlog, odd[1])] {
+                let (at, counted) = times(&[(Some(arrival + offset), arrival, is_backlog)]);
+                assert_eq!((at[0] - arrival, counted), (wanted, odd), "{what}, backlog: {is_backlog}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stands_still_until_it_is_caught_up_with() {
+        let at = |stamp: i64, read: i64| (Some(stamp), read, false);
+        let hour = 60 * MINUTE;
+        // an hour of summer time ends: no stamp runs backwards, none is ahead of its arrival
+        let given = [
+            at(10 * hour, 10 * hour),
+            at(9 * hour + 7_000, 10 * hour + 7_000),
+            at(10 * hour + 9_000, 10 * hour + 9_000),
+        ];
+        assert_eq!(times(&given), (vec![10 * hour, 10 * hour, 10 * hour + 9_000], 0));
+    }
+
     #[test]
     fn files_beyond_the_bound_are_forgotten() {
         let mut clock = EventClock::default();

@@ -481,6 +481,31 @@ mod tests {
         assert_eq!(at("Jan  1 00:00:01 h x", eve, &TimeZone::UTC).unwrap(), "2026-01-01T00:00:01.000Z");
     }
 
+    /// A stamp of syslog names neither a year nor a zone, and the clocks of its writer may just have been set.
+    #[test]
+    fn odd_hours_of_a_writer_without_year_and_zone() {
+        let paris = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        for (line, read, when) in [
+            // midnight of the new year comes an hour earlier there
+            ("Jan  1 00:00:01 h x", "2025-12-31T23:00:02Z", "2025-12-31T23:00:01.000Z"),
+            ("Dec 31 23:59:59 h x", "2025-12-31T23:00:02Z", "2025-12-31T22:59:59.000Z"),
+            // read after a year of silence
+            ("Jan  2 00:00:00 h x", "2026-01-01T12:00:00Z", "2026-01-01T23:00:00.000Z"),
+            ("Jan  3 00:00:00 h x", "2026-01-01T12:00:00Z", "2025-01-02T23:00:00.000Z"),
+            // the hour that came twice, read in its first and in its second pass, and a day later
+            ("Oct 25 02:30:00 h x", "2026-10-25T00:30:01Z", "2026-10-25T00:30:00.000Z"),
+            ("Oct 25 02:30:00 h x", "2026-10-25T01:30:01Z", "2026-10-25T01:30:00.000Z"),
+            ("Oct 25 02:30:00 h x", "2026-10-26T01:30:01Z", "2026-10-25T01:30:00.000Z"),
+            // the hour that was skipped
+            ("Mar 29 02:30:00 h x", "2026-03-29T01:30:01Z", "2026-03-29T01:30:00.000Z"),
+            // a leap day, at its end and on the next
+            ("Feb 29 23:59:59 h x", "2028-02-29T23:00:01Z", "2028-02-29T22:59:59.000Z"),
+            ("Feb 29 23:59:59 h x", "2028-03-01T06:00:00Z", "2028-02-29T22:59:59.000Z"),
+        ] {
+            assert_eq!(at(line, wall(read), &paris).as_deref(), Some(when), "{line} read {read}");
+        }
+    }
+
     #[test]
     fn a_leap_day_is_in_a_leap_year() {
         assert_eq!(utc("Feb 29 12:00:00 h x"), "2024-02-29T12:00:00.000Z");
