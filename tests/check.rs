@@ -79,7 +79,10 @@ fn explain_says_how_far_each_rule_got() {
         format!(
             "{HIT}\n  HIT       sshd\n            user = root\n            from = 192.0.2.1\n            \
              key: from=192.0.2.1\n            event time: 2026-11-22T05:26:00.000Z\n            \
-             counts towards 5 within 2m, which then open an incident: warning to `console`\n\n\
+             counts towards 5 within 2m, which then open an incident: warning to `console`\n            \
+             of an agent that has seen nothing: is not shown yet\n            \
+             limits: 30 openings and reminders an hour, 5 at once, then one fold; 60 messages an hour to \
+             `console`, then a digest\n\n\
              {EXCLUDED}\n  excluded  sshd: by `exclude` number 1: from 10\\.0\\.0\\.\\d+ \n\n\
              all is well\n  -         sshd: the line lacks `Failed `\n\n"
         )

@@ -9,6 +9,7 @@
 mod architecture;
 mod harness;
 
+mod backtest;
 mod chat_bodies;
 mod check;
 mod config_errors;

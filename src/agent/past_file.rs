@@ -195,7 +195,11 @@ impl Open {
             progress.saw(at);
             progress.saw(last);
         }
-        (!line.hits.is_empty()).then(|| (at.or(self.clock).unwrap_or(self.begun), line.hits))
+        let at = at.or(self.clock).unwrap_or(self.begun);
+        // a record is complete when the next one begins, or has waited long enough for more
+        let waits = at + self.past.record_waits();
+        let at = next.map_or(waits, |next| next.clamp(at, waits));
+        (!line.hits.is_empty()).then_some((at, line.hits))
     }
 
     /// The next line, or the next lines without a hit.

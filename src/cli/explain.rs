@@ -1,16 +1,19 @@
 //! `logherald explain`: for a line, each rule and how far it got; on the very rules that run.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write};
 
 use serde_json::json;
 
 use crate::config;
+use crate::hit::RuleNo;
 use crate::judge::RulePolicy;
 use crate::line::Field;
 use crate::rules::{Explained, RuleSet, Step};
 use crate::template::span_text;
 use crate::time::{Clock, Wall};
 
+use super::limiter::Limiter;
 use super::{Done, Failure, RulesOption, exit, paths};
 
 /// Longest line that is read from standard input, in bytes; what is behind it is cut.
@@ -67,6 +70,7 @@ pub(super) fn explain(args: &Args) -> Done {
             "warning: rules with faults are left out; see `logherald check`"
         )?;
     }
+    let mut limiter = Limiter::new(&settings);
     let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
     let mut one = |line: &[u8]| -> std::io::Result<()> {
@@ -74,7 +78,8 @@ pub(super) fn explain(args: &Args) -> Done {
         if args.json {
             as_json(&mut out, line, &steps, &settings.policy.rules, now.wall)
         } else {
-            as_text(&mut out, line, &steps, &settings.policy.rules, !args.lines.is_empty())
+            let after = limiter.of(line, &args.fields, now);
+            as_text(&mut out, line, &steps, &settings.policy.rules, &after, !args.lines.is_empty())
         }
     };
     if args.lines.is_empty() {
@@ -168,6 +173,7 @@ fn as_text(
     line: &[u8],
     steps: &[Explained],
     policies: &[RulePolicy],
+    after: &BTreeMap<RuleNo, Vec<String>>,
     list_all: bool,
 ) -> std::io::Result<()> {
     writeln!(out, "{}", printable(&String::from_utf8_lossy(line)))?;
@@ -191,6 +197,9 @@ fn as_text(
                     None => writeln!(out, "            event time: none in the line, so when it is read")?,
                 }
                 writeln!(out, "            {}", then(policy))?;
+                for more in after.get(&e.rule).into_iter().flatten() {
+                    writeln!(out, "            {more}")?;
+                }
             }
             Step::Resolves { key } => {
                 let key: Vec<String> = key.iter().map(|(n, v)| format!("{n}={}", printable(v))).collect();

@@ -9,6 +9,7 @@ mod backtest;
 mod brief;
 mod check;
 mod explain;
+mod limiter;
 mod past_logs;
 mod paths;
 mod reload;

@@ -24,7 +24,7 @@ const FILES: usize = 10_000;
 const DEPTH: usize = 16;
 
 /// Of a source that no rule names.
-const UNNAMED: SourceNo = SourceNo(u16::MAX);
+pub(super) const UNNAMED: SourceNo = SourceNo(u16::MAX);
 
 /// Longest line of a file that no source names, in bytes: the default of a source.
 const LONGEST_LINE: usize = 256 << 10;
@@ -140,15 +140,8 @@ impl PastLogs {
                 files.push(log(path, path, &unnamed, 1));
             }
         }
-        let every = settings.rules.iter().cloned().map(|mut rule| {
-            (rule.sources, rule.only_files) = (vec![UNNAMED], Vec::new());
-            rule
-        });
-        let clock = SourceClock { no: UNNAMED, tz: host_zone.clone() };
-        let sets = vec![
-            RuleSet::new(settings.rules.clone(), settings.clocks.clone(), host.clone()),
-            RuleSet::new(every.collect(), vec![clock], host),
-        ];
+        let named = RuleSet::new(settings.rules.clone(), settings.clocks.clone(), host);
+        let sets = vec![named, every_rule(settings)];
         Ok(PastLogs { files, sets })
     }
 
@@ -162,6 +155,16 @@ impl PastLogs {
             if called { format!(", as `{}`", super::brief::shown(&file.name)) } else { String::new() };
         format!("source `{}`{called}", file.spec.name)
     }
+}
+
+/// Every rule, whatever it reads, as a rule of the source that has no name.
+pub(super) fn every_rule(settings: &Settings) -> RuleSet {
+    let every = settings.rules.iter().cloned().map(|mut rule| {
+        (rule.sources, rule.only_files) = (vec![UNNAMED], Vec::new());
+        rule
+    });
+    let clock = SourceClock { no: UNNAMED, tz: jiff::tz::TimeZone::system() };
+    RuleSet::new(every.collect(), vec![clock], settings.policy.host.clone())
 }
 
 fn unnamed() -> SourceSpec {

@@ -12,6 +12,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::archive::{self, Ended};
 use super::assemble::Recipe;
@@ -21,6 +22,7 @@ use super::generation;
 use super::handle::Handle;
 use super::identity::read_full;
 use super::looking;
+use super::reading::IDLE;
 use super::{Input, SourceSpec};
 use crate::line::Block;
 use crate::time::{Now, Tick, Wall};
@@ -65,11 +67,20 @@ impl Past {
         self.offset += n as u64;
         self.ended = n < quantum;
         let from = Origin { file_no: self.file_no, backlog: false, now };
-        self.flow.give(&self.recipe, self.ended, from, &mut |block| {
+        let mut give = |block: &Block<'_>| {
             take(block);
             Vec::new()
-        });
+        };
+        self.flow.give(&self.recipe, false, from, &mut give);
+        if self.ended {
+            self.flow.give(&self.recipe, true, from, &mut give);
+        }
         Ok(!self.ended)
+    }
+
+    /// So long after its last line more may belong to a record; zero where each line is one.
+    pub fn record_waits(&self) -> Duration {
+        if self.recipe.joiner.is_none() { Duration::ZERO } else { IDLE }
     }
 
     /// Its text was read so far, in bytes.
@@ -264,6 +275,9 @@ mod tests {
         let mut past = Past::open(&path, &spec(&[], &[]), "a".into(), 1).unwrap();
         let got = texts(&mut past);
         assert_eq!((got.len(), got[59_999].as_str(), got[60_000].as_str()), (60_001, "line 59999", "last"));
+        std::fs::write(&path, "one\n").unwrap();
+        let whole = texts(&mut Past::open(&path, &spec(&[], &[]), "a".into(), 1).unwrap());
+        assert_eq!(whole, ["one"], "no line stands behind the last newline");
         assert!(!past.is_damaged());
 
         std::fs::write(dir.path().join("a.log.zst"), zstd::encode_all(text.as_bytes(), 1).unwrap()).unwrap();
