@@ -13,7 +13,7 @@ use logherald::time::Clock;
 use crate::harness::fake_chat::FakeChat;
 use crate::harness::program::{Place, term};
 
-fn logs() -> Option<Vec<PathBuf>> {
+pub(crate) fn logs() -> Option<Vec<PathBuf>> {
     let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").into();
     let shared: PathBuf = std::env::var_os("LOGHERALD_SHARED").map_or_else(beside, PathBuf::from);
     let found = fs::read_dir(shared.join("data/loghub")).ok().map(|entries| {

@@ -4,6 +4,7 @@
 //! an agent that has run for a day would say hangs on that day: `status` and the last line of each message tell.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::agent::Replay;
@@ -94,7 +95,8 @@ fn limits(rule: &RulePolicy, policy: &Policy) -> String {
         rule.max_per_hour
     );
     for space in policy.spaces.iter().filter(|s| rule.spaces.contains(&s.name)) {
-        out += &format!("; {} messages an hour to `{}`, then a digest", space.max_per_hour, space.name);
+        // writing to a `String` cannot fail
+        _ = write!(out, "; {} messages an hour to `{}`, then a digest", space.max_per_hour, space.name);
     }
     out
 }

@@ -1,0 +1,188 @@
+//! Storms: however much happens, and of whatever sort, are some messages enough, and do the books balance?
+//!
+//! Lines go through the stages on a clock of their own, so that hours of storm take no time. Small here;
+//! `LOGHERALD_STORM_LINES` makes them as large as `.ci/long` wants them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use logherald::agent::Replay;
+use logherald::config::{self, Disk};
+use logherald::judge::Report;
+use logherald::rules::RuleSet;
+use logherald::tail::Feed;
+use logherald::time::{Now, Tick, Wall};
+
+/// 2026-11-22T05:26:00Z
+const START: Wall = Wall(1_795_325_160_000);
+
+const SPACE: &str = "[space.ops]\nwebhook = { env = 'OPS' }\n";
+
+/// Lines of each storm.
+fn lines() -> u64 {
+    std::env::var("LOGHERALD_STORM_LINES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000)
+}
+
+/// What is hit by a storm.
+struct Storm {
+    rules: RuleSet,
+    feed: Feed,
+    replay: Replay,
+    messages: u64,
+    told: u64,
+}
+
+impl Storm {
+    fn new(rules: &str) -> Storm {
+        let now = Now { wall: START, tick: Tick(0) };
+        let env = config::Env { host: "h".into(), tz: jiff::tz::TimeZone::UTC, now };
+        let loaded = config::load_text(Path::new("rules"), &format!("{SPACE}{rules}"), &env, &Disk);
+        let settings = loaded.settings.unwrap_or_else(|| panic!("{:?}", loaded.faults));
+        let feed = Feed::new(&settings.sources[0], "/var/log/app.log".into(), 1);
+        let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
+        Storm { rules, feed, replay: Replay::new(settings.policy, START), messages: 0, told: 0 }
+    }
+
+    /// These lines are read at once.
+    fn read(&mut self, text: &str, backlog: bool) {
+        let mut hits = Vec::new();
+        let now = self.replay.now();
+        self.feed.push(text.as_bytes(), backlog, now, &mut |block| self.rules.scan(block, &mut hits));
+        let Storm { replay, messages, told, .. } = self;
+        replay.hits(hits, &mut |m| {
+            *messages += 1;
+            *told += m.alerts.iter().map(|a| a.hits).sum::<u64>();
+        });
+    }
+
+    fn wait(&mut self, time: Duration) {
+        let Storm { replay, messages, told, .. } = self;
+        replay.wait(time, &mut |m| {
+            *messages += 1;
+            *told += m.alerts.iter().map(|a| a.hits).sum::<u64>();
+        });
+    }
+
+    /// Two days later everything has been told: tells what it was, and holds the books against it.
+    fn ends(mut self, what: &str, hits: u64, most: u64) -> Report {
+        let held = self.replay.report();
+        let keys: u64 = held.rules.values().map(|r| r.open_incidents + r.counting_keys).sum();
+        self.wait(Duration::from_secs(48 * 3600));
+        let report = self.replay.report();
+        let sum =
+            |term: fn(&logherald::judge::RuleReport) -> u64| report.rules.values().map(term).sum::<u64>();
+        for (name, rule) in &report.rules {
+            assert_eq!(rule.ledger.hits, rule.ledger.settled() + rule.pending, "{what}: the books of {name}");
+        }
+        assert_eq!(sum(|r| r.ledger.hits), hits, "{what}: every line is a hit");
+        assert_eq!(sum(|r| r.pending), 0, "{what}: nothing waits for another hit");
+        assert_eq!(
+            sum(|r| r.ledger.shown + r.ledger.told),
+            self.told,
+            "{what}: what is told is what is counted"
+        );
+        println!(
+            "measured: storm, {what}: {hits} hits, {} messages, {} told, {} below, {keys} keys held at its end",
+            self.messages,
+            self.told,
+            sum(|r| r.ledger.below),
+        );
+        assert!(self.messages <= most, "{what}: {} messages, more than {most}", self.messages);
+        report
+    }
+}
+
+fn rule(name: &str, rest: &str) -> String {
+    format!("[[rule]]\nname = '{name}'\nfiles = ['/var/log/app.log']\n{rest}\n")
+}
+
+/// Lines in blocks of a thousand, a block a second.
+fn blow(storm: &mut Storm, lines: u64, line: impl Fn(u64) -> String) {
+    let mut text = String::new();
+    for n in 0..lines {
+        writeln!(text, "{}", line(n)).unwrap();
+        if n % 1000 == 999 || n + 1 == lines {
+            storm.read(&text, false);
+            text.clear();
+            storm.wait(Duration::from_secs(1));
+        }
+    }
+}
+
+#[test]
+fn one_rule_and_one_key() {
+    let mut storm = Storm::new(&rule("storm", "match = 'storm'"));
+    blow(&mut storm, lines(), |n| format!("storm {n}"));
+    storm.ends("one rule and one key", lines(), 2);
+}
+
+#[test]
+fn one_rule_and_as_many_keys_as_lines() {
+    let mut storm = Storm::new(&rule("storm", "match = 'storm from (?<who>\\w+)'\nby = ['who']"));
+    blow(&mut storm, lines(), |n| format!("storm from u{n}"));
+    // five openings, then a fold each two minutes of the storm, and what follows until all is over
+    let minutes = lines() / 1000 / 60;
+    storm.ends("one rule and as many keys as lines", lines(), 12 + minutes);
+}
+
+#[test]
+fn five_hundred_rules_at_once() {
+    const RULES: u64 = 500;
+    let rules: String = (0..RULES)
+        .fold(String::new(), |all, n| all + &rule(&format!("r{n}"), &format!("match = 'storm of r{n}\\b'")));
+    let mut storm = Storm::new(&rules);
+    blow(&mut storm, lines(), |n| format!("storm of r{}", n % RULES));
+    // the space's budget of 60 an hour binds, and a digest every ten minutes
+    let report = storm.ends("500 rules at once", lines(), 80);
+    assert_eq!(report.rules.len() as u64, RULES);
+}
+
+#[test]
+fn a_flapping_service() {
+    let rules = rule(
+        "service",
+        "match = 'service (?<name>\\w+) is down'\nresolve = 'service (?<name>\\w+) is up'\nby = ['name']",
+    );
+    let mut storm = Storm::new(&rules);
+    let turns = lines() / 40;
+    for n in 0..turns {
+        storm.read(&format!("service web is down {n}\n"), false);
+        storm.wait(Duration::from_secs(60));
+        storm.read("service web is up\n", false);
+        storm.wait(Duration::from_secs(120));
+    }
+    // one incident: again and again, but no more than its rule may say in an hour
+    let hours = turns * 180 / 3600;
+    storm.ends("a flapping service", turns, 40 + hours * 90);
+}
+
+#[test]
+fn a_backlog_of_six_hours_read_at_start() {
+    let mut storm = Storm::new(&format!(
+        "{}{}",
+        rule("burst", "match = 'storm'\nthreshold = 50\nwithin = '1m'\nby = ['file']"),
+        rule("each", "match = 'storm of (?<what>\\w+)'\nby = ['what']"),
+    ));
+    storm.wait(Duration::from_secs(6 * 3600 + 1));
+    let all = lines();
+    // less than 50 a minute: none of it is a burst, however fast it is read
+    let every = 6 * 3600 * 1000 / all.max(1);
+    let mut text = String::new();
+    for n in 0..all {
+        let at = Wall(START.0 + (n * every) as i64);
+        writeln!(text, "{at} storm of k{}", n % 20).unwrap();
+        if text.len() > 200_000 || n + 1 == all {
+            storm.read(&text, true);
+            text.clear();
+        }
+    }
+    let bursts = if every >= 1200 { 0 } else { 1 };
+    let report = storm.ends("a backlog of six hours read at start", 2 * all, 12);
+    let burst = report.rules["burst"];
+    assert_eq!(
+        burst.ledger.below == all,
+        bursts == 0,
+        "by the times of its lines it is a burst or none: {burst:?}"
+    );
+}
