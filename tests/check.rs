@@ -80,7 +80,7 @@ fn explain_says_how_far_each_rule_got() {
             "{HIT}\n  HIT       sshd\n            user = root\n            from = 192.0.2.1\n            \
              key: from=192.0.2.1\n            event time: 2026-11-22T05:26:00.000Z\n            \
              counts towards 5 within 2m, which then open an incident: warning to `console`\n            \
-             of an agent that has seen nothing: is not shown yet\n            \
+             a first hit is not shown yet\n            \
              limits: 30 openings and reminders an hour, 5 at once, then one fold; 60 messages an hour to \
              `console`, then a digest\n\n\
              {EXCLUDED}\n  excluded  sshd: by `exclude` number 1: from 10\\.0\\.0\\.\\d+ \n\n\
@@ -220,7 +220,10 @@ fn explain_names_the_condition_that_does_not_hold() {
              {error}\n  refused   checkout: by `where`: there is no `http.status`, wanted `500`\n\n\
              {hit}\n  HIT       checkout\n            user.id = 7\n            shop = (none)\n            \
              key: user.id=7\n            event time: none in the line, so when it is read\n            \
-             opens an incident, unless one is open: warning to `console`\n\n"
+             opens an incident, unless one is open: warning to `console`\n            \
+             a first hit is shown at once, to `console`\n            \
+             limits: 30 openings and reminders an hour, 5 at once, then one fold; 60 messages an hour to \
+             `console`, then a digest\n\n"
         )
     );
     let said = place.says(&["explain", "--rules", "rules.toml", "--json", info, error]);

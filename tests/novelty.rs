@@ -32,10 +32,10 @@ fn strict(line: &str) -> String {
     out
 }
 
-/// The words in small letters, in their order.
+/// The words in small letters, in their order; what is glued to something else is none.
 fn loose(line: &str) -> String {
-    let word = |w: &&str| w.len() > 1 && w.chars().all(|c| c.is_ascii_lowercase());
-    line.split(|c: char| !c.is_alphanumeric()).filter(word).collect::<Vec<_>>().join(" ")
+    let words = line.split_whitespace().map(|w| w.trim_matches(|c: char| c.is_ascii_punctuation()));
+    words.filter(|w| w.len() > 2 && w.chars().all(|c| c.is_ascii_lowercase())).collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Default)]

@@ -71,12 +71,12 @@ impl Limiter {
             });
             let spaces: Vec<String> = said.iter().map(|(space, _)| format!("`{space}`")).collect();
             let first = match said.first() {
-                None => "of an agent that has seen nothing: is not shown yet".to_owned(),
+                None => "a first hit is not shown yet".to_owned(),
                 Some(_) if at_once => {
-                    format!("of an agent that has seen nothing: is shown at once, to {}", spaces.join(", "))
+                    format!("a first hit is shown at once, to {}", spaces.join(", "))
                 }
                 Some((_, at)) => format!(
-                    "of an agent that has seen nothing: is shown after {}, to {}",
+                    "a first hit is shown after {}, to {}",
                     span_text(at.since(now.wall)),
                     spaces.join(", ")
                 ),
