@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use logherald::agent::Replay;
 use logherald::chat;
 use logherald::config::{self, Settings};
 use logherald::judge::{Input, Judge};
@@ -146,7 +147,7 @@ impl Live {
     fn new(settings: Settings) -> Live {
         let now = Now { wall: Wall(START), tick: Tick(86_400_000) };
         let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
-        let (judge, _) = Judge::new(settings.policy, Vec::new(), [7; 16], now);
+        let (judge, _) = Judge::new(settings.policy, Vec::new(), Replay::INSTALL, now);
         let tailer = Tailer::new(settings.sources, Vec::new(), Bell::new(), TailOptions::default(), now);
         let mut live = Live { tailer, rules, judge, now, look: now.tick, said: String::new() };
         live.step();

@@ -177,7 +177,6 @@ fn a_backlog_of_six_hours_read_at_start() {
             text.clear();
         }
     }
-    let bursts = if every >= 1200 { 0 } else { 1 };
     let report = storm.ends("a backlog of six hours read at start", 2 * all, 12);
     let burst = report.rules["burst"];
     assert_eq!(

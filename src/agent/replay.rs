@@ -20,9 +20,6 @@ use crate::time::{Now, Tick, Wall};
 /// What the agent's clock shows when a replay begins: not 0, so that what lies before it can be told from it.
 const BEGIN: Tick = Tick(86_400_000);
 
-/// Keys the hashes of keys and threads. The same for all replays: twice the same input says twice the same.
-const INSTALL: [u8; 16] = *b"logherald replay";
-
 /// The judge is asked what is to be saved after so many inputs: it remembers what has changed until then.
 const SAVE_EVERY: u32 = 10_000;
 
@@ -53,10 +50,14 @@ pub struct Replay {
 type Say<'s> = &'s mut dyn FnMut(&Message);
 
 impl Replay {
+    /// Keys the hashes of keys and threads, as the random number of an installation does; of messages that leave at the
+    /// same instant, their order hangs on it. The same for all replays: twice the same input says twice the same.
+    pub const INSTALL: [u8; 16] = *b"logherald replay";
+
     /// A judge that has seen nothing yet, at this time.
     pub fn new(policy: Policy, at: Wall) -> Replay {
         let now = Now { wall: at, tick: BEGIN };
-        let (judge, _) = Judge::new(policy.clone(), Vec::new(), INSTALL, now);
+        let (judge, _) = Judge::new(policy.clone(), Vec::new(), Replay::INSTALL, now);
         let (rows, answers, waiting) = (Some(BTreeMap::new()), BTreeMap::new(), Vec::new());
         Replay { judge, policy, now, rows, unsaved: 0, answers, waiting }
     }
@@ -147,7 +148,7 @@ impl Replay {
         self.now = self.now.plus(away);
         self.policy = policy;
         let rows = self.rows.iter().flat_map(BTreeMap::values).cloned().collect();
-        let (judge, first) = Judge::new(self.policy.clone(), rows, INSTALL, self.now);
+        let (judge, first) = Judge::new(self.policy.clone(), rows, Replay::INSTALL, self.now);
         self.judge = judge;
         self.take(&first, say);
         self.apply(Input::Away { from }, say);
