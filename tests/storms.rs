@@ -159,14 +159,15 @@ fn a_flapping_service() {
 
 #[test]
 fn a_backlog_of_six_hours_read_at_start() {
+    let all = lines();
+    // by the times of its lines it is calm, however fast it is read
+    let more_than_a_minute_has = all / 360 + 10;
     let mut storm = Storm::new(&format!(
         "{}{}",
-        rule("burst", "match = 'storm'\nthreshold = 50\nwithin = '1m'\nby = ['file']"),
+        rule("burst", &format!("match = 'storm'\nthreshold = {more_than_a_minute_has}\nwithin = '1m'")),
         rule("each", "match = 'storm of (?<what>\\w+)'\nby = ['what']"),
     ));
     storm.wait(Duration::from_secs(6 * 3600 + 1));
-    let all = lines();
-    // less than 50 a minute: none of it is a burst, however fast it is read
     let every = 6 * 3600 * 1000 / all.max(1);
     let mut text = String::new();
     for n in 0..all {
@@ -178,10 +179,5 @@ fn a_backlog_of_six_hours_read_at_start() {
         }
     }
     let report = storm.ends("a backlog of six hours read at start", 2 * all, 12);
-    let burst = report.rules["burst"];
-    assert_eq!(
-        burst.ledger.below == all,
-        bursts == 0,
-        "by the times of its lines it is a burst or none: {burst:?}"
-    );
+    assert_eq!(report.rules["burst"].ledger.below, all, "none of it is a burst");
 }
