@@ -413,6 +413,25 @@ fn what_other_rules_would_have_done_is_shown_rule_by_rule_and_message_by_message
 }
 
 #[test]
+fn what_is_expected_is_missed_between_the_lines_and_not_behind_the_last() {
+    let place = Place::new();
+    place.rules(
+        "[[rule]]\nname = 'beat'\nfiles = ['DIR/app.log']\nmatch = 'beat'\nexpect = { every = '10m' }\n",
+    );
+    let beat = |minute: u32| format!("2026-11-20T05:{minute:02}:00Z beat\n");
+    place.append("app.log", &[beat(0), beat(5), beat(45), beat(50)].concat());
+    let said = place.says(&["backtest", "--rules", "rules.toml", "--json", "--messages", "app.log"]);
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let moments: Vec<(&str, &str)> = said["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| (m["at"].as_str().unwrap(), m["alerts"][0]["what"].as_str().unwrap()))
+        .collect();
+    assert_eq!(moments, [("2026-11-20T05:15:00.000Z", "missing"), ("2026-11-20T05:45:00.000Z", "seen")]);
+}
+
+#[test]
 fn what_cannot_be_read_is_said() {
     let place = folder();
     let (code, said) = place.fails(&["backtest", "--rules", "rules.toml", "nothing.log"]);

@@ -94,6 +94,11 @@ impl History {
         history
     }
 
+    /// The time of the oldest file's first line that has one, before anything was read.
+    pub fn begins(&self) -> Option<Wall> {
+        self.turns.peek().map(|Reverse((at, _))| *at)
+    }
+
     /// What has been read so far.
     pub fn progress(&self) -> Progress {
         self.progress

@@ -41,6 +41,8 @@ pub struct Replay {
     rows: Option<BTreeMap<String, StateRow>>,
     /// Inputs since it was last asked what is to be saved.
     unsaved: u32,
+    /// Whoever drives it has given every line that was written until now.
+    watched: bool,
     answers: BTreeMap<Arc<str>, Answer>,
     /// Messages that no space has answered.
     waiting: Vec<(Arc<str>, MessageNo)>,
@@ -59,13 +61,18 @@ impl Replay {
         let now = Now { wall: at, tick: BEGIN };
         let (judge, _) = Judge::new(policy.clone(), Vec::new(), Replay::INSTALL, now);
         let (rows, answers, waiting) = (Some(BTreeMap::new()), BTreeMap::new(), Vec::new());
-        Replay { judge, policy, now, rows, unsaved: 0, answers, waiting }
+        Replay { judge, policy, now, rows, unsaved: 0, watched: true, answers, waiting }
     }
 
     /// There will be no restart, so nothing is saved: what years of logs need.
     #[must_use]
     pub fn without_restarts(self) -> Replay {
         Replay { rows: None, ..self }
+    }
+
+    /// What is written from now on is not known: no line is missed for not being there.
+    pub fn logs_end(&mut self) {
+        self.watched = false;
     }
 
     /// What the clock shows.
@@ -86,8 +93,8 @@ impl Replay {
     fn pass(&mut self, end: Tick, say: Say<'_>) {
         while let Some(due) = self.judge.due().filter(|due| *due <= end) {
             self.step_to(due);
-            // whoever drives it has given every line that was written until now
-            self.apply(Input::Watched { up_to: self.now.tick }, say);
+            let up_to = self.now.tick;
+            self.apply(if self.watched { Input::Watched { up_to } } else { Input::Timer }, say);
             if self.judge.due().is_some_and(|next| next <= self.now.tick) {
                 // it asks again for an instant that has come: a millisecond on, as the agent's own loop would be
                 if self.now.tick >= end {

@@ -17,7 +17,7 @@ use crate::config::{self, Settings};
 use crate::judge::Report;
 use crate::message::Message;
 use crate::rules::RuleSet;
-use crate::time::{Clock, Wall};
+use crate::time::Clock;
 
 use super::against::Against;
 use super::past_logs::{self, PastLogs};
@@ -154,11 +154,10 @@ fn replay(files: Vec<LogFile>, sets: Vec<RuleSet>, settings: Settings, keep: boo
     let mut history = History::new(files, sets);
     let mut tally = Tally::new(&settings.policy);
     let mut messages = Vec::new();
-    let mut replay: Option<Replay> = None;
-    let policy = settings.policy;
+    let begins = history.begins().unwrap_or_default();
+    let mut replay = Replay::new(settings.policy, begins).without_restarts();
     while let Some(moment) = history.next_moment() {
         bar.look(history.progress());
-        let replay = replay.get_or_insert_with(|| Replay::new(policy.clone(), moment.at).without_restarts());
         let mut said = Vec::new();
         replay.until(moment.at, &mut |m| said.push(m.clone()));
         for message in said.drain(..) {
@@ -178,13 +177,15 @@ fn replay(files: Vec<LogFile>, sets: Vec<RuleSet>, settings: Settings, keep: boo
         }
     }
     bar.end();
-    let begin = history.progress().times.map_or(Wall(0), |(first, _)| first);
-    let mut replay = replay.unwrap_or_else(|| Replay::new(policy, begin));
-    let end = replay.now().wall.max(history.progress().times.map_or(begin, |(_, last)| last));
-    replay.until(end + AFTER, &mut |message| {
+    let end = replay.now().wall.max(history.progress().times.map_or(begins, |(_, last)| last));
+    let mut say = |message: &Message| {
         tally.message(message);
         messages.extend(keep.then(|| message.clone()));
-    });
+    };
+    replay.until(end, &mut say);
+    // what waits is told, but nobody knows what was written behind the end
+    replay.logs_end();
+    replay.until(end + AFTER, &mut say);
     let report = replay.report();
     tally.close_day(&report, end);
     Ran { history, tally, report, messages }
