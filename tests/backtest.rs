@@ -10,6 +10,7 @@ use std::time::Duration;
 use logherald::agent::Replay;
 use logherald::chat;
 use logherald::config::{self, Settings};
+use logherald::hit::Hits;
 use logherald::judge::{Input, Judge};
 use logherald::message::{Fate, Message};
 use logherald::rules::RuleSet;
@@ -157,9 +158,9 @@ impl Live {
     /// Reads all that is there now, as the reader does.
     fn step(&mut self) {
         loop {
-            let mut hits = Vec::new();
+            let mut hits = Hits::default();
             let step = self.tailer.step(self.now, &mut |block| {
-                self.rules.scan(block, &mut hits);
+                self.rules.scan_folded(block, &mut hits);
                 Vec::new()
             });
             if !hits.is_empty() {
