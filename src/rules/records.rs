@@ -65,8 +65,9 @@ impl<'a> Records<'a> {
                 self.desk.put_down_wide(wide, text);
             }
             self.desk.judge(text, record.start as usize, self.at == 0, Some(record));
-            self.desk.turn();
         }
+        // also where every place was refused: what was remembered of them is of this record
+        self.desk.turn();
         self.at += 1;
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
-use super::{Scan, plainly, rule, shared};
+use super::{Scan, plainly, rule, shared, table};
 
 /// Rules of a set, texts of a set, lines of a text.
 const RULES: usize = 8;
@@ -284,6 +284,21 @@ fn every_rule_hits_what_its_regex_matches_at_every_split() {
             let lines: Vec<Vec<u8>> =
                 (0..LINES).map(|_| [random.line(&parts, &real), b"\n".to_vec()].concat()).collect();
             let wanted = plainly(&specs, &lines.concat());
+            // and as a block with a table, where each line is a record
+            let (bytes, records) =
+                table(&lines.iter().map(|l| (l[..l.len() - 1].to_vec(), Vec::new())).collect::<Vec<_>>());
+            let of_records: Vec<_> = lines
+                .iter()
+                .map(|line| &line[..line.len() - 1])
+                .flat_map(|line| specs.iter().map(move |spec| (spec, line)))
+                .filter(|(spec, line)| spec.pattern.regex().is_match(line))
+                .map(|(spec, line)| (spec.no, line.to_vec()))
+                .collect();
+            let mut found = Vec::new();
+            scan.records = records;
+            scan.find(&bytes, |no, range| found.push((no, bytes[range].to_vec())));
+            scan.records = Vec::new();
+            prop_assert_eq!(found, of_records, "records, seed {}", seed);
             // bit n: a block ends behind line n
             for split in 0..1usize << (LINES - 1) {
                 let mut found = Vec::new();
