@@ -69,6 +69,87 @@ fn json_has_every_fault_with_its_place() {
     assert_eq!((fault["line"].as_u64(), fault["rule"].as_str()), (Some(8), Some("sshd")), "{doc:#}");
 }
 
+const COSTLY: &str = r#"
+[[rule]]
+name = "digits"
+files = ["DIR/a.log"]
+match = '\d+ \w+'
+
+[[rule]]
+name = "kernel"
+files = ["DIR/a.log"]
+match = 'kernel: \S+'
+
+[[rule]]
+name = "panic"
+files = ["DIR/a.log"]
+match = 'kernel: panic|Oops'
+"#;
+
+/// What `check` says of [`COSTLY`], whose `match` on line 10 is looked at too often in this log.
+fn costly(kernel: &str) -> String {
+    let digits = "warning: rule `digits`: `match` holds no text of four letters or more that every match has: it is \
+                  tried on every line, and slows all reading down\n --> rules.toml:5:9\n  |\n\
+                  5 | match = '\\d+ \\w+'\n  |         ^^^^^^^^^\n  |\n  \
+                  = hint: write more of the line, such as the program's name before what varies\n\n";
+    format!("{digits}{kernel}")
+}
+
+#[test]
+fn what_costs_much_is_told_with_the_remedy() {
+    let place = Place::new();
+    place.rules(COSTLY);
+    place.append("a.log", &"Nov 22 05:26:00 h kernel: usb 1\nNov 22 05:26:00 h cron: run\n".repeat(60));
+    let kernel = |log: &str, lines: usize, of: usize| {
+        format!(
+            "warning: rule `kernel`: its rarest text, `kernel: `, is in {lines} of the last {of} lines of {log}: each \
+             of them is looked at\n  --> rules.toml:10:9\n   |\n10 | match = 'kernel: \\S+'\n   |         \
+             ^^^^^^^^^^^^^\n   |\n   = hint: write more of the line: a word beside it that other lines do not have\n\n"
+        )
+    };
+    let log = place.path("a.log").display().to_string();
+    let verdict = |n| format!("rules.toml: 3 rules, 0 tests, 1 space; {n}\n");
+    let said = place.says(&["check", "rules.toml"]);
+    assert_eq!(said, costly(&kernel(&log, 60, 120)) + &verdict("2 warnings"));
+
+    place.append("other.log", &"kernel: usb 1\n".repeat(200));
+    let other = place.path("other.log").display().to_string();
+    let said = place.says(&["check", "--sample", &other, "rules.toml"]);
+    assert_eq!(said, costly(&kernel(&other, 200, 200)) + &verdict("2 warnings"));
+
+    place.append("few.log", &"kernel: usb 1\n".repeat(99));
+    let few = place.path("few.log").display().to_string();
+    assert_eq!(place.says(&["check", "--sample", &few, "rules.toml"]), costly("") + &verdict("1 warning"));
+
+    let out = place.command(&["check", "--sample", "nothing.log", "rules.toml"]);
+    assert_eq!(out.status.code(), Some(65));
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(
+        said,
+        "error: the sample `nothing.log` cannot be read: No such file or directory (os error 2)\n"
+    );
+}
+
+#[test]
+fn a_set_that_may_grow_large_is_told_at_its_largest_rule() {
+    let place = Place::new();
+    place.append("a.log", "");
+    let rule = |n: usize, times: usize| {
+        format!("[[rule]]\nname = \"r{n}\"\nfiles = [\"DIR/a.log\"]\nmatch = 'item {n}: \\w{{{times}}}'\n")
+    };
+    let rules = |n: usize| (0..n).map(|n| rule(n, 6)).collect::<String>() + &rule(n, 7);
+    place.rules(&rules(10));
+    assert_eq!(place.says(&["check", "rules.toml"]), "rules.toml: 11 rules, 0 tests, 1 space; no fault\n");
+    place.rules(&rules(900));
+    let said = place.says(&["check", "rules.toml"]);
+    assert!(said.starts_with("warning: rule `r900`: compiled, the 901 rules may take "), "{said}");
+    assert!(said.contains(" KiB: the most\n"), "{said}");
+    assert!(said.contains("match = 'item 900: "), "{said}");
+    let hint = r"  = hint: `\w` and `\d` mean every alphabet: write [0-9A-Za-z_] and [0-9]; make counted repetitions smaller";
+    assert!(said.contains(hint), "{said}");
+    assert!(said.ends_with("rules.toml: 901 rules, 0 tests, 1 space; 1 warning\n"), "{said}");
+}
+
 #[test]
 fn explain_says_how_far_each_rule_got() {
     let place = Place::new();
@@ -77,7 +158,7 @@ fn explain_says_how_far_each_rule_got() {
     assert_eq!(
         said,
         format!(
-            "{HIT}\n  HIT       sshd\n            user = root\n            from = 192.0.2.1\n            \
+            "{HIT}\n  HIT       sshd\n            found by `Failed `\n            user = root\n            from = 192.0.2.1\n            \
              key: from=192.0.2.1\n            event time: 2026-11-22T05:26:00.000Z\n            \
              counts towards 5 within 2m, which then open an incident: warning to `console`\n            \
              a first hit is not shown yet\n            \
@@ -105,13 +186,16 @@ fn explain_gives_one_json_object_a_line_of_input() {
                     "captures": { "user": "root", "from": "192.0.2.1" },
                     "key": { "from": "192.0.2.1" },
                     "event_time": "2026-11-22T05:26:00.000Z",
+                    "literal": "Failed ",
                 }],
                 "excluded": [],
             }),
             json!({
                 "line": EXCLUDED,
                 "hits": [],
-                "excluded": [{ "rule": "sshd", "exclude": 1, "pattern": "from 10\\.0\\.0\\.\\d+ " }],
+                "excluded": [{
+                    "rule": "sshd", "exclude": 1, "pattern": "from 10\\.0\\.0\\.\\d+ ", "literal": "Failed ",
+                }],
             }),
         ]
     );
@@ -218,7 +302,7 @@ fn explain_names_the_condition_that_does_not_hold() {
         format!(
             "{info}\n  refused   checkout: by `where`: `level` is `info`, wanted `error` or `fatal`\n\n\
              {error}\n  refused   checkout: by `where`: there is no `http.status`, wanted `500`\n\n\
-             {hit}\n  HIT       checkout\n            user.id = 7\n            shop = (none)\n            \
+             {hit}\n  HIT       checkout\n            found by `checkout`\n            user.id = 7\n            shop = (none)\n            \
              key: user.id=7\n            event time: none in the line, so when it is read\n            \
              opens an incident, unless one is open: warning to `console`\n            \
              a first hit is shown at once, to `console`\n            \

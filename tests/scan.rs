@@ -491,6 +491,28 @@ fn explain_says_how_far_each_rule_got() {
 }
 
 #[test]
+fn explain_names_the_text_that_found_a_rule() {
+    let set = set(rules(&["Disk (?<what>full)", "panic|oops", r"disk \d", r"\d"]));
+    let texts: Vec<_> =
+        set.explain(None, None, b"an OOPS, disk x", &[], READ.wall).into_iter().map(|e| e.literal).collect();
+    assert_eq!(texts, [None, Some("oops".to_owned()), Some("disk ".to_owned()), None]);
+}
+
+#[test]
+fn costs_are_counted_when_they_are_asked_for() {
+    let mut scan = Scan::new(rules(&["disk full", r"disk \d", r"[xyz]", "never here"]));
+    let text = b"disk full\ndisk 7\ndisk x\n\nfull\n";
+    scan.hits(text);
+    assert!(scan.set.costs().is_empty(), "nobody has asked");
+    scan.set.count_costs();
+    scan.hits(text);
+    let counts: Vec<_> = scan.set.costs().iter().map(|c| (c.rule.0, c.candidates, c.hits)).collect();
+    // the third has no text to be found by, and is tried where the search for such rules stops
+    assert_eq!(counts, [(0, 1, 1), (1, 3, 1), (2, 1, 1), (3, 0, 0)]);
+    assert!(scan.set.costs().iter().all(|c| (c.nanos > 0) == (c.candidates > 0)));
+}
+
+#[test]
 fn an_inline_test_is_judged_by_the_rule_alone() {
     let mut spec = rule(0, r"from {ip}(?: port (?<port>\d+))?");
     spec.exclude = vec![Pattern::new("from 10[.]").unwrap()];
@@ -589,6 +611,15 @@ fn what_stands_between_records_belongs_to_none() {
     let wanted =
         ["1: a\nb", "2: b", "0: disk full\n\nfull 1", "3: disk full\n\nfull 1", "4: disk full\n\nfull 1"];
     assert_eq!(scan.told(&bytes), wanted);
+}
+
+#[test]
+fn what_one_record_was_refused_for_is_nothing_to_the_next() {
+    // the same text at the same place of each
+    let mut scan = Scan::new(rules(&[r"\berror\b"]));
+    let (bytes, records) = table(&["errors", "error 7", "errors", "error"].map(|t| (t.into(), "".into())));
+    scan.records = records;
+    assert_eq!(scan.told(&bytes), ["0: error 7", "0: error"]);
 }
 
 #[test]

@@ -1,27 +1,30 @@
 //! `logherald check`: every fault of the rules, and the rules' own tests, on the very code that runs them.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::config::{self, Diagnostic, Disk, Files as _, Gives, Grade, Loaded, Look, RuleTest, Settings};
-use crate::hit::RuleNo;
 use crate::rules::{LineVerdict, RuleSet, RuleSpec, test_line, test_resolve};
 use crate::tail::Input;
 use crate::time::Clock;
 
-use super::{Done, Failure, RulesArg, colour, exit, paths};
+use super::{Done, Failure, RulesArg, colour, cost, exit, paths};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   logherald check rules.toml
   logherald check --json /etc/logherald/rules.toml
+  logherald check --sample /var/log/syslog
 
 Exit status: 0 without an error (warnings are allowed), 78 with one.")]
 pub(super) struct Args {
     #[command(flatten)]
     rules: RulesArg,
+    /// Try how common the rules' texts are on this log, not on the rules' own
+    #[arg(long, value_name = "LOG")]
+    sample: Option<PathBuf>,
     /// As one JSON document
     #[arg(long)]
     json: bool,
@@ -38,6 +41,12 @@ pub(super) fn check(args: &Args) -> Done {
         tests = settings.tests.len();
         loaded.faults.extend(settings.tests.iter().filter_map(|t| failed(settings, t)));
         notes = remarks(settings);
+        let set = RuleSet::new(settings.rules.clone(), settings.clocks.clone(), settings.policy.host.clone());
+        let costs = cost::warnings(settings, &set, args.sample.as_deref());
+        loaded.faults.extend(costs.map_err(|e| {
+            let sample = args.sample.as_deref().unwrap_or(Path::new("")).display();
+            Failure::new(exit::DATA, format!("the sample `{sample}` cannot be read: {e}"))
+        })?);
     }
     let errors = loaded.errors();
     let mut out = anstream::stdout().lock();
@@ -183,17 +192,6 @@ fn remarks(settings: &Settings) -> Vec<String> {
                 "rule `{}` has nothing to read on this machine yet: {}",
                 spec.name,
                 list.join(", ")
-            ));
-        }
-    }
-    let set = RuleSet::new(settings.rules.clone(), settings.clocks.clone(), settings.policy.host.clone());
-    let halves = [(set.without_literal(), ""), (set.resolves_without_literal(), "the `resolve` of ")];
-    for (numbers, of) in halves {
-        for RuleNo(no) in numbers {
-            notes.push(format!(
-                "{of}rule `{}` holds no text of four letters or more that every match has; it is tried on every \
-                 line and slows all reading down",
-                settings.rules[*no as usize].name
             ));
         }
     }

@@ -129,14 +129,16 @@ fn as_json(
             let key: serde_json::Map<_, _> =
                 names.iter().cloned().zip(key.iter().map(|v| json!(v))).collect();
             let event_time = stamp.map_or(read, |s| s.min(read)).to_string();
-            Some(json!({ "rule": &*e.name, "captures": captures, "key": key, "event_time": event_time }))
+            Some(json!({
+                "rule": &*e.name, "captures": captures, "key": key, "event_time": event_time, "literal": e.literal,
+            }))
         }
         _ => None,
     });
     let excluded = steps.iter().filter_map(|e| match &e.step {
-        Step::Excluded { index, pattern } => {
-            Some(json!({ "rule": &*e.name, "exclude": index + 1, "pattern": &**pattern }))
-        }
+        Step::Excluded { index, pattern } => Some(json!({
+            "rule": &*e.name, "exclude": index + 1, "pattern": &**pattern, "literal": e.literal,
+        })),
         _ => None,
     });
     let refused = steps.iter().filter_map(|e| match &e.step {
@@ -183,6 +185,9 @@ fn as_text(
         match &e.step {
             Step::Hit { captures, key, stamp } => {
                 writeln!(out, "  HIT       {}", e.name)?;
+                if let Some(text) = &e.literal {
+                    writeln!(out, "            found by `{}`", printable(text))?;
+                }
                 for (name, value) in captures {
                     let value = value.as_deref().map_or("(none)".into(), printable);
                     writeln!(out, "            {name} = {value}")?;

@@ -8,6 +8,7 @@ mod against;
 mod backtest;
 mod brief;
 mod check;
+mod cost;
 mod explain;
 mod limiter;
 mod past_logs;

@@ -55,7 +55,7 @@ pub(super) fn assemble<'t>(
     let chosen = choose(drafts);
 
     let mut needed = Needed::new(&sources, env, files as &dyn AnyFiles);
-    let (mut rules, mut policies, mut tests) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut rules, mut policies, mut tests, mut matches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for draft in chosen {
         let Some(body) = draft.body.filter(|_| draft.enabled && !draft.scope.broken()) else { continue };
         let Some((numbers, only_files)) = needed.by(&body.reads) else {
@@ -72,6 +72,7 @@ pub(super) fn assemble<'t>(
             gives: test.gives.clone(),
             place: draft.scope.place(test.span.clone()),
         }));
+        matches.push(draft.scope.place(body.pattern_at.clone()));
         policies.push(policy(name.clone(), &body));
         let fold = folds(&body);
         rules.push(RuleSpec {
@@ -98,7 +99,16 @@ pub(super) fn assemble<'t>(
         late_after: late_after(main),
     };
     let targets = spaces.targets.clone();
-    (!broken).then(|| Settings { sources, clocks, rules, policy, targets, tests, files: paths.to_vec() })
+    (!broken).then(|| Settings {
+        sources,
+        clocks,
+        rules,
+        policy,
+        targets,
+        tests,
+        matches,
+        files: paths.to_vec(),
+    })
 }
 
 /// The judge asks for the first line of a key and for its newest one, and for no other. But a threshold shows those that

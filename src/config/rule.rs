@@ -101,6 +101,8 @@ pub(super) struct Draft<'t> {
 pub(super) struct Body<'t> {
     pub(super) reads: Reads<'t>,
     pub(super) pattern: Pattern,
+    /// Where its text stands.
+    pub(super) pattern_at: Range<usize>,
     pub(super) exclude: Vec<Pattern>,
     pub(super) conditions: Vec<Where>,
     pub(super) by: Vec<By>,
@@ -218,7 +220,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         let keys: Vec<&str> = by_texts.into_iter().flatten().map(|t| t.value).collect();
         lint::forgeable_key(text, &keys);
         let message = message.map_or_else(|| Some(Template::line()), |t| names.template(t, &scope));
-        parsed = by.zip(message).map(|(by, message)| (pattern.clone(), by, message));
+        parsed = by.zip(message).map(|(by, message)| (pattern.clone(), text.span.clone(), by, message));
     }
     let tests = table
         .get("tests")
@@ -233,9 +235,10 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
     };
     let name = name.in_scope(&scope).text().filter(check_name)?;
     let names_source = own.source();
-    let body = reads.zip(parsed).map(|(reads, (pattern, by, message))| Body {
+    let body = reads.zip(parsed).map(|(reads, (pattern, pattern_at, by, message))| Body {
         reads,
         pattern,
+        pattern_at,
         exclude: own.exclude.or_else(|| default.exclude.clone()).unwrap_or_default(),
         conditions,
         by,

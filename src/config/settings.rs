@@ -26,6 +26,8 @@ pub struct Settings {
     pub targets: Vec<Target>,
     /// The rules' inline tests.
     pub tests: Vec<RuleTest>,
+    /// Where the `match` of each rule stands, in the order of `rules`.
+    pub matches: Vec<Place>,
     /// The files this came from, the one that was asked for first.
     pub files: Vec<PathBuf>,
 }

@@ -29,6 +29,8 @@ pub(super) struct Engine {
     pub(super) wide: Option<Arc<Wide>>,
     /// Bytes of the sample.
     sampled: usize,
+    /// Of each rule that has a literal, by its index: which of its choices is looked for.
+    used: Vec<(u32, usize)>,
 }
 
 /// What a literal belongs to.
@@ -64,9 +66,12 @@ impl Engine {
             .collect();
         let stride = stride(rules, &priced);
         let mut owners: Vec<Owner> = Vec::new();
+        let mut used = Vec::new();
         let mut literals: Vec<(u32, &[u8])> = Vec::new();
         for (rule, costs) in &priced {
-            let Some(set) = cheapest(&rules[*rule as usize].choices, costs, stride) else { continue };
+            let Some(choice) = cheapest(costs, stride) else { continue };
+            let set = &rules[*rule as usize].choices[choice];
+            used.push((*rule, choice));
             let mut cut = None;
             for literal in set {
                 // literals at the same place of the rule are confirmed by the same halves
@@ -78,7 +83,13 @@ impl Engine {
             }
         }
         let filter = Filter::new(stride, literals.iter().copied(), &sample);
-        Engine { filter, owners, pool: Pool::default(), wide, sampled }
+        Engine { filter, owners, pool: Pool::default(), wide, sampled, used }
+    }
+
+    /// What this rule is looked for by.
+    pub(super) fn used<'r>(&self, rules: &'r [Rule], rule: u32) -> Option<&'r Set> {
+        let at = self.used.binary_search_by_key(&rule, |(r, _)| *r).ok()?;
+        rules[rule as usize].choices.get(self.used[at].1)
     }
 
     /// The same search, chosen anew, where a block says more of the logs than the sample did.
@@ -93,10 +104,10 @@ impl Engine {
     }
 }
 
-/// The cheapest set of a rule's literals at this stride.
-fn cheapest<'r>(choices: &'r [Set], costs: &[Costs], stride: usize) -> Option<&'r Set> {
-    let able = choices.iter().zip(costs).filter(|(_, c)| c[stride - 1].is_finite());
-    able.min_by(|a, b| a.1[stride - 1].total_cmp(&b.1[stride - 1])).map(|(set, _)| set)
+/// Which set of a rule's literals is the cheapest at this stride.
+fn cheapest(costs: &[Costs], stride: usize) -> Option<usize> {
+    let able = costs.iter().map(|c| c[stride - 1]).enumerate().filter(|(_, cost)| cost.is_finite());
+    able.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(choice, _)| choice)
 }
 
 /// The stride at which these rules, which all have a literal, are found cheapest.
@@ -107,8 +118,8 @@ fn stride(rules: &[Rule], priced: &[(u32, Vec<Costs>)]) -> usize {
         let mut grams = 0;
         for (rule, costs) in priced {
             cost += costs.iter().map(|c| c[stride - 1]).fold(f64::INFINITY, f64::min);
-            let set = cheapest(&rules[*rule as usize].choices, costs, stride);
-            grams += set.map_or(0, |set| set.len() * stride);
+            let choice = cheapest(costs, stride);
+            grams += choice.map_or(0, |n| rules[*rule as usize].choices[n].len() * stride);
         }
         cost += FULL_NS * (grams as f64 / 32768.0).min(1.0) / stride as f64;
         if cost < best.0 {

@@ -20,6 +20,9 @@ pub struct Explained {
     pub rule: RuleNo,
     /// Its name.
     pub name: Arc<str>,
+    /// The text of the line that found the rule a candidate, for people; `None` where it is tried on every line, or
+    /// was no candidate.
+    pub literal: Option<String>,
     /// Where it stopped.
     pub step: Step,
 }
@@ -74,8 +77,8 @@ impl RuleSet {
     /// For each rule, in order, how far it gets with `line` (without its line end). A rule whose `resolve` accepts the
     /// line has that as its step; where its `match` accepts it too, it is there twice.
     ///
-    /// `source` and `file` narrow the rules where they are given. `fields` are what the line's wrapping says. `read` is when the line is taken to have been
-    /// read: stamps without a year are near it.
+    /// `source` and `file` narrow the rules where they are given. `fields` are what the line's wrapping says. `read` is
+    /// when the line is taken to have been read: stamps without a year are near it.
     pub fn explain(
         &self,
         source: Option<SourceNo>,
@@ -88,7 +91,12 @@ impl RuleSet {
         let mut all: Vec<Explained> = Vec::new();
         for rule in self.rules.iter() {
             let step = self.step(rule, source, file, line, &folded, fields, read);
-            let explained = Explained { rule: rule.spec.no, name: Arc::clone(&rule.spec.name), step };
+            let literal = match step {
+                Step::OtherSource | Step::OtherFile | Step::NoLiteral(_) => None,
+                _ => found_by(rule, &folded),
+            };
+            let (no, name) = (rule.spec.no, Arc::clone(&rule.spec.name));
+            let explained = Explained { rule: no, name, literal, step };
             if !rule.resolves {
                 all.push(explained);
             } else if matches!(explained.step, Step::Resolves { .. }) {
@@ -165,9 +173,16 @@ impl RuleSet {
     }
 }
 
+/// Which of a rule's texts this folded line holds.
+fn found_by(rule: &Rule, folded: &[u8]) -> Option<String> {
+    let mut set = rule.literals()?.iter();
+    let literal = set.find(|l| memchr::memmem::find(folded, &l.bytes).is_some())?;
+    readable(&vec![literal.clone()], &rule.spec.pattern.expanded).pop()
+}
+
 /// Folded literals as the operator wrote them, each with the plain text around it; where the pattern spells one
 /// otherwise, as it is. A line that lacks a part of a text lacks all of it.
-fn readable(set: &Set, pattern: &str) -> Vec<String> {
+pub(super) fn readable(set: &Set, pattern: &str) -> Vec<String> {
     let runs = plain_runs(pattern);
     let mut shown: Vec<String> = Vec::new();
     for Literal { bytes: folded, .. } in set {
