@@ -77,13 +77,15 @@ pub enum What {
     WhileAway,
     /// Many alerts of a space, over its budget, told as one.
     Digest,
+    /// What a silence or a mute held, told when it is over; it opens what still goes on.
+    Unmuted,
     /// The agent speaks of itself: a gap, a refused reload, a space that does not answer.
     Notice,
 }
 
 impl What {
     /// All of them.
-    pub const ALL: [What; 12] = [
+    pub const ALL: [What; 13] = [
         What::Opening,
         What::Reminder,
         What::End,
@@ -95,6 +97,7 @@ impl What {
         What::Fold,
         What::WhileAway,
         What::Digest,
+        What::Unmuted,
         What::Notice,
     ];
 }

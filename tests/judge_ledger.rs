@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use logherald::alert::{Alert, AlertNo, Severity, What};
 use logherald::hit::{Hit, RuleNo};
-use logherald::judge::{Expect, Input, Judge, Notice, Policy, Report, RulePolicy, SpacePolicy, When};
+use logherald::judge::{
+    EVERY_DAY, Expect, Input, Judge, MutePolicy, Notice, Policy, Report, RuleGlob, RulePolicy, SilenceOrder,
+    SpacePolicy, When, Window,
+};
 use logherald::message::{Fate, Message, MessageNo};
 use logherald::redact::Redactor;
 use logherald::state::StateRow;
@@ -23,6 +26,8 @@ struct Setup {
     rules: Vec<RuleSetup>,
     /// `wait`, `wait_at_most` (seconds), `max_per_hour`, `digest_every` (seconds).
     spaces: Vec<(u64, u64, u32, u64)>,
+    /// A mute a day: minutes from and to, of one rule or of all.
+    mute: Option<(u16, u16, bool)>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,7 +97,17 @@ impl Setup {
             host: "web1".into(),
             redactor: Redactor::new(),
             late_after: Duration::from_secs(3600),
+            mutes: self.mute.iter().map(|(from, to, all)| mute(*from, *to, *all)).collect(),
         }
+    }
+}
+
+fn mute(from: u16, to: u16, all: bool) -> MutePolicy {
+    MutePolicy {
+        name: "nightly".into(),
+        when: Window { days: EVERY_DAY, from, to, tz: jiff::tz::TimeZone::UTC },
+        rules: vec![RuleGlob::new(if all { "*" } else { "rule1" }).expect("a good glob")],
+        even_critical: all,
     }
 }
 
@@ -124,6 +139,14 @@ enum Step {
     Reload,
     Restart,
     Notice(u8),
+    /// A rule, or all, or one key of it, is silenced for so many seconds.
+    Silence {
+        rule: u8,
+        key: Option<u8>,
+        length: u64,
+    },
+    /// The nth silence ends.
+    Unsilence(usize),
 }
 
 fn setup() -> impl Strategy<Value = Setup> {
@@ -150,8 +173,14 @@ fn setup() -> impl Strategy<Value = Setup> {
         }
     });
     let space = (0u64..10, 10u64..40, 1u32..30, 60u64..900);
-    (prop::collection::vec(rule, 1..4), prop::collection::vec(space, 1..4))
-        .prop_map(|(rules, spaces)| Setup { rules, spaces })
+    let mute = prop::option::of((0u16..1440, 1u16..=1440, any::<bool>()));
+    (prop::collection::vec(rule, 1..4), prop::collection::vec(space, 1..4), mute).prop_map(
+        |(rules, spaces, mute)| Setup {
+            rules,
+            spaces,
+            mute: mute.filter(|(from, to, _)| from != to && to - 1 != 1439 + from),
+        },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -172,6 +201,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Reload),
         2 => Just(Step::Restart),
         1 => (0u8..3).prop_map(Step::Notice),
+        2 => (0u8..5, prop::option::of(0u8..20), 1u64..30_000)
+            .prop_map(|(rule, key, length)| Step::Silence { rule, key, length }),
+        1 => any::<usize>().prop_map(Step::Unsilence),
     ]
 }
 
@@ -358,6 +390,22 @@ impl World {
                 hint: None,
                 space: None,
             })),
+            Step::Silence { rule, key, length } => {
+                let order = SilenceOrder {
+                    rule: if *rule == 4 { "rule*".into() } else { format!("rule{rule}") },
+                    key: key.iter().map(|k| ("k".to_owned(), format!("k{k}"))).collect(),
+                    length: Duration::from_secs(*length),
+                    author: "ana".into(),
+                    why: "quiet".into(),
+                };
+                self.apply(Input::Silence(Box::new(order)));
+            }
+            Step::Unsilence(nth) => {
+                let ids: Vec<String> = self.judge.silences(self.now).into_iter().map(|s| s.id).collect();
+                if !ids.is_empty() {
+                    self.apply(Input::Unsilence(ids[nth % ids.len()].clone()));
+                }
+            }
         }
     }
 
@@ -367,11 +415,21 @@ impl World {
             while !self.outbox.is_empty() {
                 self.deliver_all();
             }
-            let Some(due) = self.judge.due() else { return };
+            // a mute comes again every day, for ever
+            let Some(due) = self.judge.due().filter(|_| self.setup.mute.is_none() || !self.is_quiet()) else {
+                return;
+            };
             let ms = due.0.saturating_sub(self.now.tick.0);
             self.wait(ms);
         }
         panic!("still something to say: {:?}", self.judge.report(self.now));
+    }
+
+    /// Nothing is held, waits or is open.
+    fn is_quiet(&self) -> bool {
+        let report = self.judge.report(self.now);
+        report.rules.values().all(|r| r.pending + r.ledger.muted + r.open_incidents == 0)
+            && report.spaces.values().all(|s| s.waiting + s.in_flight == 0)
     }
 
     /// Hits that a space has heard of.
@@ -428,7 +486,7 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
         expect: None,
         spaces: 1,
     };
-    let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)] });
+    let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)], mute: None });
     let hits = |count| Step::Hits { rule: 0, count, keys: 1, old: 0, backlog: false };
     world.step(&hits(1));
     world.deliver_all();
@@ -463,7 +521,7 @@ proptest! {
         let report = world.check();
         let mut accounted = 0;
         for (name, rule) in &report.rules {
-            prop_assert_eq!(rule.pending, 0, "{}: {:?}", name, rule);
+            prop_assert_eq!(rule.pending + rule.ledger.muted, 0, "{}: {:?}", name, rule);
             prop_assert_eq!(rule.open_incidents, 0);
             accounted += rule.ledger.shown + rule.ledger.told;
         }

@@ -1,5 +1,7 @@
 //! The judge as a conversation: what happens on the left, what it says and when, to the character.
 
+mod silence;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -51,6 +53,7 @@ pub(crate) fn policy(rules: &[RulePolicy]) -> Policy {
         host: "web1".into(),
         redactor: Redactor::new(),
         late_after: secs(3600),
+        mutes: Vec::new(),
     }
 }
 
@@ -216,6 +219,7 @@ fn alert_line(a: &Alert) -> String {
         What::Fold => "fold",
         What::WhileAway => "while away",
         What::Digest => "digest",
+        What::Unmuted => "unmuted",
         What::Notice => "notice",
     };
     let mut out = format!("{what} {} [{}]: {} (+{}, {} in all)", a.rule, a.severity, a.text, a.hits, a.total);

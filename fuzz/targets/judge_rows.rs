@@ -87,6 +87,7 @@ fn policy(shape: u8) -> Policy {
         host: "web1".into(),
         redactor: Redactor::new(),
         late_after: Duration::from_secs(3600),
+        mutes: Vec::new(),
     }
 }
 

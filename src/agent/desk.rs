@@ -416,6 +416,7 @@ mod tests {
             host: "h".into(),
             redactor: Redactor::default(),
             late_after: Duration::from_secs(3600),
+            mutes: Vec::new(),
         }
     }
 

@@ -225,6 +225,7 @@ fn moment(what: What) -> &'static str {
         What::Fold => "many at once",
         What::WhileAway => "while away",
         What::Digest => "digest",
+        What::Unmuted => "no longer muted",
         What::Notice => "notice",
     }
 }

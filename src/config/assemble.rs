@@ -12,6 +12,7 @@ use siphasher::sip::SipHasher13;
 
 use super::judge::late_after;
 use super::judging::Judged;
+use super::mute::mutes;
 use super::redact::redactor;
 use super::rule::{Around, Body, Draft, Keys, defaults, draft};
 use super::settings::{RuleTest, Settings};
@@ -26,9 +27,11 @@ use crate::rules::RuleSpec;
 /// At most this many rules in all files.
 const MOST_RULES: usize = 2000;
 
-const TOP: [&str; 10] =
-    ["admin", "include", "space", "chat", "defaults", "route", "rule", "source", "redact", "judge"];
-const TOP_LATER: [&str; 2] = ["mute", "alive"];
+const TOP: [&str; 11] =
+    ["admin", "include", "space", "chat", "defaults", "route", "rule", "source", "mute", "redact", "judge"];
+const TOP_LATER: [&str; 1] = ["alive"];
+/// What an included file may hold.
+const INCLUDED: [&str; 3] = ["rule", "source", "mute"];
 
 /// Builds the settings without faulty rules; `None` where an error is outside rules. `tops[0]` is the main file.
 pub(super) fn assemble<'t>(
@@ -50,6 +53,8 @@ pub(super) fn assemble<'t>(
     let around = Around { defaults: &defaults, spaces: &spaces, space, sources: &sources, env };
     let drafts = read_rules(tops, &around);
     warn_of_unread(&sources, &drafts, &defaults);
+    let names: Vec<&str> = drafts.iter().map(|d| d.name.value).collect();
+    let mutes = mutes(tops.iter().flat_map(|top| tables(top, "mute")), &names, env);
     let redactor = redactor(main);
     let broken = tops.iter().any(|t| t.scope.broken());
     let chosen = choose(drafts);
@@ -97,6 +102,7 @@ pub(super) fn assemble<'t>(
         host: env.host.clone(),
         redactor,
         late_after: late_after(main),
+        mutes,
     };
     let targets = spaces.targets.clone();
     (!broken).then(|| Settings {
@@ -122,10 +128,11 @@ fn folds(body: &Body<'_>) -> bool {
 
 /// An included file holds rules and sources; what is for the whole agent stands in the main file.
 fn included_keys(top: &Table<'_>) {
-    let elsewhere: Vec<&str> = TOP.into_iter().filter(|k| !["rule", "source"].contains(k)).collect();
+    let elsewhere: Vec<&str> = TOP.into_iter().filter(|k| !INCLUDED.contains(k)).collect();
     for (name, span, value) in top.entries() {
         if elsewhere.contains(&name) && !top.scope.has_syntax_error(&value.span) {
-            let message = format!("`{name}` in an included file, which holds only `rule` and `source`");
+            let message =
+                format!("`{name}` in an included file, which holds only `rule`, `source` and `mute`");
             top.scope.error_hint(span, message, "move it to the file that includes this one");
         }
     }

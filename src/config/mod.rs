@@ -16,6 +16,7 @@ mod inline;
 mod judge;
 mod judging;
 mod lint;
+mod mute;
 mod names;
 mod redact;
 mod rule;

@@ -178,12 +178,12 @@ impl Space {
 impl Judge {
     /// Puts an alert into the queues of its spaces; its hits become a claim. Where no space is left to hear of it,
     /// its hits are lost.
-    pub(super) fn enqueue(
+    pub(super) fn enqueue<'a>(
         &mut self,
         alert: &Alert,
         to: Vec<(Arc<str>, Option<String>)>,
         lane: Lane,
-        incident: Option<&IncidentRef>,
+        opens: impl IntoIterator<Item = &'a IncidentRef>,
         term: Term,
         now: Now,
     ) {
@@ -195,13 +195,14 @@ impl Judge {
             return;
         }
         let copies = to.len() as u32;
+        let opens: Vec<IncidentRef> = opens.into_iter().cloned().collect();
         if hits > 0 {
             self.claims.insert(no, Claim { rule: Arc::clone(&alert.rule), term, hits, copies });
             self.dirty.insert(RowKey::Claim(no));
         }
         for (space, thread) in to {
             let claims = if hits > 0 { vec![no] } else { Vec::new() };
-            let incidents = incident.into_iter().cloned().collect();
+            let incidents = opens.clone();
             let entry = Entry { lane, alert: alert.clone(), claims, incidents, thread, at: now.tick };
             self.push(&space, entry);
         }
@@ -307,7 +308,7 @@ impl Judge {
         // the one place where a space's budget is asked about a digest, and acted upon
         match space.ask(severity, now.tick) {
             Verdict::Hold(Reason::Until(at)) => space.digest_due = Some(at),
-            Verdict::Hold(Reason::Away) => {}
+            Verdict::Hold(Reason::Away | Reason::Muted(_)) => {}
             Verdict::Show => {
                 space.digest_due = None;
                 let held = self.take(name, Lane::Digest);
@@ -339,6 +340,7 @@ impl Judge {
             let rest = entries.split_off(MESSAGE_ALERTS - 1);
             entries.push(self.merge(rest, What::Fold));
         }
+        self.say_what_is_muted(&mut entries);
         let no = MessageNo(self.head.next_message);
         self.head.next_message += 1;
         let thread = thread.unwrap_or_else(|| self.new_thread());

@@ -416,6 +416,9 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let (KeyState::Open(incident), Some(expected)) = (&mut slot.state, &slot.expected) else { return };
+        if incident.held_by.is_some() {
+            return;
+        }
         let Voice::Own(to) = incident.voice(&self.spaces) else { return };
         incident.phase = Phase::Open;
         // the one place where a rule's limit is asked about one more day, and acted upon

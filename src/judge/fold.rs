@@ -59,7 +59,7 @@ pub(super) struct Fold {
 
 impl Fold {
     /// Adds what one incident has not told.
-    fn add(&mut self, hash: u64, key: &[(String, String)], incident: &mut Incident) {
+    pub(super) fn add(&mut self, hash: u64, key: &[(String, String)], incident: &mut Incident) {
         let hits = incident.take_news();
         // an absence has no hits, and is told when it opens
         let absent = incident.total == 0 && incident.counted_in == 0;
@@ -67,12 +67,16 @@ impl Fold {
             return;
         }
         self.hits += hits;
-        if incident.counted_in != self.telling + 1 {
-            incident.counted_in = self.telling + 1;
+        if incident.counted_in != self.this_telling() {
+            incident.counted_in = self.this_telling();
             self.incidents += 1;
         }
         self.first = Some(self.first.map_or(incident.news, |t| t.min(incident.news)));
         self.last = self.last.max(Some(incident.last));
+        self.rank(hash, || key_text(key), hits);
+    }
+
+    fn rank(&mut self, hash: u64, text: impl FnOnce() -> String, hits: u64) {
         if let Some(known) = self.ranked.iter_mut().find(|k| k.0 == hash) {
             known.2 += hits;
             return;
@@ -84,7 +88,7 @@ impl Fold {
                 _ => return,
             }
         }
-        self.ranked.push((hash, key_text(key), hits));
+        self.ranked.push((hash, text(), hits));
     }
 
     /// Everything in it that is counted on.
@@ -96,6 +100,58 @@ impl Fold {
     /// Nothing is left to tell. The number of its tellings goes on: incidents remember it.
     pub(super) fn rest(&mut self) {
         *self = Fold { telling: self.telling, ..Fold::default() };
+    }
+
+    /// Takes over what another has gathered.
+    pub(super) fn absorb(&mut self, other: Fold) {
+        self.hits += other.hits;
+        self.openings += other.openings;
+        self.reminders += other.reminders;
+        self.incidents += other.incidents;
+        self.first = [self.first, other.first].into_iter().flatten().min();
+        self.last = self.last.max(other.last);
+        self.sample = self.sample.take().or(other.sample);
+        for (hash, text, hits) in other.ranked {
+            self.rank(hash, || text, hits);
+        }
+    }
+
+    /// Begins anew behind one that was taken over elsewhere.
+    pub(super) fn go_on_after(&mut self, other: &Fold) {
+        self.telling = other.telling + 1;
+    }
+
+    /// The number of what it tells next: incidents remember it.
+    pub(super) fn this_telling(&self) -> u64 {
+        self.telling + 1
+    }
+
+    /// The incidents that its hits come from.
+    pub(super) fn incidents(&self) -> u64 {
+        self.incidents
+    }
+
+    /// Event times of its first hit and its last.
+    pub(super) fn span(&self, now: Now) -> (Wall, Wall) {
+        (self.first.unwrap_or(now.wall), self.last.unwrap_or(now.wall))
+    }
+
+    /// Keeps a line as evidence, unless it has one.
+    pub(super) fn keep_sample(&mut self, sample: Sample) {
+        self.sample.get_or_insert(sample);
+    }
+
+    pub(super) fn take_sample(&mut self) -> Option<Sample> {
+        self.sample.take()
+    }
+
+    /// What the rule's limit has held of it.
+    pub(super) fn held(&self) -> Vec<Held> {
+        let held = [
+            (self.openings, "openings over the rule's limit"),
+            (self.reminders, "reminders over the rule's limit"),
+        ];
+        held.iter().filter(|h| h.0 > 0).map(|h| Held { count: h.0, reason: h.1.into() }).collect()
     }
 
     fn due_by(&mut self, at: Tick) {
@@ -156,7 +212,7 @@ impl Judge {
     }
 
     /// A reminder is over the limit: what it would have told is the fold's; the incident itself is not folded.
-    pub(super) fn fold_reminder(&mut self, rid: Rid, hash: u64, reason: Reason, now: Now) {
+    pub(super) fn fold_reminder(&mut self, rid: Rid, hash: u64, reason: &Reason, now: Now) {
         let rule = &mut self.rules[rid.0];
         let Some(slot) = rule.keys.get_mut(&hash) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
@@ -166,7 +222,7 @@ impl Judge {
         }
         rule.fold.add(hash, &slot.key, incident);
         rule.fold.reminders += 1;
-        rule.fold.due_by(if let Reason::Until(t) = reason { t } else { now.tick });
+        rule.fold.due_by(if let Reason::Until(t) = reason { *t } else { now.tick });
         self.folding.insert(rid);
         self.mark_rule(rid);
     }
@@ -206,6 +262,9 @@ impl Judge {
         key: &[(String, String)],
         now: Now,
     ) {
+        if let Some(by) = incident.held_by.take() {
+            return self.close_muted(rid, hash, incident, key, by);
+        }
         incident.newest.tidy(&self.policy.redactor, names(self.rules[rid.0].policy.as_ref()));
         let sample = incident.newest.sample();
         let fold = &mut self.rules[rid.0].fold;
@@ -261,7 +320,7 @@ impl Judge {
                 rule.fold.due = Some(at);
                 return;
             }
-            Verdict::Hold(Reason::Away) => return,
+            Verdict::Hold(Reason::Away | Reason::Muted(_)) => return,
         }
         let to = self.spaces_of(rid).into_iter().map(|s| (s, None)).collect();
         let alert = self.fold_alert(rid, What::Fold, now);
@@ -276,11 +335,6 @@ impl Judge {
         let fold = &mut rule.fold;
         let text = fold.text();
         fold.told += fold.hits;
-        let held = [
-            (fold.openings, "openings over the rule's limit"),
-            (fold.reminders, "reminders over the rule's limit"),
-        ];
-        let held = held.iter().filter(|h| h.0 > 0).map(|h| Held { count: h.0, reason: h.1.into() });
         let alert = Alert {
             no,
             what,
@@ -295,7 +349,7 @@ impl Judge {
             last: fold.last.unwrap_or(now.wall),
             samples: fold.sample.take().into_iter().collect(),
             runbook: rule.policy.as_ref().and_then(|p| p.runbook.clone()),
-            held: held.collect(),
+            held: fold.held(),
             hint: None,
         };
         let Fold { told, open, telling, due, every, .. } = std::mem::take(fold);

@@ -20,6 +20,7 @@ use super::ledger::Term;
 use super::limit::{Reason, Verdict};
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
+use super::silence::By;
 use super::top::Top;
 use super::window::Firing;
 use super::wording::{Facts, over_text};
@@ -65,6 +66,9 @@ pub(super) struct Incident {
     pub(super) standing: Vec<(Arc<str>, Standing)>,
     /// It is told by its rule's fold.
     pub(super) folded: bool,
+    /// A silence or a mute holds it: it says nothing, and what it has not told is muted. Never folded then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) held_by: Option<By>,
     /// The telling of the fold in which it was last counted.
     pub(super) counted_in: u64,
     pub(super) remind_at: Tick,
@@ -170,6 +174,11 @@ impl Incident {
         matches!(self.phase, Phase::Open | Phase::Quietly)
     }
 
+    /// No space has heard of it, and none still may.
+    pub(super) fn is_untold(&self) -> bool {
+        self.standing.iter().all(|(_, s)| *s == Standing::Refused)
+    }
+
     /// A line ended it so long before `at` that a hit then begins a new one.
     pub(super) fn is_over(&self, at: Wall, quiet: Duration) -> bool {
         matches!(self.phase, Phase::Resolved { at: resolved, said: true, .. } if at.since(resolved) >= quiet)
@@ -192,6 +201,7 @@ impl Incident {
             newest,
             standing: Vec::new(),
             folded: false,
+            held_by: None,
             counted_in: 0,
             remind_at: now.tick,
             remind_every: remind,
@@ -233,6 +243,7 @@ impl Incident {
             Phase::Holding { until, .. } => Some(until),
             Phase::Resolved { since, said: true, .. } => Some(since + policy.quiet),
             Phase::Resolved { since, .. } => (voice() != Voice::Wait).then_some(since),
+            Phase::Open | Phase::Quietly if self.held_by.is_some() => Some(quiet),
             Phase::Open | Phase::Quietly if self.since_last == 0 && !policy.say_end => Some(quiet),
             Phase::Open | Phase::Quietly => match voice() {
                 Voice::Own(_) if self.since_last > 0 => Some(quiet.min(self.remind_at)),
@@ -267,6 +278,7 @@ impl Judge {
             newest: evidence.pop_back().unwrap_or_default(),
             standing: Vec::new(),
             folded: false,
+            held_by: None,
             counted_in: 0,
             remind_at: now.tick,
             remind_every: policy.remind,
@@ -283,11 +295,16 @@ impl Judge {
     pub(super) fn open(&mut self, rid: Rid, hash: u64, now: Now) {
         let spaces = self.spaces_of(rid);
         let rule = &mut self.rules[rid.0];
+        let by = rule.quieted_by(hash);
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         let Phase::Holding { late, mut samples, .. } = std::mem::take(&mut incident.phase) else { return };
         // the one place where a rule's limit is asked about an opening, and acted upon
-        let verdict = if late { Verdict::Hold(Reason::Away) } else { rule.limit.ask(now.tick) };
+        let verdict = match by {
+            Some(by) => Verdict::Hold(Reason::Muted(by)),
+            None if late => Verdict::Hold(Reason::Away),
+            None => rule.limit.ask(now.tick),
+        };
         incident.newest.tidy(&self.policy.redactor, &policy.captures);
         let newest = incident.newest.sample();
         if samples.last() != Some(&newest) && !newest.line.is_empty() {
@@ -300,6 +317,13 @@ impl Judge {
             Verdict::Hold(Reason::Away) => {
                 rule.held.while_away += 1;
                 Lane::Away
+            }
+            Verdict::Hold(Reason::Muted(by)) => {
+                rule.held.muted += 1;
+                // nobody is told: there is no opening that a space could hear or refuse
+                incident.standing.clear();
+                incident.held_by = Some(by);
+                return;
             }
             Verdict::Hold(Reason::Until(until)) => {
                 rule.held.rule_limit += 1;
@@ -347,7 +371,9 @@ impl Judge {
             }
             return;
         }
-        if let Voice::Own(to) = voice {
+        if let Voice::Own(to) = voice
+            && incident.held_by.is_none()
+        {
             let doubled = incident.remind_every.saturating_mul(2);
             incident.remind_every = doubled.min(REMIND_AT_MOST.max(policy.remind));
             incident.remind_at = now.tick + incident.remind_every;
@@ -356,7 +382,7 @@ impl Judge {
                 Verdict::Show => self.remind(rid, hash, to, now),
                 Verdict::Hold(reason) => {
                     rule.held.rule_limit += 1;
-                    self.fold_reminder(rid, hash, reason, now);
+                    self.fold_reminder(rid, hash, &reason, now);
                 }
             }
         }
@@ -422,8 +448,7 @@ impl Judge {
     pub(super) fn fold_if_refused(&mut self, rid: Rid, hash: u64, now: Now) {
         let Some(incident) = self.rules[rid.0].incident_mut(hash) else { return };
         let told = !matches!(incident.phase, Phase::Holding { .. } | Phase::Resolved { said: true, .. });
-        let hopeless = incident.standing.iter().all(|(_, s)| *s == Standing::Refused);
-        if told && hopeless && !incident.folded {
+        if told && incident.is_untold() && !incident.folded && incident.held_by.is_none() {
             incident.folded = true;
             self.fold_adopts(rid, now);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::alert::Severity;
 use crate::hit::Hits;
-use crate::judge::Policy;
+use crate::judge::{Policy, SilenceOrder};
 use crate::message::{Fate, MessageNo};
 use crate::time::Tick;
 
@@ -36,6 +36,10 @@ pub enum Input {
     },
     /// The agent has something to say of itself.
     Notice(Notice),
+    /// An operator silences a rule, or some of its keys. Nothing happens where [`super::Judge::may_silence`] refuses.
+    Silence(Box<SilenceOrder>),
+    /// The silence of this name ends now.
+    Unsilence(String),
 }
 
 /// Something the agent says of itself.

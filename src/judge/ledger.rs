@@ -32,7 +32,7 @@ pub struct Ledger {
     pub seen: u64,
     /// Dropped for want of room, or by an operator.
     pub lost: u64,
-    /// Held by a silence or a mute.
+    /// Held by a silence or a mute. Not stored either: counted where it is held.
     pub muted: u64,
     /// Held because another rule's incident is open.
     pub inhibited: u64,
@@ -63,6 +63,8 @@ pub struct HeldCounts {
     pub space_budget: u64,
     /// Openings of lines written while nobody was reading.
     pub while_away: u64,
+    /// Incidents that a silence or a mute held.
+    pub muted: u64,
 }
 
 /// What became of the lines that a rule's `resolve` accepted, ever; they are no hits.

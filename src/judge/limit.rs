@@ -17,13 +17,14 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
+use super::silence::By;
 use crate::time::Tick;
 
 /// A reading further ahead than this is taken as this: keeps nanosecond sums inside 64 bits (292 years).
 const FAR: u64 = u64::MAX / 2 / 1_000_000;
 
 /// What a limit says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Say it.
     Show,
@@ -32,12 +33,14 @@ pub(super) enum Verdict {
 }
 
 /// Why something is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// Its rule, or its space, has said enough for this hour; from this instant on it may speak again.
     Until(Tick),
     /// Its lines were written while nobody was reading.
     Away,
+    /// A silence or a mute is in force over it.
+    Muted(By),
 }
 
 /// One limiter: so many an hour, in bursts of a sixth of that.

@@ -116,6 +116,7 @@ fn line(alert: &Alert) -> String {
         What::Missing => "missing",
         What::Seen => "seen again",
         What::CannotTell => "cannot tell",
+        What::Unmuted => "no longer muted",
         What::Fold | What::Digest | What::Notice => "",
     };
     let mut out = format!("{} {}", alert.severity, alert.rule);

@@ -24,6 +24,8 @@ mod input;
 mod ledger;
 mod limit;
 mod merge;
+mod mute;
+mod muted;
 mod notice;
 mod policy;
 mod reload;
@@ -31,6 +33,7 @@ mod report;
 mod resolve;
 mod rows;
 mod rule;
+mod silence;
 mod top;
 mod values;
 mod window;
@@ -45,10 +48,12 @@ use serde::{Deserialize, Serialize};
 use self::batch::Space;
 use self::clock::EventClock;
 use self::expect::Watch;
+use self::fold::Fold;
 use self::ledger::{Claim, Flight};
 use self::notice::Recent;
 use self::rows::RowKey;
 use self::rule::{Rid, Rule};
+use self::silence::{By, MutesUntil, Silence};
 use crate::alert::AlertNo;
 use crate::message::{Message, MessageNo};
 use crate::redact::Redactor;
@@ -58,8 +63,10 @@ use crate::time::{Now, Tick};
 pub use self::expect::{Expect, When};
 pub use self::input::{Input, Notice};
 pub use self::ledger::{HeldCounts, Ledger, Resolves};
+pub use self::mute::{DAY, EVERY_DAY, MutePolicy, RuleGlob, Window};
 pub use self::policy::*;
 pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
+pub use self::silence::{LONGEST, MuteReport, SILENCES, SilenceFault, SilenceOrder, SilenceReport};
 
 /// The judge.
 pub struct Judge {
@@ -81,6 +88,11 @@ pub struct Judge {
     timers: BTreeSet<(Tick, Rid, u64)>,
     /// Rules whose fold holds something.
     folding: BTreeSet<Rid>,
+    /// By number.
+    silences: BTreeMap<u64, Silence>,
+    /// What a silence or a mute holds of incidents that have ended.
+    muted: BTreeMap<(Rid, By), Fold>,
+    mutes_until: Option<MutesUntil>,
     key_count: usize,
     head: Head,
     saved_head: Head,
@@ -96,9 +108,15 @@ struct Head {
     next_alert: u64,
     next_message: u64,
     next_thread: u64,
+    #[serde(default = "first_silence")]
+    next_silence: u64,
     /// Hits so far: the age of keys.
     used: u64,
     clock_odd: u64,
+}
+
+fn first_silence() -> u64 {
+    1
 }
 
 impl Judge {
@@ -113,6 +131,7 @@ impl Judge {
                 host: "".into(),
                 redactor: Redactor::default(),
                 late_after: policy.late_after,
+                mutes: Vec::new(),
             },
             install,
             rules: Vec::new(),
@@ -126,6 +145,9 @@ impl Judge {
             watch: Watch::default(),
             timers: BTreeSet::new(),
             folding: BTreeSet::new(),
+            silences: BTreeMap::new(),
+            muted: BTreeMap::new(),
+            mutes_until: None,
             key_count: 0,
             head: Head::first(),
             saved_head: Head::first(),
@@ -156,6 +178,8 @@ impl Judge {
             Input::Policy(policy) => self.adopt(*policy, now),
             Input::Fate { message, fate } => self.fate(message, fate, now),
             Input::Notice(notice) => self.notice(notice, now),
+            Input::Silence(order) => self.silence(&order, now),
+            Input::Unsilence(id) => _ = self.unsilence(&id, now),
         }
         self.settle(now)
     }
@@ -166,7 +190,7 @@ impl Judge {
         let keys = self.timers.first().map(|t| t.0);
         let folds = self.folding.iter().filter_map(|rid| self.rules[rid.0].fold.due).min();
         let spaces = self.spaces.values().filter_map(Space::due).min();
-        [keys, folds, spaces, self.notices_due()].into_iter().flatten().min()
+        [keys, folds, spaces, self.notices_due(), self.silences_due()].into_iter().flatten().min()
     }
 
     fn settle(&mut self, now: Now) -> Vec<Message> {
@@ -175,6 +199,7 @@ impl Judge {
     }
 
     fn run_timers(&mut self, now: Now) {
+        self.silence_timers(now);
         self.fold_timers(now);
         while let Some(&(at, rid, hash)) = self.timers.first().filter(|t| t.0 <= now.tick) {
             self.timers.pop_first();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::expect::Expect;
+use super::mute::MutePolicy;
 use crate::alert::Severity;
 use crate::redact::Redactor;
 use crate::template::Template;
@@ -23,6 +24,8 @@ pub struct Policy {
     pub redactor: Redactor,
     /// Backlog hits older than this fold into "while away".
     pub late_after: Duration,
+    /// Windows of the week in which rules are held.
+    pub mutes: Vec<MutePolicy>,
 }
 
 /// One rule.

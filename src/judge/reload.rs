@@ -57,6 +57,7 @@ impl Judge {
         for space in gone {
             self.retire_space(space);
         }
+        self.hold_anew(now);
         for rid in live {
             let hashes: Vec<u64> = self.rules[rid.0].keys.keys().copied().collect();
             for hash in hashes {
@@ -120,10 +121,12 @@ impl Judge {
         let open: Vec<u64> = self.rules[rid.0].keys.keys().copied().collect();
         for hash in open {
             let Some(slot) = self.remove_slot(rid, hash) else { continue };
-            if let KeyState::Open(incident) = slot.state {
+            if let KeyState::Open(mut incident) = slot.state {
+                incident.held_by = None;
                 self.close_into_fold(rid, hash, *incident, &slot.key, now);
             }
         }
+        self.unmute_retired(rid);
         if self.rules[rid.0].fold.hits > 0 {
             let mut alert = self.fold_alert(rid, What::End, now);
             alert.text = format!("the rule is no longer loaded; until then: {}", alert.text);

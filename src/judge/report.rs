@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Lane;
 use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::rule::KeyState;
+use super::silence::{MuteReport, SilenceReport};
 use super::{Judge, Rid};
 use crate::time::{Now, Wall};
 
@@ -17,8 +18,15 @@ use crate::time::{Now, Wall};
 pub struct Report {
     /// By name; rules that have left the file are here as long as their books are kept.
     pub rules: BTreeMap<String, RuleReport>,
+    /// Who holds the muted hits of a rule, by the rule's name: silences as `s7`, mutes by name. Without the rules that
+    /// have none.
+    pub muted_by: BTreeMap<String, BTreeMap<String, u64>>,
     /// By name.
     pub spaces: BTreeMap<String, SpaceReport>,
+    /// Silences in force.
+    pub silences: Vec<SilenceReport>,
+    /// Every mute of the file.
+    pub mutes: Vec<MuteReport>,
     /// Hits whose timestamp was not believed.
     pub clock_odd: u64,
     /// Rows of the saved state that could not be understood and were left out.
@@ -102,8 +110,13 @@ impl Judge {
     /// The books, and what waits. Costs time by the number of keys: for people, not for every line.
     pub fn report(&self, now: Now) -> Report {
         let mut rules: BTreeMap<String, RuleReport> = BTreeMap::new();
+        let mut muted_by = BTreeMap::new();
         for (name, rid) in &self.names {
-            rules.insert(name.to_string(), self.rule_report(*rid));
+            let muted = self.muted_of(*rid);
+            rules.insert(name.to_string(), self.rule_report(*rid, muted.values().sum()));
+            if !muted.is_empty() {
+                muted_by.insert(name.to_string(), muted);
+            }
         }
         for claim in self.claims.values() {
             if let Some(rule) = rules.get_mut(&*claim.rule) {
@@ -127,10 +140,19 @@ impl Judge {
                 *(if flight.dead { &mut space.dead_letters } else { &mut space.in_flight }) += 1;
             }
         }
-        Report { rules, spaces, clock_odd: self.clock.odd, left_out: self.left_out.len() as u64 }
+        let (silences, mutes) = (self.silences(now), self.mutes(now));
+        Report {
+            rules,
+            muted_by,
+            spaces,
+            silences,
+            mutes,
+            clock_odd: self.clock.odd,
+            left_out: self.left_out.len() as u64,
+        }
     }
 
-    fn rule_report(&self, rid: Rid) -> RuleReport {
+    fn rule_report(&self, rid: Rid, muted: u64) -> RuleReport {
         let rule = &self.rules[rid.0];
         let mut pending_in = PendingIn { folds: rule.fold.hits, ..PendingIn::default() };
         let (mut open_incidents, mut counting_keys) = (0, 0);
@@ -142,12 +164,14 @@ impl Judge {
                 }
                 KeyState::Open(incident) => {
                     open_incidents += u64::from(incident.is_open());
-                    pending_in.incidents += incident.since_last;
+                    if incident.held_by.is_none() {
+                        pending_in.incidents += incident.since_last;
+                    }
                 }
             }
         }
         RuleReport {
-            ledger: rule.ledger,
+            ledger: Ledger { muted, ..rule.ledger },
             pending: pending_in.windows + pending_in.incidents + pending_in.folds,
             pending_in,
             held: rule.held,

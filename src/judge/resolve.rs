@@ -70,6 +70,12 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
+        if incident.held_by.is_some() && incident.is_untold() {
+            self.close_quietly(rid, hash, now);
+            return self.reschedule(rid, hash);
+        }
+        // whoever was told that it began is told that it is over, silence or not
+        incident.held_by = None;
         let Phase::Resolved { at, said, quietly, .. } = &mut incident.phase else { return };
         let (at, quietly) = (*at, *quietly);
         *said = true;
@@ -131,10 +137,16 @@ impl Judge {
     fn open_again(&mut self, rid: Rid, hash: u64, now: Now) {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
+        let by = rule.quieted_by(hash);
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         incident.phase = Phase::Open;
         (incident.remind_at, incident.remind_every) = (now.tick + policy.remind, policy.remind);
+        if by.is_some() {
+            incident.held_by = by;
+            rule.held.muted += 1;
+            return;
+        }
         let Voice::Own(to) = incident.voice(&self.spaces) else {
             // the space that heard of it has left the file
             return self.fold_if_refused(rid, hash, now);
@@ -151,7 +163,7 @@ impl Judge {
             Verdict::Hold(reason) => {
                 incident.phase = Phase::Quietly;
                 rule.held.rule_limit += 1;
-                self.fold_reminder(rid, hash, reason, now);
+                self.fold_reminder(rid, hash, &reason, now);
             }
         }
     }

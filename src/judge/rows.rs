@@ -17,6 +17,7 @@ use super::ledger::{Claim, Flight, HeldCounts, Ledger, Resolves};
 use super::notice::Recent;
 use super::report::SpaceCounts;
 use super::rule::{KeyState, Rid, Slot};
+use super::silence::{By, Silence};
 use super::{Head, Judge, SpacePolicy};
 use crate::alert::AlertNo;
 use crate::message::MessageNo;
@@ -41,6 +42,8 @@ pub(super) enum RowKey {
     Flight(MessageNo),
     Notice(String),
     Watch,
+    Silence(u64),
+    Muted(Rid, By),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +130,15 @@ impl Judge {
                     format!("judge/notice/{about}"),
                     self.notices.get(about).map(|is| json(&Numbered { no: about, is })),
                 ),
+                RowKey::Silence(no) => (
+                    format!("judge/silence/{no}"),
+                    self.silences.get(no).map(|is| json(&Numbered { no, is })),
+                ),
+                RowKey::Muted(rid, by) => {
+                    let rule = &self.rules[rid.0].name;
+                    let is = self.muted.get(&(*rid, by.clone()));
+                    (format!("judge/muted/{by}/{rule}"), is.map(|is| json(&Numbered { no: (rule, by), is })))
+                }
             };
             rows.push(StateRow { name, value });
         }
@@ -212,6 +224,8 @@ impl Judge {
         let claimed = self.claims.keys().next_back().map_or(0, |n| n.0 + 1);
         let opened = self.rules.iter().flat_map(|r| r.incidents().map(|i| i.no.0 + 1)).max().unwrap_or(0);
         self.head.next_alert = self.head.next_alert.max(waiting).max(claimed).max(opened);
+        let silenced = self.silences.keys().next_back().map_or(0, |n| n + 1);
+        self.head.next_silence = self.head.next_silence.max(silenced);
         if self.head.next_thread == 0 {
             // a number that no earlier run can have used, should it have been forgotten
             self.head.next_thread = u64::try_from(now.wall.0).unwrap_or(0);
@@ -236,6 +250,7 @@ impl Judge {
             "head" => {
                 let head: Head = parse(value)?;
                 counted([head.next_alert, head.next_message, head.next_thread, head.used, head.clock_odd])?;
+                counted([head.next_silence])?;
                 self.head = head;
             }
             "rule" => {
@@ -243,11 +258,14 @@ impl Judge {
                 counted(row.ledger.terms())?;
                 counted([row.held.repeats, row.held.rule_limit, row.held.space_budget, row.held.while_away])?;
                 counted([row.resolves.ended, row.resolves.idle])?;
+                counted([row.held.muted])?;
                 counted(row.fold.counts())?;
                 let rid = self.ensure_rule(&row.name);
                 let rule = &mut self.rules[rid.0];
                 (rule.fingerprint, rule.ledger, rule.held) = (row.fingerprint, row.ledger, row.held);
                 rule.resolves = row.resolves;
+                // counted where it is held
+                rule.ledger.muted = 0;
                 (rule.fold, rule.last_hit, rule.last_message) = (row.fold, row.last_hit, row.last_message);
                 rule.limit.restore(row.limit);
             }
@@ -295,6 +313,17 @@ impl Judge {
                 self.flights.insert(row.no, row.is);
             }
             "watch" => self.watch = parse(value)?,
+            "silence" => {
+                let row: Numbered<u64, Silence> = parse(value)?;
+                counted([row.no])?;
+                self.silences.insert(row.no, row.is);
+            }
+            "muted" => {
+                let row: Numbered<(Arc<str>, By), Fold> = parse(value)?;
+                counted(row.is.counts())?;
+                let rid = self.ensure_rule(&row.no.0);
+                self.muted.insert((rid, row.no.1), row.is);
+            }
             "notice" => {
                 let row: Numbered<String, Recent> = parse(value)?;
                 counted([row.is.again])?;
@@ -370,6 +399,6 @@ fn json<T: Serialize>(value: &T) -> String {
 impl Head {
     /// Of an installation that has said nothing yet.
     pub(super) fn first() -> Head {
-        Head { next_alert: 1, next_message: 1, next_thread: 0, used: 0, clock_odd: 0 }
+        Head { next_alert: 1, next_message: 1, next_thread: 0, next_silence: 1, used: 0, clock_odd: 0 }
     }
 }

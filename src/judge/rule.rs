@@ -19,6 +19,7 @@ use super::incident::{Incident, News};
 use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::limit::Limit;
 use super::rows::RowKey;
+use super::silence::InForce;
 use super::values::Asking;
 use super::window::{Pushed, Window};
 use super::{Judge, RulePolicy};
@@ -60,6 +61,8 @@ pub(super) struct Rule {
     pub(super) last_message: Option<Wall>,
     /// Its row is marked already.
     pub(super) dirty: bool,
+    /// The silences and mutes that are in force over it.
+    pub(super) quieted: Vec<InForce>,
     hasher: SipHasher13,
 }
 
@@ -122,6 +125,7 @@ impl Rule {
             last_hit: None,
             last_message: None,
             dirty: false,
+            quieted: Vec::new(),
             hasher,
         }
     }
