@@ -207,7 +207,7 @@ error: `/etc/gone.toml` is not there
   |
   = hint: make it, or write a glob: that may match nothing
 
-error: `include` in an included file, which holds only `rule` and `source`
+error: `include` in an included file, which holds only `rule`, `source` and `mute`
  --> /etc/pack.toml:1:1
   |
 1 | include = ['more.toml']
@@ -215,7 +215,7 @@ error: `include` in an included file, which holds only `rule` and `source`
   |
   = hint: move it to the file that includes this one
 
-error: `space` in an included file, which holds only `rule` and `source`
+error: `space` in an included file, which holds only `rule`, `source` and `mute`
  --> /etc/pack.toml:3:2
   |
 3 | [space.ops]

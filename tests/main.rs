@@ -30,6 +30,7 @@ mod redaction;
 mod restart;
 mod scan;
 mod scenarios;
+mod silence;
 mod stdin;
 mod store;
 mod storm;

@@ -68,6 +68,7 @@ impl Stop {
 enum Wanted {
     Reload(Option<oneshot::Sender<Result<String, String>>>),
     Status(oneshot::Sender<Box<Status>>),
+    Ask(Ask),
 }
 
 /// Waits until the files of a set are met and where they are begun is committed: from then on no line of theirs is
@@ -113,6 +114,7 @@ impl Agent {
                 Some(request) = requests.recv() => match request {
                     Request::Status(answer) => Wanted::Status(answer),
                     Request::Reload(answer) => Wanted::Reload(Some(answer)),
+                    Request::Ask(ask) => Wanted::Ask(ask),
                 },
             };
             // whatever stands still in there: who wants the agent to stop is heard
@@ -130,6 +132,7 @@ impl Agent {
             // the verdict is told in the log, the status and the admin space
             Wanted::Reload(None) => drop(self.reload().await),
             Wanted::Reload(Some(answer)) => drop(answer.send(self.reload().await)),
+            Wanted::Ask(ask) => self.ask(ask).await,
             Wanted::Status(answer) => {
                 if let Some(status) = self.status().await {
                     drop(answer.send(Box::new(status)));

@@ -11,17 +11,21 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::desk::Ask;
 use super::status::Status;
+use crate::judge::SilenceOrder;
 
 /// The socket's file name in the runtime or state directory.
 pub const SOCKET: &str = "control.sock";
@@ -39,6 +43,8 @@ pub(super) enum Request {
     Status(oneshot::Sender<Box<Status>>),
     /// Judge the files on disk and load them; the verdict is every fault, as `check` prints it.
     Reload(oneshot::Sender<Result<String, String>>),
+    /// Something for the desk.
+    Ask(Ask),
 }
 
 /// Makes the socket; a stale one of a dead agent is replaced (the state directory's lock has proved it dead).
@@ -60,6 +66,8 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
     let app = Router::new()
         .route("/status", get(status))
         .route("/reload", post(reload))
+        .route("/silences", get(silences).post(silence))
+        .route("/unsilence", post(unsilence))
         .with_state(Arc::new(requests));
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(e) = served.await {
@@ -69,11 +77,8 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
 
 type Requests = State<Arc<mpsc::Sender<Request>>>;
 
-async fn status(State(requests): Requests) -> impl IntoResponse {
-    match ask(&requests, Request::Status).await {
-        Some(status) => Json(status).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
-    }
+async fn status(State(requests): Requests) -> Response {
+    answer(ask(&requests, Request::Status).await)
 }
 
 async fn reload(State(requests): Requests) -> impl IntoResponse {
@@ -82,6 +87,43 @@ async fn reload(State(requests): Requests) -> impl IntoResponse {
         Some(Err(faults)) => (StatusCode::UNPROCESSABLE_ENTITY, faults),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n".to_owned()),
     }
+}
+
+async fn silences(State(requests): Requests) -> Response {
+    answer(ask(&requests, |tx| Request::Ask(Ask::Silences(tx))).await)
+}
+
+async fn silence(State(requests): Requests, Json(order): Json<SilenceOrder>) -> Response {
+    match ask(&requests, |tx| Request::Ask(Ask::Silence(Box::new(order), tx))).await {
+        Some(Err(fault)) => refusal(&fault.what, &fault.hint),
+        given => answer(given.and_then(Result::ok)),
+    }
+}
+
+/// Which silence is to end.
+#[derive(Deserialize)]
+struct Named {
+    id: String,
+}
+
+async fn unsilence(State(requests): Requests, Json(Named { id }): Json<Named>) -> Response {
+    match ask(&requests, |tx| Request::Ask(Ask::Unsilence(id, tx))).await {
+        Some(None) => refusal("no silence of this name is in force", "`logherald silences` lists them"),
+        ended => answer(ended.flatten()),
+    }
+}
+
+/// What was asked for, or that nobody is there to answer.
+fn answer<T: Serialize>(said: Option<T>) -> Response {
+    match said {
+        Some(said) => Json(said).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
+    }
+}
+
+/// The order cannot be followed.
+fn refusal(error: &str, hint: &str) -> Response {
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": error, "hint": hint }))).into_response()
 }
 
 async fn ask<T>(
@@ -122,6 +164,16 @@ pub enum ControlError {
 
 /// The agent's answer: HTTP status and body.
 pub async fn call(path: &Path, method: &str, route: &str) -> Result<(u16, Vec<u8>), ControlError> {
+    send(path, method, route, Vec::new()).await
+}
+
+/// The same for a request with JSON in it.
+pub async fn send(
+    path: &Path,
+    method: &str,
+    route: &str,
+    json: Vec<u8>,
+) -> Result<(u16, Vec<u8>), ControlError> {
     let broken = |why: String| ControlError::Broken { path: path.to_owned(), why };
     let stream = UnixStream::connect(path).await.map_err(|e| match e.kind() {
         std::io::ErrorKind::PermissionDenied => ControlError::Denied { path: path.to_owned() },
@@ -135,7 +187,8 @@ pub async fn call(path: &Path, method: &str, route: &str) -> Result<(u16, Vec<u8
             .method(method)
             .uri(route)
             .header("host", "localhost")
-            .body(Empty::<Bytes>::new())
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(json)))
             .map_err(|e| broken(e.to_string()))?;
         let answer = async {
             let response = sender.send_request(request).await.map_err(|e| broken(e.to_string()))?;

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::alert::Severity;
 use crate::chat::Surface;
 use crate::deliver::Report;
-use crate::judge::{Input, Judge, Notice};
+use crate::judge::{Input, Judge, Notice, SilenceFault, SilenceOrder};
 use crate::line::{Position, PositionKey};
 use crate::message::{Fate, Message, OutboxRow, RowId};
 use crate::state::StateRow;
@@ -29,7 +29,7 @@ use crate::time::{Clock, Now, Tick};
 
 use super::mint;
 use super::reader::{Batch, FromReader};
-use super::status::{Reading, SpaceState, StatusParts};
+use super::status::{Reading, SilenceView, SpaceState, StatusParts};
 
 /// Positions and counts without an outbox row wait this long for their commit: what a crash makes us read again.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +52,12 @@ pub(super) enum Ask {
     Status(oneshot::Sender<StatusParts>),
     /// Say this to the admin space.
     Notice(Notice),
+    /// The silences in force.
+    Silences(oneshot::Sender<Vec<SilenceView>>),
+    /// Silence this.
+    Silence(Box<SilenceOrder>, oneshot::Sender<Result<SilenceView, SilenceFault>>),
+    /// End the silence of this name; answered with it, or nothing where there is none.
+    Unsilence(String, oneshot::Sender<Option<SilenceView>>),
     /// Spaces came or went with a reload: these are the workers now.
     Workers(Workers),
 }
@@ -376,6 +382,10 @@ impl Desk {
                 let said = self.judge.apply(Input::Notice(notice), now);
                 self.say(said);
             }
+            // the same: whoever asked may have gone
+            Ask::Silences(answer) => drop(answer.send(self.silences(now))),
+            Ask::Silence(order, answer) => drop(answer.send(self.silence(order, now).await?)),
+            Ask::Unsilence(id, answer) => drop(answer.send(self.unsilence(id, now).await?)),
             Ask::Workers(workers) => {
                 // the old ones have ended, and may have reported since reports were last looked at: what they have
                 // delivered must not be handed out again

@@ -2,7 +2,8 @@
 //!
 //! `pipeline` makes and joins every thread and task, and `attend` hears what comes from outside while they run.
 //! `reader` and `desk` are its two halves, one that reads and searches, one that judges and commits; `delivery` is the
-//! desk's side towards the workers. `load` turns files into a set that can run and `watch` sees them change;
+//! desk's side towards the workers, `orders` that towards operators. `load` turns files into a set that can run and
+//! `watch` sees them change;
 //! `service` speaks with systemd and `control` with operators. Nothing of these runs when rules are tried on logs of the
 //! past: there `history` and `past_file` read, and `replay` drives the judge. What may surprise: nothing here decides what an alert
 //! says or when; the agent only carries.
@@ -14,6 +15,7 @@ mod desk;
 mod history;
 mod load;
 mod mint;
+mod orders;
 mod past_file;
 mod pipeline;
 mod reader;

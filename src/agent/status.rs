@@ -34,6 +34,10 @@ pub struct Status {
     pub rules: BTreeMap<String, RuleStatus>,
     /// Every space.
     pub spaces: BTreeMap<String, SpaceStatus>,
+    /// Silences in force, the one that ends first first.
+    pub silences: Vec<SilenceView>,
+    /// Every mute of the rules.
+    pub mutes: Vec<MuteView>,
     /// Every file that is watched.
     pub files: Vec<FileView>,
     /// What stands between a source and its lines now.
@@ -56,6 +60,8 @@ pub struct RuleStatus {
     pub pending: u64,
     /// Where they are.
     pub pending_in: judge::PendingIn,
+    /// Who holds the muted ones: silences as `s7`, mutes by name.
+    pub muted_by: BTreeMap<String, u64>,
     /// How much was held back, ever, and why; not part of the sum.
     pub held: judge::HeldCounts,
     /// Lines that its `resolve` accepted.
@@ -94,6 +100,60 @@ pub struct SpaceStatus {
     /// What is wrong, and the remedy.
     #[serde(flatten)]
     pub state: SpaceState,
+}
+
+/// A silence in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct SilenceView {
+    /// `s7`.
+    pub id: String,
+    /// The rule, or a pattern for several.
+    pub rule: String,
+    /// Names of the parts of the key, and their redacted values.
+    pub key: BTreeMap<String, String>,
+    /// When it was given.
+    pub made: String,
+    /// When it ends.
+    pub until: String,
+    /// Who gave it.
+    pub author: String,
+    /// Why.
+    pub why: String,
+    /// Hits that it holds.
+    pub holds: u64,
+    /// Incidents that it holds, also those that have ended.
+    pub incidents: u64,
+}
+
+impl From<judge::SilenceReport> for SilenceView {
+    fn from(s: judge::SilenceReport) -> SilenceView {
+        SilenceView {
+            id: s.id,
+            rule: s.rule,
+            key: s.key.into_iter().collect(),
+            made: s.made.to_string(),
+            until: s.until.to_string(),
+            author: s.author,
+            why: s.why,
+            holds: s.holds,
+            incidents: s.incidents,
+        }
+    }
+}
+
+/// A mute of the rules.
+#[derive(Clone, Debug, Serialize)]
+pub struct MuteView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// It is in force.
+    pub in_force: bool,
+    /// When that changes, or is looked at again.
+    pub until: String,
+    /// Hits that it holds.
+    pub holds: u64,
+    /// Incidents that it holds, also those that have ended.
+    pub incidents: u64,
 }
 
 /// One file.
@@ -232,10 +292,11 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
     let About { host, started, watching, rules_file } = about;
     let StatusParts { judge, spaces: states, outbox, reading, durable, now } = parts;
     let time = |t: Option<Wall>| t.map(|t| t.to_string());
-    let rule = |r: judge::RuleReport| RuleStatus {
+    let rule = |r: judge::RuleReport, muted_by| RuleStatus {
         ledger: r.ledger,
         pending: r.pending,
         pending_in: r.pending_in,
+        muted_by,
         held: r.held,
         resolves: r.resolves,
         open: r.open_incidents,
@@ -268,19 +329,33 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
         now: now.wall.to_string(),
         watching,
         read: reading,
-        rules: judge.rules.into_iter().map(|(name, r)| (name, rule(r))).collect(),
+        rules: judge
+            .rules
+            .into_iter()
+            .map(|(name, r)| {
+                let muted_by = judge.muted_by.get(&name).cloned().unwrap_or_default();
+                (name, rule(r, muted_by))
+            })
+            .collect(),
         spaces: judge
             .spaces
             .into_iter()
             .chain(gone)
             .map(|(name, s)| (name.clone(), space(&name, s)))
             .collect(),
+        silences: judge.silences.into_iter().map(SilenceView::from).collect(),
+        mutes: judge.mutes.into_iter().map(mute).collect(),
         files: view.files.into_iter().map(file).collect(),
         troubles: view.troubles.into_iter().map(trouble).collect(),
         rules_file,
         durable,
         clock_odd: judge.clock_odd,
     }
+}
+
+fn mute(mute: judge::MuteReport) -> MuteView {
+    let judge::MuteReport { name, in_force, until, holds, incidents } = mute;
+    MuteView { name, in_force, until: until.to_string(), holds, incidents }
 }
 
 fn trouble(trouble: Trouble) -> TroubleView {

@@ -83,8 +83,10 @@ fn block(block: &Block) -> Vec<Value> {
     for text in [&block.text, &block.hint.as_ref().map(|h| format!("hint: {h}"))].into_iter().flatten() {
         widgets.push(paragraph(text, TEXT_LINES));
     }
-    if let Some(held) = &block.held {
-        widgets.push(paragraph(&format!("held back: {held}"), TEXT_LINES));
+    let held = block.held.as_ref().map(|held| format!("held back: {held}"));
+    let last: Vec<String> = held.into_iter().chain(block.silence.clone()).collect();
+    if !last.is_empty() {
+        widgets.push(paragraph(&last.join("\n"), TEXT_LINES));
     }
     if let Some(secrets) = &block.secrets {
         widgets.push(paragraph(secrets, 1));
@@ -166,7 +168,8 @@ mod tests {
                     { "decoratedText": { "text": "ip=192.0.2.1\n37 hits within 30s", "wrapText": true,
                                          "bottomLabel": "22 Nov 08:03:59 – 08:04:29 UTC" } },
                     { "textParagraph": { "text": "failed logins from 192.0.2.1", "maxLines": 12 } },
-                    { "textParagraph": { "text": "held back: 12 repeats", "maxLines": 12 } },
+                    { "textParagraph": { "text": "held back: 12 repeats\nsilence: logherald silence sshd-brute-force \
+                                          ip=192.0.2.1 --for 2h --why &#39;seen in ops&#39;", "maxLines": 12 } },
                     { "buttonList": { "buttons": [{ "text": "Runbook",
                         "onClick": { "openLink": { "url": "https://runbooks.example/ssh" } } }] } },
                 ],

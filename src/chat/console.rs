@@ -1,4 +1,5 @@
-//! Draws a message in the terminal: the same [`Sheet`] as the card, in rules and indents, at most 80 columns.
+//! Draws a message in the terminal: the same [`Sheet`] as the card, in rules and indents, at most 80 columns but for
+//! the command that silences an alert: it is to be pasted.
 //!
 //! There is no right border: how many columns an emoji takes differs between terminals, and a border would show it.
 //! Colour is laid on afterwards and changes no character, so that what is printed is what was committed.
@@ -19,7 +20,7 @@ const TITLE: usize = COLUMNS - 6;
 /// A message with more lines than this scrolls away what it says.
 const LINES: usize = 400;
 
-/// `message` as lines for a terminal, each ended by `\n` and at most [`COLUMNS`] wide. Without `colour` it holds no
+/// `message` as lines for a terminal, each ended by `\n` and, but for commands, at most [`COLUMNS`] wide. Without `colour` it holds no
 /// escape sequence; with it only the agent's own.
 pub fn draw(message: &Message, colour: bool) -> String {
     let paint = Paint { colour };
@@ -84,6 +85,10 @@ impl Paint {
         let runbook = block.runbook.as_ref().map(|r| format!("runbook: {r}"));
         for note in [more, held, block.secrets.clone(), runbook].into_iter().flatten() {
             self.lines(out, "   ", &note, Style::new().dimmed());
+        }
+        if let Some(command) = &block.silence {
+            // not folded: it is to be pasted
+            self.put(out, "   ", command, Style::new().dimmed());
         }
         if let Some(hint) = &block.hint {
             self.lines(out, "   ", &format!("hint: {hint}"), tint(Severity::Info));
@@ -186,6 +191,7 @@ mod tests {
    held back: 12 repeats
    2 secrets taken out
    runbook: https://runbooks.example/ssh
+   silence: logherald silence sshd-brute-force ip=192.0.2.1 --for 2h --why 'seen in ops'
 ────────────────────────────────────────────────────────────────────────────────
 ";
         assert_eq!(draw(&message(vec![one]), false), want);
@@ -205,7 +211,7 @@ mod tests {
         #[test]
         fn no_line_is_wider_than_the_terminal_and_no_control_gets_through(m in any_message()) {
             let drawn = draw(&m, false);
-            for line in drawn.lines() {
+            for line in drawn.lines().filter(|l| !l.starts_with("   silence")) {
                 prop_assert!(line.width() <= COLUMNS, "{} columns: {line}", line.width());
             }
             prop_assert!(!drawn.chars().any(|c| c.is_control() && c != '\n'));

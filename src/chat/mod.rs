@@ -1,6 +1,7 @@
 //! Google Chat, and the terminal as a stand-in for it.
 mod card;
 mod client;
+mod command;
 mod console;
 mod credential;
 mod escape;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::command;
 use super::escape::{clean, clean_lines};
 use super::split::{cut, first_lines};
 use crate::alert::{Alert, Severity, What};
@@ -69,6 +70,8 @@ pub(super) struct Block {
     pub(super) held: Option<String>,
     /// `2 secrets taken out`: of its lines, and so of whatever was made of them.
     pub(super) secrets: Option<String>,
+    /// The command that silences it, with what it does: never folded or cut, since it is to be pasted.
+    pub(super) silence: Option<String>,
     /// What to do.
     pub(super) hint: Option<String>,
 }
@@ -141,14 +144,14 @@ impl Sheet {
             severity,
             title: format!("{} {severity} on {}", emoji(severity), name(&message.host, HOST_CHARS)),
             subtitle: subtitle(&message.alerts),
-            blocks: shown.iter().map(|a| Block::new(a, d)).collect(),
+            blocks: shown.iter().map(|a| Block::new(a, &message.space, d)).collect(),
             rest: (!rest.is_empty()).then(|| rest_line(rest)),
         }
     }
 }
 
 impl Block {
-    fn new(alert: &Alert, d: Detail) -> Block {
+    fn new(alert: &Alert, space: &str, d: Detail) -> Block {
         let rule = name(who(alert), NAME_CHARS);
         let key: Vec<String> =
             alert.key.iter().take(16).map(|(k, v)| format!("{}={}", clean(k), clean(v))).collect();
@@ -188,6 +191,7 @@ impl Block {
             runbook: alert.runbook.as_deref().filter(|r| d.trimmings && is_link(r)).map(str::to_owned),
             held: some(if d.trimmings { held.join(", ") } else { String::new() }),
             secrets: some(secrets).filter(|_| d.trimmings),
+            silence: command::silence(alert, space).filter(|_| d.trimmings),
             hint: alert.hint.as_deref().and_then(|h| some(cut(&clean_lines(h), d.text_chars).into_owned())),
         }
     }
@@ -354,11 +358,11 @@ mod tests {
 
     #[test]
     fn a_message_that_is_the_line_itself_is_said_once() {
-        let block = |text: &str| Block::new(&Alert { text: text.into(), ..alert("r") }, STEPS[0]);
+        let block = |text: &str| Block::new(&Alert { text: text.into(), ..alert("r") }, "ops", STEPS[0]);
         let line = block("").samples[0].1.clone();
         assert_eq!(block(&line).text, None);
         assert_eq!(block("failed logins").text.as_deref(), Some("failed logins"));
-        let bare = Block::new(&Alert { text: line.clone(), ..alert("r") }, STEPS[2]);
+        let bare = Block::new(&Alert { text: line.clone(), ..alert("r") }, "ops", STEPS[2]);
         assert_eq!(
             (bare.text, bare.samples.len()),
             (Some(line), 0),

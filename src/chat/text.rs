@@ -36,6 +36,10 @@ pub(super) fn plain(sheet: &Sheet) -> String {
                 _ = write!(out, "\n{lead}{}", escape(text));
             }
         }
+        // what would have to be changed to be harmless would no longer be the command
+        if let Some(command) = block.silence.as_ref().filter(|c| escape(c) == **c) {
+            _ = write!(out, "\n{command}");
+        }
         if let Some(url) = &block.runbook {
             // the one link: it comes from the rules file
             _ = write!(out, "\nrunbook: {url}");
@@ -83,7 +87,7 @@ mod tests {
         assert_eq!(
             field(Surface::Plain, "text"),
             "🟠 error on web1\n🟠 disk-full · 37 hits within 30s · ip=192.0.2.1\nfailed logins from 192.0.2.1\n\
-             ```\nsshd[1]: <\u{200b}users/all> & more\n```"
+             silence: logherald silence disk-full ip=192.0.2.1 --for 2h --why 'seen in ops'\n```\nsshd[1]: <\u{200b}users/all> & more\n```"
         );
     }
 }

@@ -14,7 +14,7 @@ use crate::template::span_text;
 use crate::time::{Clock, Wall};
 
 use super::limiter::Limiter;
-use super::{Done, Failure, RulesOption, exit, paths};
+use super::{Done, Failure, RulesOption, exit, paths, printable};
 
 /// Longest line that is read from standard input, in bytes; what is behind it is cut.
 const LINE_BYTES: usize = 256 << 10;
@@ -283,11 +283,6 @@ fn then(policy: &RulePolicy) -> String {
     } else {
         format!("opens an incident, unless one is open: {} to {to}", policy.severity)
     }
-}
-
-/// Control characters shown, so that a line cannot paint the terminal.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod reload;
 mod run;
 mod scenario;
 mod send;
+mod silence;
 mod status;
 mod tally;
 mod tally_text;
@@ -70,6 +71,12 @@ enum Command {
     Send(send::Args),
     /// What the running agent is doing
     Status(status::Args),
+    /// Have the running agent hold a rule, or some of its keys, for a while
+    Silence(silence::Args),
+    /// List the silences in force
+    Silences(silence::ListArgs),
+    /// End a silence before its time
+    Unsilence(silence::EndArgs),
     /// Have the running agent judge and load the rules on disk
     Reload(reload::Args),
 }
@@ -116,6 +123,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Test(args) => test::test(&args),
         Command::Send(args) => send::send(&args),
         Command::Status(args) => status::status(&args),
+        Command::Silence(args) => silence::silence(&args),
+        Command::Silences(args) => silence::silences(&args),
+        Command::Unsilence(args) => silence::unsilence(&args),
         Command::Reload(args) => reload::reload(&args),
     };
     match done {
@@ -187,6 +197,11 @@ fn wait_for<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
         Ok(runtime) => Ok(runtime.block_on(work)),
         Err(e) => Err(Failure::new(exit::SOFTWARE, format!("the system refused an async runtime: {e}"))),
     }
+}
+
+/// Control characters shown, so that a line cannot paint the terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// How faults are drawn on standard error.

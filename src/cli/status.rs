@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::agent::control;
 
 use super::reload::unreachable_agent;
-use super::{Done, Failure, SocketArgs, exit, paths, wait_for};
+use super::{Done, Failure, SocketArgs, exit, paths, silence, wait_for};
 
 /// Files that are listed one by one; the rest are counted. `--json` lists all.
 const FILES: usize = 20;
@@ -71,6 +71,7 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
 
     rules(status, out)?;
     spaces(status, out)?;
+    silences(status, out)?;
     files(status, out)
 }
 
@@ -177,6 +178,21 @@ fn spaces(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The silences, and the mutes that are in force.
+fn silences(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    let silences = status["silences"].as_array().into_iter().flatten().map(silence::line);
+    let mutes =
+        status["mutes"].as_array().into_iter().flatten().filter(|m| m["in_force"] == Value::Bool(true));
+    let mutes = mutes.map(|m| {
+        let name = m["name"].as_str().unwrap_or("-");
+        format!("{name} until {}; holds {} hits", second(&m["until"]), number(&m["holds"]))
+    });
+    for (i, line) in silences.chain(mutes).enumerate() {
+        writeln!(out, "{}{line}", if i == 0 { "\nsilences and mutes in force\n" } else { "" })?;
+    }
+    Ok(())
+}
+
 fn files(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let files: Vec<&Value> = status["files"].as_array().into_iter().flatten().collect();
     if files.is_empty() {
@@ -199,7 +215,7 @@ fn files(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn number(value: &Value) -> u64 {
+pub(super) fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }
 
@@ -228,7 +244,7 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 }
 
 /// A time to the second: the fraction is for scripts.
-fn second(time: &Value) -> String {
+pub(super) fn second(time: &Value) -> String {
     match time.as_str() {
         Some(t) if t.len() > 19 && t.is_ascii() => format!("{} {}Z", &t[..10], &t[11..19]),
         Some(t) => t.to_owned(),

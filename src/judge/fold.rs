@@ -184,7 +184,7 @@ impl Fold {
 }
 
 /// Names of a rule's captures.
-fn names(policy: Option<&RulePolicy>) -> &[String] {
+pub(super) fn names(policy: Option<&RulePolicy>) -> &[String] {
     policy.map_or(&[], |p| &p.captures)
 }
 

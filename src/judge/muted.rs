@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::Judge;
 use super::batch::{Entry, Lane};
-use super::fold::Fold;
+use super::fold::{Fold, names};
 use super::incident::{Incident, IncidentRef, Standing};
 use super::ledger::Term;
 use super::rows::RowKey;
@@ -114,7 +114,7 @@ impl Judge {
         key: &[(String, String)],
         by: By,
     ) {
-        incident.newest.tidy(&self.policy.redactor);
+        incident.newest.tidy(&self.policy.redactor, names(self.rules[rid.0].policy.as_ref()));
         let sample = incident.newest.sample();
         let fold = self.muted_fold(rid, by);
         fold.add(hash, key, &mut incident);
@@ -149,7 +149,7 @@ impl Judge {
         for hash in open {
             let Some(slot) = rule.keys.get_mut(hash) else { continue };
             let KeyState::Open(incident) = &mut slot.state else { continue };
-            incident.newest.tidy(&policy.redactor);
+            incident.newest.tidy(&policy.redactor, names(rule.policy.as_ref()));
             going.push((incident.since_last, key_text(&slot.key)));
             fold.keep_sample(incident.newest.sample());
             fold.add(*hash, &slot.key, incident);
