@@ -14,8 +14,7 @@ use logherald::time::Wall;
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
-const WHATS: [What; 7] =
-    [What::Opening, What::Reminder, What::End, What::Fold, What::WhileAway, What::Digest, What::Notice];
+const WHATS: [What; 10] = What::ALL;
 /// A line of a log is cut here before it becomes a sample.
 const LONGEST: usize = 2_048;
 const BREAK: char = '\u{200b}';

@@ -31,6 +31,12 @@ impl Story {
         self.apply(Input::Silence(Box::new(order)));
     }
 
+    /// A line says that it is over.
+    fn over(&mut self, ip: &str) {
+        let line = Hit { resolves: Some(1), ..self.make(0, ip) };
+        self.give(vec![line]);
+    }
+
     fn term(&self, rule: &str) -> (u64, u64) {
         let report = self.judge.report(self.now);
         let rule = &report.rules[rule];
@@ -326,4 +332,49 @@ fn a_silence_keeps_no_secret() {
     assert!(!kept.concat().contains("hunter"), "{kept:?}");
     let listed: Vec<Arc<str>> = s.judge.silences(s.now).iter().map(|l| l.key[0].1.as_str().into()).collect();
     assert_eq!(listed, ["[redacted]".into(), "token=[redacted]".into()]);
+}
+
+#[test]
+fn what_is_resolved_during_a_silence_is_told_if_its_opening_was() {
+    let mut s = Story::of(policy(&[calm("raid")]));
+    s.hits(0, "md0", 1);
+    s.silence(order("raid", &[], secs(3600)));
+    s.hits(0, "md0", 2);
+    s.hits(0, "md1", 5);
+    s.wait(secs(60));
+    s.over("md0");
+    s.over("md1");
+    assert_eq!(s.term("raid"), (0, 5), "md1 opened in silence, and its end is not news yet");
+    s.note("it begins again, and is silent");
+    s.hits(0, "md0", 1);
+    assert_eq!(s.term("raid"), (0, 6));
+    s.wait(secs(60));
+    s.apply(Input::Unsilence("s1".into()));
+    s.wait(secs(60));
+    s.says(
+        "00:00:00 ops thread 1
+            opening raid [warning]: 1 from md0 (+1, 1 in all)
+        00:01:00 ops thread 1
+            resolved raid [warning]: resolved after 1m, 3 hits (+2, 3 in all) · held: 2 repeats · held: 5 hits muted by s1
+        00:01:00 -- it begins again, and is silent
+        00:02:00 ops thread 2
+            unmuted raid [warning]: the silence s1 of ana (pentest) is over: held 6 hits in 2 incidents; still going: 1 / ip=md0: 1 hit, goes on (+6, 6 in all)",
+    );
+}
+
+#[test]
+fn what_is_resolved_while_it_is_held_before_it_opens_is_below_in_a_silence_too() {
+    let mut r = calm("link");
+    r.hold = secs(60);
+    let mut s = Story::of(policy(&[r]));
+    s.silence(order("link", &[], secs(3600)));
+    s.hits(0, "eth0", 1);
+    assert_eq!(s.term("link"), (1, 0), "it has not opened yet");
+    s.wait(secs(10));
+    s.over("eth0");
+    s.hits(0, "eth1", 1);
+    s.wait(secs(100));
+    assert_eq!(s.term("link"), (0, 1));
+    assert_eq!(s.judge.report(s.now).rules["link"].ledger.below, 1);
+    s.says("");
 }
