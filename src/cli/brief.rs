@@ -63,6 +63,7 @@ pub(super) fn verb(what: What) -> &'static str {
         What::Fold => "fold of",
         What::WhileAway => "while away",
         What::Digest => "digest of",
+        What::Unmuted => "no longer muted",
         What::Notice => "notice",
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::Judge;
 use super::batch::{Entry, Lane};
 use super::fold::{Fold, names};
-use super::incident::{Incident, IncidentRef, Standing};
+use super::incident::{Incident, IncidentRef, Phase, Standing};
 use super::ledger::Term;
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Rule};
@@ -145,10 +145,17 @@ impl Judge {
         // where nothing was held that could be told, nothing opens what the rule's fold had: it goes back there
         let untold = |hash: &u64| matches!(rule.keys.get(hash).map(|s| &s.state), Some(KeyState::Open(i)) if i.since_last > 0);
         let room = if fold.hits > 0 || open.iter().any(untold) { MADE_VISIBLE } else { 0 };
-        let (mut going, mut visible, mut too_many) = (Vec::new(), Vec::new(), 0);
+        let (mut going, mut visible, mut missing, mut too_many) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for hash in open {
             let Some(slot) = rule.keys.get_mut(hash) else { continue };
             let KeyState::Open(incident) = &mut slot.state else { continue };
+            if slot.expected.is_some() && incident.is_untold() {
+                // what is missing has no hits that could be told: it opens now
+                let (fired, samples) = (incident.last, Vec::new());
+                incident.phase = Phase::Holding { until: now.tick, fired, late: false, samples };
+                missing.push(*hash);
+                continue;
+            }
             incident.newest.tidy(&policy.redactor, names(rule.policy.as_ref()));
             going.push((incident.since_last, key_text(&slot.key)));
             fold.keep_sample(incident.newest.sample());
@@ -173,6 +180,9 @@ impl Judge {
             let alert = self.muted_alert(rid, by, fold, going, over, now);
             let to = spaces.into_iter().map(|s| (s, None)).collect();
             self.enqueue(&alert, to, Lane::Batch, &visible, Term::Told, now);
+        }
+        for hash in missing {
+            self.open(rid, hash, now);
         }
         for hash in open {
             self.mark_key(rid, *hash);
