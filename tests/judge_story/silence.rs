@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use logherald::alert::Severity;
 use logherald::hit::Hit;
-use logherald::judge::{EVERY_DAY, Input, MutePolicy, RuleGlob, RulePolicy, SilenceOrder, Window};
+use logherald::judge::{
+    EVERY_DAY, Expect, Input, MutePolicy, RuleGlob, RulePolicy, SilenceOrder, When, Window,
+};
 use logherald::message::Fate;
 
 use super::{Story, policy, rule, secs};
@@ -377,4 +379,20 @@ fn what_is_resolved_while_it_is_held_before_it_opens_is_below_in_a_silence_too()
     assert_eq!(s.term("link"), (0, 1));
     assert_eq!(s.judge.report(s.now).rules["link"].ledger.below, 1);
     s.says("");
+}
+
+#[test]
+fn what_goes_missing_during_a_silence_opens_when_it_is_over() {
+    let mut r = calm("backup");
+    r.by.clear();
+    r.expect = Some(Expect { when: When::Every(secs(60)), keys: Vec::new() });
+    let mut s = Story::of(policy(&[r]));
+    s.silence(order("backup", &[], secs(300)));
+    s.wait(secs(200));
+    s.says("");
+    s.wait(secs(200));
+    s.says(
+        "00:05:00 ops thread 1
+            missing backup [warning]: 0 from  / nothing for 1m; never seen (+0, 0 in all)",
+    );
 }
