@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Lane;
 use super::evidence::{Evidence, clean_key};
-use super::incident::{Incident, Phase, Voice, say, threads};
+use super::incident::{Incident, Voice, say, threads};
 use super::ledger::Term;
 use super::limit::Verdict;
+use super::phase::Phase;
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::window::Window;

@@ -286,6 +286,10 @@ impl Judge {
 
     /// Lets every fold speak whose time has come.
     pub(super) fn fold_timers(&mut self, now: Now) {
+        let quieted = |rid: &&Rid| !self.rules[rid.0].quieted.is_empty();
+        for rid in self.folding.iter().filter(quieted).copied().collect::<Vec<_>>() {
+            self.hold_fold(rid);
+        }
         let due = |rid: &&Rid| self.rules[rid.0].fold.due.is_some_and(|t| t <= now.tick);
         let due: BTreeSet<Rid> = self.folding.iter().filter(due).copied().collect();
         for rid in due {

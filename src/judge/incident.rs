@@ -18,6 +18,7 @@ use super::distinct::Different;
 use super::evidence::Evidence;
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
+use super::phase::{News, Phase};
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::silence::By;
@@ -79,58 +80,6 @@ pub(super) struct Incident {
     pub(super) different: Different,
     #[serde(default, skip_serializing_if = "Top::is_empty")]
     pub(super) top: Top,
-}
-
-/// How far an incident is.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Phase {
-    /// It has fired, and its rule's `hold` waits for a `resolve`. Nobody knows of it.
-    Holding {
-        /// It opens then.
-        until: Tick,
-        /// When it fired, by event time.
-        fired: Wall,
-        /// It fired on lines that were written while nobody was reading.
-        late: bool,
-        samples: Vec<Sample>,
-    },
-    #[default]
-    Open,
-    /// It was opened again without a word, because its rule had said enough: nor is a word said of its end.
-    Quietly,
-    /// A line has ended it.
-    Resolved {
-        /// By event time.
-        at: Wall,
-        /// By the agent's clock.
-        since: Tick,
-        /// The end has been said, or is nobody's news.
-        said: bool,
-        /// It was open [`Phase::Quietly`].
-        quietly: bool,
-    },
-}
-
-impl Phase {
-    fn is_open(&self) -> bool {
-        matches!(self, Phase::Open)
-    }
-}
-
-/// What a hit is to an incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
-    /// The first since the last alert.
-    First,
-    /// One more.
-    More,
-    /// It is held before it opens.
-    Held,
-    /// By event time it has been held for long enough.
-    Due,
-    /// It was over, and everybody knows.
-    Again,
 }
 
 /// Where an incident may speak.

@@ -27,6 +27,7 @@ mod merge;
 mod mute;
 mod muted;
 mod notice;
+mod phase;
 mod policy;
 mod reload;
 mod report;

@@ -15,8 +15,9 @@ use std::sync::Arc;
 use super::Judge;
 use super::batch::{Entry, Lane};
 use super::fold::{Fold, names};
-use super::incident::{Incident, IncidentRef, Phase, Standing};
+use super::incident::{Incident, IncidentRef, Standing};
 use super::ledger::Term;
+use super::phase::Phase;
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Rule};
 use super::silence::{By, Silence};
@@ -85,8 +86,24 @@ impl Judge {
         }
     }
 
+    /// An incident has news again: it may have been over when the silence began.
+    pub(super) fn hold_if_quieted(&mut self, rid: Rid, hash: u64) {
+        let rule = &mut self.rules[rid.0];
+        let Some(by) = rule.quieted_by(hash) else { return };
+        let Some(incident) = rule.incident_mut(hash) else { return };
+        if incident.is_open() && incident.held_by.is_none() {
+            (incident.held_by, incident.counted_in) = (Some(by), 0);
+            let unfold = std::mem::take(&mut incident.folded);
+            if unfold {
+                incident.standing.clear();
+            }
+            rule.held.muted += 1;
+            rule.fold.open = rule.fold.open.saturating_sub(u64::from(unfold));
+        }
+    }
+
     /// A whole rule is held: what its fold has gathered is not told either.
-    fn hold_fold(&mut self, rid: Rid) {
+    pub(super) fn hold_fold(&mut self, rid: Rid) {
         let rule = &mut self.rules[rid.0];
         let Some(whole) = rule.quieted.iter().find(|f| f.is_whole()) else { return };
         if rule.fold.hits == 0 || rule.fold.open > 0 {

@@ -7,9 +7,10 @@
 
 use super::Judge;
 use super::batch::Lane;
-use super::incident::{News, Phase, Voice, say, threads};
+use super::incident::{Voice, say, threads};
 use super::ledger::Term;
 use super::limit::Verdict;
+use super::phase::{News, Phase};
 use super::rule::{KeyState, Rid, Rule};
 use super::window::Window;
 use super::wording::{over_text, seen_text};
@@ -126,7 +127,7 @@ impl Judge {
     pub(super) fn news(&mut self, rid: Rid, hash: u64, news: News, now: Now) {
         match news {
             News::More | News::Held => return,
-            News::First => {}
+            News::First => self.hold_if_quieted(rid, hash),
             News::Due => self.open(rid, hash, now),
             News::Again => self.open_again(rid, hash, now),
         }
