@@ -3,6 +3,8 @@
 //! An order is answered when it is on the disk: who was told that a rule is silent must not be woken by it after a
 //! power cut.
 
+use std::collections::BTreeSet;
+
 use tracing::info;
 
 use crate::judge::{Input, SilenceFault, SilenceOrder};
@@ -30,7 +32,7 @@ impl Desk {
         let before = self.silences(now);
         let said = self.judge.apply(Input::Silence(order), now);
         self.say(said);
-        self.commit().await?;
+        self.commit(BTreeSet::new()).await?;
         let given = self.silences(now).into_iter().find(|s| !before.iter().any(|b| b.id == s.id));
         // the judge follows what it has let pass
         let fault = || SilenceFault { what: "the silence was not given".into(), hint: "try again".into() };
@@ -50,7 +52,7 @@ impl Desk {
         let Some(silence) = self.silences(now).into_iter().find(|s| s.id == id) else { return Ok(None) };
         let said = self.judge.apply(Input::Unsilence(id), now);
         self.say(said);
-        self.commit().await?;
+        self.commit(BTreeSet::new()).await?;
         info!("silence {} was ended", silence.id);
         Ok(Some(silence))
     }
