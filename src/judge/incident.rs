@@ -242,6 +242,7 @@ impl Judge {
 
     /// Opens an incident that has fired. The caller reschedules its key.
     pub(super) fn open(&mut self, rid: Rid, hash: u64, now: Now) {
+        self.mark_rule(rid);
         let spaces = self.spaces_of(rid);
         let rule = &mut self.rules[rid.0];
         let by = rule.quieted_by(hash);
