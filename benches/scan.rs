@@ -350,6 +350,7 @@ fn rule_set(patterns: &[Pattern], captures: &[&str]) -> RuleSet {
             fields: Vec::new(),
             by: Vec::new(),
             resolve: None,
+            mask: Vec::new(),
             captures: captures.iter().map(|c| (*c).to_owned()).collect(),
             fold: false,
         })

@@ -71,6 +71,8 @@ pub enum What {
     Seen,
     /// Whether what was expected came, nobody can know.
     CannotTell,
+    /// What a rule that speaks of what is new has counted of what it knows.
+    Known,
     /// Many openings, held back by a limit, told as one; comes again with the counts since the last.
     Fold,
     /// Openings caused by lines that were written while nobody was reading.
@@ -85,7 +87,7 @@ pub enum What {
 
 impl What {
     /// All of them.
-    pub const ALL: [What; 13] = [
+    pub const ALL: [What; 14] = [
         What::Opening,
         What::Reminder,
         What::End,
@@ -94,6 +96,7 @@ impl What {
         What::Missing,
         What::Seen,
         What::CannotTell,
+        What::Known,
         What::Fold,
         What::WhileAway,
         What::Digest,

@@ -520,7 +520,9 @@ proptest! {
 }
 
 const HEADERS: [&str; 6] = ["[[rule]]", "[[source]]", "[space.a]", "[defaults]", "[route]", "[chat]"];
-const KEYS: [&str; 38] = [
+const KEYS: [&str; 40] = [
+    "new",
+    "mask",
     "distinct",
     "top",
     "resolve",
@@ -560,7 +562,8 @@ const KEYS: [&str; 38] = [
     "enabled",
     "naem",
 ];
-const VALUES: [&str; 33] = [
+const VALUES: [&str; 34] = [
+    "{ learn = '48h' }",
     "{ every = '10m', keys = ['a'] }",
     "{ daily_by = '03:30', from = '01:00', tz = 'UTC' }",
     "[{ line = 'a', gives = 'resolved', key = { u = 'b' } }]",

@@ -7,8 +7,8 @@ use std::time::Duration;
 use logherald::alert::{Alert, AlertNo, Severity, What};
 use logherald::hit::{Hit, RuleNo};
 use logherald::judge::{
-    EVERY_DAY, Expect, Input, Judge, MutePolicy, Notice, Policy, Report, RuleGlob, RulePolicy, SilenceOrder,
-    SpacePolicy, When, Window,
+    EVERY_DAY, Expect, Input, Judge, MutePolicy, Notice, Novelty, Policy, Report, RuleGlob, RulePolicy,
+    SilenceOrder, SpacePolicy, When, Window,
 };
 use logherald::message::{Fate, Message, MessageNo};
 use logherald::redact::Redactor;
@@ -43,6 +43,7 @@ struct RuleSetup {
     distinct: bool,
     top: bool,
     expect: Option<u64>,
+    learn: Option<u64>,
     /// Bit n: speaks to space n.
     spaces: u8,
 }
@@ -80,6 +81,10 @@ impl Setup {
                 expect: r
                     .expect
                     .map(|every| Expect { when: When::Every(Duration::from_secs(every)), keys: Vec::new() }),
+                new: r
+                    .learn
+                    .filter(|_| r.threshold == 1 && r.expect.is_none())
+                    .map(|learn| Novelty { learn: Duration::from_secs(learn), version: 1 }),
                 top: if r.top { vec![1] } else { Vec::new() },
             }
         };
@@ -154,24 +159,27 @@ fn setup() -> impl Strategy<Value = Setup> {
     let hold = prop_oneof![2 => Just(0u64), 1 => 1u64..300];
     let flags = prop::array::uniform4(any::<bool>());
     let expect = prop::option::weighted(0.2, 1u64..3000);
-    let rule = (when, 0u8..8, hold, flags, expect).prop_map(|(when, spaces, hold, flags, expect)| {
-        let (threshold, within, quiet, remind, max_per_hour) = when;
-        let [critical, say_end, distinct, top] = flags;
-        RuleSetup {
-            threshold,
-            within,
-            quiet,
-            remind,
-            max_per_hour,
-            critical,
-            hold,
-            say_end,
-            distinct,
-            top,
-            expect,
-            spaces,
-        }
-    });
+    let expect = (expect, prop::option::weighted(0.4, 0u64..3000));
+    let rule =
+        (when, 0u8..8, hold, flags, expect).prop_map(|(when, spaces, hold, flags, (expect, learn))| {
+            let (threshold, within, quiet, remind, max_per_hour) = when;
+            let [critical, say_end, distinct, top] = flags;
+            RuleSetup {
+                threshold,
+                within,
+                quiet,
+                remind,
+                max_per_hour,
+                critical,
+                hold,
+                say_end,
+                distinct,
+                top,
+                expect,
+                learn,
+                spaces,
+            }
+        });
     let space = (0u64..10, 10u64..40, 1u32..30, 60u64..900);
     let mute = prop::option::of((0u16..1440, 1u16..=1440, any::<bool>()));
     (prop::collection::vec(rule, 1..4), prop::collection::vec(space, 1..4), mute).prop_map(
@@ -484,6 +492,7 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
         distinct: false,
         top: false,
         expect: None,
+        learn: None,
         spaces: 1,
     };
     let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)], mute: None });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use logherald::hit::Hit;
-use logherald::judge::{Expect, Input, RulePolicy, When};
+use logherald::judge::{Expect, Input, Novelty, RulePolicy, When};
 use logherald::message::Fate;
 use logherald::template::Template;
 use logherald::time::Wall;
@@ -584,4 +584,69 @@ fn a_rule_that_expects_something_else_begins_anew() {
             missing raid [warning]: nothing for 1m; never seen (+0, 0 in all)",
     );
     assert_eq!(s.judge.due(), None);
+}
+
+fn novelty(learn: u64, version: u64) -> Novelty {
+    Novelty { learn: secs(learn), version }
+}
+
+#[test]
+fn what_is_new_opens_once_it_has_learned_and_what_is_known_is_told_once_a_day() {
+    let mut s = story(|r| r.new = Some(novelty(3600, 1)));
+    s.hits(0, "a", 3);
+    s.wait(secs(3601));
+    s.hits(0, "a", 2);
+    s.hits(0, "b", 1);
+    s.restart(secs(1));
+    s.note("while its incident is open a hit is one of it; afterwards it is known");
+    s.hits(0, "b", 4);
+    s.wait(secs(700));
+    s.hits(0, "b", 5);
+    s.wait(secs(86_400));
+    s.says(
+        "01:00:01 ops thread 1
+            opening raid [warning]: 1 from b (+1, 1 in all)
+        01:00:02 -- while its incident is open a hit is one of it; afterwards it is known
+        01:10:02 ops thread 1
+            end raid [warning]: 4 from b (+4, 5 in all) · held: 4 repeats
+        24:00:00 ops thread 2
+            known raid [info]: 7 hits of what is known (2 kinds), and 3 hits while it learned (+10, 10 in all)",
+    );
+    let rule = s.ledger();
+    assert_eq!((rule.ledger.hits, rule.ledger.shown, rule.ledger.told, rule.pending), (15, 1, 14, 0));
+    assert_eq!(s.judge.due(), None);
+}
+
+#[test]
+fn a_new_mask_has_the_rule_learn_again_without_a_word() {
+    let mut s = story(|r| r.new = Some(novelty(60, 1)));
+    s.wait(secs(61));
+    s.policy.rules[0].new = Some(novelty(60, 2));
+    s.apply(Input::Policy(Box::new(s.policy.clone())));
+    s.hits(0, "a", 1);
+    s.wait(secs(61));
+    s.hits(0, "b", 1);
+    s.says(
+        "00:02:02 ops thread 1
+            opening raid [warning]: 1 from b (+1, 1 in all)",
+    );
+}
+
+#[test]
+fn a_flood_of_new_kinds_is_one_story_and_memory_stays_bounded() {
+    let mut s = story(|r| (r.new, r.max_per_hour) = (Some(novelty(0, 1)), 10));
+    for n in 0..30_000 {
+        s.hits(0, &format!("kind {n}"), 1);
+    }
+    s.wait(secs(3600));
+    let said = std::mem::take(&mut s.said);
+    assert!(said.contains("fold raid [warning]: "), "{said}");
+    assert!(s.messages < 20, "{said}");
+    let rows: usize = s
+        .rows
+        .iter()
+        .filter(|(n, _)| n.starts_with("judge/known/"))
+        .map(|(_, r)| r.value.as_ref().map_or(0, String::len))
+        .sum();
+    assert!(rows > 0 && rows < 300_000, "{rows} bytes");
 }

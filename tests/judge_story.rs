@@ -216,6 +216,7 @@ fn alert_line(a: &Alert) -> String {
         What::Missing => "missing",
         What::Seen => "seen",
         What::CannotTell => "cannot tell",
+        What::Known => "known",
         What::Fold => "fold",
         What::WhileAway => "while away",
         What::Digest => "digest",

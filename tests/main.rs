@@ -28,6 +28,7 @@ mod packaging;
 mod readme;
 mod redaction;
 mod restart;
+mod rules_doc;
 mod scan;
 mod scenarios;
 mod silence;

@@ -29,6 +29,7 @@ fn rule(no: u32, pattern: &str) -> RuleSpec {
         pattern,
         exclude: Vec::new(),
         resolve: None,
+        mask: Vec::new(),
         fields: Vec::new(),
         by: Vec::new(),
         fold: false,

@@ -25,6 +25,7 @@ pub fn spec(no: u32, pattern: Pattern, exclude: Vec<Pattern>) -> RuleSpec {
         pattern,
         exclude,
         resolve: None,
+        mask: Vec::new(),
         fields: Vec::new(),
         by: Vec::new(),
         fold: false,

@@ -226,6 +226,7 @@ fn moment(what: What) -> &'static str {
         What::Missing => "missing",
         What::Seen => "seen",
         What::CannotTell => "cannot tell",
+        What::Known => "nothing new",
         What::Fold => "many at once",
         What::WhileAway => "while away",
         What::Digest => "digest",

@@ -60,6 +60,7 @@ pub(super) fn verb(what: What) -> &'static str {
         What::Missing => "missing",
         What::Seen => "seen",
         What::CannotTell => "cannot tell",
+        What::Known => "nothing new",
         What::Fold => "fold of",
         What::WhileAway => "while away",
         What::Digest => "digest of",

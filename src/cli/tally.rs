@@ -196,7 +196,7 @@ impl Tally {
                 What::Reminder => day.reminded += 1,
                 What::End | What::Resolved | What::Seen => day.ended += 1,
                 What::Fold | What::Digest | What::Unmuted => day.folds += 1,
-                What::Notice | What::CannotTell => {}
+                What::Notice | What::CannotTell | What::Known => {}
             }
         }
     }

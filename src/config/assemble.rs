@@ -88,6 +88,7 @@ pub(super) fn assemble<'t>(
             pattern: body.pattern,
             exclude: body.exclude,
             resolve: body.judged.resolve,
+            mask: body.judged.mask,
             fields: body.conditions,
             by: body.by,
             captures: body.captures,
@@ -280,6 +281,7 @@ fn policy(name: Arc<str>, body: &Body<'_>) -> RulePolicy {
         distinct: body.judged.distinct,
         top: body.judged.top.clone(),
         expect: body.judged.expect.clone(),
+        new: body.judged.new,
     }
 }
 

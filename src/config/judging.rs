@@ -1,27 +1,35 @@
 //! The keys of a rule that say when an incident opens, ends and speaks, and what is counted: `resolve`, `hold`, `say_end`,
-//! `distinct`, `top`, `expect`.
+//! `distinct`, `top`, `expect`, `new`, `mask`.
 //!
 //! As with every key, what a rule says itself goes before what `defaults` say. A key that means nothing without another is
 //! a fault where the rule says it itself, and without effect where `defaults` do: they are for all rules.
 
+use std::hash::Hasher as _;
 use std::time::Duration;
+
+use siphasher::sip::SipHasher13;
 
 use super::Env;
 use super::expect;
 use super::lint;
 use super::names::{Names, in_own_file};
 use super::walk::{Scope, Table, Text, Value, list, shown};
-use crate::judge::Expect;
+use crate::judge::{Expect, Novelty};
 use crate::rules::Pattern;
+use crate::rules::mask::VERSION;
 
 /// Keys that this file reads.
-pub(super) const KEYS: [&str; 6] = ["resolve", "hold", "say_end", "distinct", "top", "expect"];
+pub(super) const KEYS: [&str; 8] = ["resolve", "hold", "say_end", "distinct", "top", "expect", "new", "mask"];
 
 const MOMENT: Duration = Duration::from_millis(1);
 /// What nobody hears of for longer than this is not held but lost.
 const MOST_HOLD: Duration = Duration::from_secs(86_400);
 /// Each value that may still add up is looked at with every hit.
 const MOST_DISTINCT: u32 = 1000;
+/// What is learned for longer than this is never told.
+const MOST_LEARN: Duration = Duration::from_secs(30 * 86_400);
+/// Each is searched for in every line whose kind is asked for.
+const MOST_MASKS: usize = 20;
 /// Each name is a list with every incident, and a line of its messages.
 const MOST_TOP: usize = 3;
 
@@ -35,6 +43,8 @@ pub(super) struct Judging<'t> {
     distinct: Option<Text<'t>>,
     top: Option<Vec<Text<'t>>>,
     expect: Option<(Expect, Value<'t>)>,
+    new: Option<(Duration, Value<'t>)>,
+    mask: Option<(Vec<Pattern>, Value<'t>)>,
 }
 
 /// What runs of them.
@@ -49,6 +59,8 @@ pub(super) struct Judged {
     pub(super) distinct: Option<usize>,
     pub(super) top: Vec<usize>,
     pub(super) expect: Option<Expect>,
+    pub(super) new: Option<Novelty>,
+    pub(super) mask: Vec<Pattern>,
 }
 
 /// What is known of the rule.
@@ -56,6 +68,31 @@ pub(super) struct Of<'a> {
     pub(super) by: &'a [Text<'a>],
     pub(super) threshold: u32,
     pub(super) names: Option<&'a mut Names>,
+}
+
+fn learn(value: &Value<'_>) -> Option<Duration> {
+    let table = value.table()?;
+    table.check_keys(&["learn"], &[]);
+    let Some(learn) = table.get("learn") else {
+        let hint = "write new = { learn = \"48h\" }";
+        value.scope.error_hint(
+            value.span.clone(),
+            "`new` without `learn`: how long everything is known",
+            hint,
+        );
+        return None;
+    };
+    learn.duration(&(MOMENT..=MOST_LEARN))
+}
+
+fn masks(value: &Value<'_>) -> Option<Vec<Pattern>> {
+    let texts = value.texts()?;
+    if texts.len() > MOST_MASKS {
+        let message = format!("`mask` has {} patterns, expected at most {MOST_MASKS}", texts.len());
+        value.scope.error(value.span.clone(), message);
+        return None;
+    }
+    Some(texts.iter().filter_map(lint::pattern).collect())
 }
 
 fn top<'t>(value: &Value<'t>) -> Option<Vec<Text<'t>>> {
@@ -79,6 +116,8 @@ pub(super) fn judging<'t>(table: &Table<'t>, env: &Env) -> Judging<'t> {
         say_end: table.get("say_end").and_then(|v| v.flag()),
         distinct: table.get("distinct").and_then(|v| v.text()),
         top: table.get("top").and_then(|v| top(&v)),
+        new: table.get("new").and_then(|v| Some((learn(&v)?, v))),
+        mask: table.get("mask").and_then(|v| Some((masks(&v)?, v))),
         expect: table.get("expect").and_then(|v| Some((expect::expect(&v, env)?, v))),
     }
 }
@@ -111,7 +150,62 @@ impl Judging<'_> {
                 .and_then(|names| self.distinct(default, by, threshold, names, scope)),
             top: names.map(|names| self.top(default, names, scope)).unwrap_or_default(),
             expect: self.expect(default, by, threshold, scope),
+            new: self.novelty(default, by, threshold, scope),
+            mask: self.masks(default, by),
         }
+    }
+
+    fn novelty(
+        &self,
+        default: &Judging<'_>,
+        by: &[Text<'_>],
+        threshold: u32,
+        scope: &Scope<'_>,
+    ) -> Option<Novelty> {
+        let (learn, value) = self.new.as_ref().or(default.new.as_ref())?;
+        let scope = in_own_file(scope, &value.scope);
+        let fault = |message: &str, hint: &str| scope.error_hint(value.span.clone(), message, hint);
+        if !by.iter().any(|part| part.value == "kind") {
+            fault(
+                "`new` needs `kind` in `by`",
+                "add it, such as by = [\"kind\"]: what is new is a kind of line",
+            );
+            return None;
+        }
+        if threshold > 1 {
+            fault(
+                "`new` and `threshold` in one rule: the first line of its kind is what is new",
+                "write two rules",
+            );
+            return None;
+        }
+        if self.expect.is_some() {
+            fault("`new` and `expect` in one rule: a hit of the one is what is wanted", "write two rules");
+            return None;
+        }
+        let mut hasher = SipHasher13::new();
+        let masks = self.mask.as_ref().or(default.mask.as_ref());
+        let masks = masks.iter().flat_map(|(all, _)| all.iter().map(|p| &*p.text));
+        for part in [VERSION].into_iter().chain(by.iter().map(|t| t.value)).chain(masks) {
+            hasher.write(&(part.len() as u64).to_le_bytes());
+            hasher.write(part.as_bytes());
+        }
+        // 0 is of a rule that has learned nothing
+        Some(Novelty { learn: *learn, version: hasher.finish() | 1 })
+    }
+
+    fn masks(&self, default: &Judging<'_>, by: &[Text<'_>]) -> Vec<Pattern> {
+        let kind = by.iter().any(|part| part.value == "kind");
+        if let Some((_, value)) = self.mask.as_ref().filter(|_| !kind) {
+            let message = "`mask` has no effect without `kind` in `by`";
+            value.scope.warn(
+                value.span.clone(),
+                message,
+                "add it, such as by = [\"kind\"], or remove `mask`",
+            );
+        }
+        let masks = self.mask.as_ref().or(default.mask.as_ref()).filter(|_| kind);
+        masks.map(|(all, _)| all.clone()).unwrap_or_default()
     }
 
     fn expect(

@@ -39,7 +39,7 @@ const SHARED: [&str; 16] = [
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 5] = ["new", "inhibited_by", "context", "mask", "update"];
+const LATER: [&str; 3] = ["inhibited_by", "context", "update"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
@@ -52,6 +52,8 @@ const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const QUIET: Duration = Duration::from_secs(600);
 const REMIND: Duration = Duration::from_secs(3600);
 const MAX_PER_HOUR: u32 = 30;
+/// More that is new in an hour is one story, and told as one.
+const MAX_NEW_PER_HOUR: u32 = 10;
 
 /// What a rule and `defaults` have in common.
 #[derive(Clone, Debug, Default)]
@@ -252,7 +254,11 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         runbook: own.runbook.or_else(|| default.runbook.clone()),
         remind: own.remind.or(default.remind).unwrap_or(REMIND),
         quiet: own.quiet.or(default.quiet).unwrap_or(within.max(QUIET)),
-        max_per_hour: own.max_per_hour.or(default.max_per_hour).unwrap_or(MAX_PER_HOUR),
+        max_per_hour: own.max_per_hour.or(default.max_per_hour).unwrap_or(if judged.new.is_some() {
+            MAX_NEW_PER_HOUR
+        } else {
+            MAX_PER_HOUR
+        }),
         judged,
         tests,
     });

@@ -117,6 +117,7 @@ fn line(alert: &Alert) -> String {
         What::Seen => "seen again",
         What::CannotTell => "cannot tell",
         What::Unmuted => "no longer muted",
+        What::Known => "nothing new",
         What::Fold | What::Digest | What::Notice => "",
     };
     let mut out = format!("{} {}", alert.severity, alert.rule);

@@ -27,6 +27,7 @@ mod merge;
 mod mute;
 mod muted;
 mod notice;
+mod novelty;
 mod phase;
 mod policy;
 mod reload;
@@ -65,6 +66,7 @@ pub use self::expect::{Expect, When};
 pub use self::input::{Input, Notice};
 pub use self::ledger::{HeldCounts, Ledger, Resolves};
 pub use self::mute::{DAY, EVERY_DAY, MutePolicy, RuleGlob, Window};
+pub use self::novelty::Novelty;
 pub use self::policy::*;
 pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
 pub use self::silence::{LONGEST, MuteReport, SILENCES, SilenceFault, SilenceOrder, SilenceReport};
@@ -94,6 +96,8 @@ pub struct Judge {
     /// What a silence or a mute holds of incidents that have ended.
     muted: BTreeMap<(Rid, By), Fold>,
     mutes_until: Option<MutesUntil>,
+    /// Rules that have counted what they know.
+    knowing: BTreeSet<Rid>,
     key_count: usize,
     head: Head,
     saved_head: Head,
@@ -149,6 +153,7 @@ impl Judge {
             silences: BTreeMap::new(),
             muted: BTreeMap::new(),
             mutes_until: None,
+            knowing: BTreeSet::new(),
             key_count: 0,
             head: Head::first(),
             saved_head: Head::first(),
@@ -191,7 +196,8 @@ impl Judge {
         let keys = self.timers.first().map(|t| t.0);
         let folds = self.folding.iter().filter_map(|rid| self.rules[rid.0].fold.due).min();
         let spaces = self.spaces.values().filter_map(Space::due).min();
-        [keys, folds, spaces, self.notices_due(), self.silences_due()].into_iter().flatten().min()
+        let known = self.knowing.iter().filter_map(|rid| self.rules[rid.0].known.state.due).min();
+        [keys, folds, known, spaces, self.notices_due(), self.silences_due()].into_iter().flatten().min()
     }
 
     fn settle(&mut self, now: Now) -> Vec<Message> {
@@ -207,6 +213,7 @@ impl Judge {
             self.key_timer(at, rid, hash, now);
         }
         self.fold_timers(now);
+        self.known_timers(now);
         self.notice_timers(now);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::expect::Expect;
 use super::mute::MutePolicy;
+use super::novelty::Novelty;
 use crate::alert::Severity;
 use crate::redact::Redactor;
 use crate::template::Template;
@@ -63,6 +64,8 @@ pub struct RulePolicy {
     pub say_end: bool,
     /// `threshold` counts the different values of the capture of this index; without it, hits.
     pub distinct: Option<usize>,
+    /// It speaks only of keys that it does not know.
+    pub new: Option<Novelty>,
     /// A hit is what is wanted, and its absence an incident.
     pub expect: Option<Expect>,
     /// Of the captures of these indices the most frequent values are told.
@@ -90,6 +93,7 @@ impl RulePolicy {
             say_end: false,
             distinct: None,
             expect: None,
+            new: None,
             top: Vec::new(),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::batch::{Lane, Space};
 use super::incident::Standing;
 use super::ledger::Term;
+use super::novelty::Known;
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Rule};
 use super::{Judge, Policy, RulePolicy};
@@ -47,6 +48,7 @@ impl Judge {
             self.by_no.push(rid);
             self.set_rule(rid, rule, now);
             self.begin_to_expect(rid, now);
+            self.begin_to_learn(rid, now);
         }
         let left: Vec<Rid> = self.names.values().copied().filter(|rid| !live.contains(rid)).collect();
         for rid in &left {
@@ -117,6 +119,9 @@ impl Judge {
 
     /// The rule has left the file: its incidents end, and the admin space hears what they had not told.
     fn retire_rule(&mut self, rid: Rid, now: Now) {
+        if self.rules[rid.0].known.state.hits > 0 {
+            self.tell_known(rid, now);
+        }
         self.drop_windows(rid);
         let open: Vec<u64> = self.rules[rid.0].keys.keys().copied().collect();
         for hash in open {
@@ -151,6 +156,8 @@ impl Judge {
         let settled = gone.into_iter().filter(|rid| !waiting.contains(&self.rules[rid.0].name));
         let settled: Vec<Rid> = settled.take(some).collect();
         for rid in settled {
+            self.rules[rid.0].known = Known::default();
+            self.dirty.extend(Known::shelves().map(|shelf| RowKey::Known(rid, shelf)));
             self.mark_rule(rid);
             self.names.remove(&self.rules[rid.0].name);
         }

@@ -68,6 +68,8 @@ pub struct PendingIn {
     pub incidents: u64,
     /// The rule's fold.
     pub folds: u64,
+    /// What is known, until the day's end.
+    pub known: u64,
     /// Alerts that wait or are on their way, dead letters too.
     pub alerts: u64,
 }
@@ -154,7 +156,8 @@ impl Judge {
 
     fn rule_report(&self, rid: Rid, muted: u64) -> RuleReport {
         let rule = &self.rules[rid.0];
-        let mut pending_in = PendingIn { folds: rule.fold.hits, ..PendingIn::default() };
+        let mut pending_in =
+            PendingIn { folds: rule.fold.hits, known: rule.known.state.hits, ..PendingIn::default() };
         let (mut open_incidents, mut counting_keys) = (0, 0);
         for slot in rule.keys.values() {
             match &slot.state {
@@ -172,7 +175,7 @@ impl Judge {
         }
         RuleReport {
             ledger: Ledger { muted, ..rule.ledger },
-            pending: pending_in.windows + pending_in.incidents + pending_in.folds,
+            pending: pending_in.windows + pending_in.incidents + pending_in.folds + pending_in.known,
             pending_in,
             held: rule.held,
             resolves: rule.resolves,

@@ -15,6 +15,7 @@ use super::batch::{Entry, Lane, Space};
 use super::fold::Fold;
 use super::ledger::{Claim, Flight, HeldCounts, Ledger, Resolves};
 use super::notice::Recent;
+use super::novelty::Learning;
 use super::report::SpaceCounts;
 use super::rule::{KeyState, Rid, Slot};
 use super::silence::{By, Silence};
@@ -44,6 +45,7 @@ pub(super) enum RowKey {
     Watch,
     Silence(u64),
     Muted(Rid, By),
+    Known(Rid, u64),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,6 +58,8 @@ struct RuleRow<F> {
     held: HeldCounts,
     #[serde(default)]
     resolves: Resolves,
+    #[serde(default)]
+    known: Learning,
     fold: F,
     limit: u64,
     last_hit: Option<Wall>,
@@ -74,6 +78,12 @@ struct KeyRow<S> {
     rule: Arc<str>,
     hash: u64,
     slot: S,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnownRow {
+    rule: Arc<str>,
+    keys: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,6 +135,14 @@ impl Judge {
                     format!("judge/flight/{}", no.0),
                     self.flights.get(no).map(|is| json(&Numbered { no, is })),
                 ),
+                RowKey::Known(rid, shelf) => {
+                    let rule = &self.rules[rid.0];
+                    let is = rule
+                        .known
+                        .row(*shelf)
+                        .map(|keys| json(&KnownRow { rule: Arc::clone(&rule.name), keys }));
+                    (format!("judge/known/{}/{shelf}", rule.name), is)
+                }
                 RowKey::Watch => ("judge/watch".to_owned(), Some(json(&self.watch))),
                 RowKey::Notice(about) => (
                     format!("judge/notice/{about}"),
@@ -158,6 +176,7 @@ impl Judge {
             ledger: rule.ledger,
             held: rule.held,
             resolves: rule.resolves,
+            known: rule.known.state,
             fold: &rule.fold,
             limit: rule.limit.saved(),
             last_hit: rule.last_hit,
@@ -237,6 +256,10 @@ impl Judge {
             if (open > 0 || holds) && rule.fold.due.is_none() {
                 rule.fold.due = Some(now.tick);
             }
+            if rule.known.state.hits > 0 {
+                rule.known.state.due.get_or_insert(now.tick);
+                self.knowing.insert(Rid(n));
+            }
             if rule.fold.due.is_some() {
                 self.folding.insert(Rid(n));
             }
@@ -257,15 +280,15 @@ impl Judge {
                 let row: RuleRow<Fold> = parse(value)?;
                 counted(row.ledger.terms())?;
                 counted([row.held.repeats, row.held.rule_limit, row.held.space_budget, row.held.while_away])?;
-                counted([row.resolves.ended, row.resolves.idle])?;
                 counted([row.held.muted])?;
+                counted([row.resolves.ended, row.resolves.idle, row.known.hits])?;
                 counted(row.fold.counts())?;
                 let rid = self.ensure_rule(&row.name);
                 let rule = &mut self.rules[rid.0];
                 (rule.fingerprint, rule.ledger, rule.held) = (row.fingerprint, row.ledger, row.held);
-                rule.resolves = row.resolves;
                 // counted where it is held
                 rule.ledger.muted = 0;
+                (rule.resolves, rule.known.state) = (row.resolves, row.known);
                 (rule.fold, rule.last_hit, rule.last_message) = (row.fold, row.last_hit, row.last_message);
                 rule.limit.restore(row.limit);
             }
@@ -311,6 +334,11 @@ impl Judge {
                 let row: Numbered<MessageNo, Flight> = parse(value)?;
                 counted([row.no.0, row.is.hits])?;
                 self.flights.insert(row.no, row.is);
+            }
+            "known" => {
+                let row: KnownRow = parse(value)?;
+                let rid = self.ensure_rule(&row.rule);
+                self.rules[rid.0].known.restore(&row.keys)?;
             }
             "watch" => self.watch = parse(value)?,
             "silence" => {

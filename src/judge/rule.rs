@@ -18,6 +18,7 @@ use super::fold::Fold;
 use super::incident::Incident;
 use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::limit::Limit;
+use super::novelty::Known;
 use super::phase::News;
 use super::rows::RowKey;
 use super::silence::InForce;
@@ -55,6 +56,7 @@ pub(super) struct Rule {
     pub(super) resolves: Resolves,
     pub(super) keys: BTreeMap<u64, Slot>,
     pub(super) fold: Fold,
+    pub(super) known: Known,
     pub(super) limit: Limit,
     /// Event time of the newest hit.
     pub(super) last_hit: Option<Wall>,
@@ -122,6 +124,7 @@ impl Rule {
             resolves: Resolves::default(),
             keys: BTreeMap::new(),
             fold: Fold::default(),
+            known: Known::default(),
             limit: Limit::new(1),
             last_hit: None,
             last_message: None,
@@ -191,12 +194,15 @@ impl Judge {
         if self.rules[rid.0].policy.as_ref().is_some_and(|p| p.expect.is_some()) {
             return self.take_expected(rid, hit, at, now);
         }
+        let hash = self.rules[rid.0].hash(&hit.key);
+        if self.is_known(rid, hash, at, now) {
+            return;
+        }
         let rule = &mut self.rules[rid.0];
         let Some(policy) = &rule.policy else { return };
         self.head.used += 1;
         rule.ledger.hits += 1;
         rule.last_hit = rule.last_hit.max(Some(at));
-        let hash = rule.hash(&hit.key);
         if !rule.dirty {
             rule.dirty = true;
             self.dirty.insert(RowKey::Rule(rid));

@@ -5,9 +5,12 @@
 //! a kind too many is noise that a limit bounds. What it makes is kept across restarts, so it begins with the
 //! [`VERSION`] of the mask: any change in what is masked must change that.
 
+use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use super::stamp;
+use regex::bytes::NoExpand;
+
+use super::{Pattern, stamp};
 
 /// Version of the mask; every kind begins with it and a colon.
 pub const VERSION: &str = "k1";
@@ -52,6 +55,24 @@ pub(super) fn kind_into(line: &[u8], out: &mut String) {
         }
     }
     masked.finish();
+}
+
+/// [`kind`], with what these patterns match taken out first.
+pub(super) fn kind_masked(line: &[u8], masks: &[Pattern]) -> String {
+    let mut out = String::new();
+    kind_with(line, masks, &mut out);
+    out
+}
+
+/// The same, in the place of what `out` held.
+pub(super) fn kind_with(line: &[u8], masks: &[Pattern], out: &mut String) {
+    let mut line = Cow::Borrowed(&line[..line.len().min(LOOK)]);
+    for mask in masks {
+        if let Cow::Owned(masked) = mask.regex().replace_all(&line, NoExpand(b"<mask>")) {
+            line = Cow::Owned(masked);
+        }
+    }
+    kind_into(&line, out);
 }
 
 struct Masked<'o> {
@@ -308,6 +329,14 @@ mod tests {
             let kind = kind.replace("blk_-<hex>", "blk_-<num>");
             assert_eq!(masked(line), kind, "{line}");
         }
+    }
+
+    #[test]
+    fn an_operators_masks_come_first() {
+        let masks = [Pattern::new(r"user \S+").unwrap(), Pattern::new("by [a-z]+$").unwrap()];
+        let kind = |line: &str| kind_masked(line.as_bytes(), &masks);
+        assert_eq!(kind("7 user $1 died by bob"), "k1:<num> <mask> died <mask>");
+        assert_eq!(kind("7 user alice died by eve"), kind("9 user bob died by kim"));
     }
 
     #[test]

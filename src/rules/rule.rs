@@ -220,7 +220,7 @@ impl Rule {
                 Part::Taken(Taken::Field(name)) => put(fields.get(name).as_ref().map(|v| v.as_bytes())),
                 Part::File | Part::Host | Part::Any => {}
                 Part::Kind => {
-                    mask::kind_into(&line[..line.len().min(LINE_BYTES)], text);
+                    mask::kind_with(line, &self.spec.mask, text);
                     put(Some(text.as_bytes()));
                 }
             }
@@ -241,7 +241,7 @@ impl Rule {
                 Part::Taken(taken) => taken.value(line, locs, fields).unwrap_or_else(|| NONE.into()),
                 Part::File => cut(origin.file.as_bytes(), CAPTURE_BYTES),
                 Part::Host => cut(origin.host.as_bytes(), CAPTURE_BYTES),
-                Part::Kind => mask::kind(&line[..line.len().min(LINE_BYTES)]).into(),
+                Part::Kind => mask::kind_masked(line, &self.spec.mask).into(),
                 Part::Any => "".into(),
             })
             .collect()

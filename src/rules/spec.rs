@@ -26,6 +26,8 @@ pub struct RuleSpec {
     pub resolve: Option<Pattern>,
     /// And each of these fields of the line must have one of its values.
     pub fields: Vec<Where>,
+    /// What is masked in a line before its kind is made, besides what every mask takes.
+    pub mask: Vec<Pattern>,
     /// What makes the key; at most eight parts.
     pub by: Vec<By>,
     /// Names of the captures that travel with a hit, in the order of [`crate::hit::Hit::captures`]; one that the
