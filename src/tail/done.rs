@@ -61,7 +61,11 @@ impl LetGo {
         let written_then = || look.mtime.div_euclid(1_000_000_000) == mtime.div_euclid(1_000_000_000);
         let telling =
             || identity::bytes_before(handle, offset, PROOF).is_ok_and(|b| b.len() == PROOF && differ(&b));
-        handle.is_packed() && identity::holds(handle, offset, proof) && (written_then() || telling())
+        // No bytes prove nothing.
+        offset > 0
+            && handle.is_packed()
+            && identity::holds(handle, offset, proof)
+            && (written_then() || telling())
     }
 }
 

@@ -68,7 +68,8 @@ impl Tailer {
             let (kept, more) =
                 if elsewhere { (false, None) } else { self.find_rest(source, id, place, position.at, now) };
             match &more {
-                Some(Then::Lost(source, id, place, at, _)) if place.offset > 0 => {
+                // Also where nothing was read of it: what is written under its name later has to be looked for.
+                Some(Then::Lost(source, id, place, at, _)) => {
                     self.is_done_with(*source, *id, (**place).clone(), *at);
                 }
                 _ if !kept => self.out.forgotten.push(position.key.clone()),

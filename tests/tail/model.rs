@@ -605,6 +605,12 @@ mod found {
     }
 
     #[test]
+    fn a_log_of_which_nothing_was_read_is_lost_begun_anew_and_rotated() {
+        let lost = [Kill(true), Through(1), Unlink, Start, Write(1), Stop, Rotate(false)];
+        told(false, false, &lost);
+    }
+
+    #[test]
     fn a_late_writer_makes_a_generation_look_younger_than_the_next() {
         let late = [Rotate(false), Half, Rotate(false), Look(79), Write(1), Late(1), Compress(0)];
         told(false, false, &[&late[..], &[Rotate(false), Stop, Write(1), Create]].concat());
