@@ -378,6 +378,12 @@ impl Judge {
         }
         let is_missing = !came && !away;
         let already = expected.missed.is_some();
+        if let Some(seen) = later.filter(|_| is_missing && !daily) {
+            // The clock on the wall was set since that hit, so the two clocks do not agree about it. The wait is begun
+            // anew behind what was judged, or it would be judged again and again.
+            let came = tick_of(seen, now);
+            expected.since = if came > expected.since { came } else { now.tick };
+        }
         if is_missing && !already {
             expected.missed = Some(missed);
         }

@@ -49,7 +49,7 @@ impl Judge {
         let Some(incident) = rule.incident_mut(hash) else { return };
         if let Phase::Holding { fired, .. } = incident.phase {
             if at.since(fired) < hold {
-                rule.ledger.below += incident.total;
+                rule.ledger.below += incident.since_last;
                 self.remove_slot(rid, hash);
                 return;
             }

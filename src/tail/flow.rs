@@ -124,7 +124,8 @@ impl Flow {
         from: Origin,
         take: Take<'_>,
     ) -> Given {
-        if at_end && !self.buf.is_empty() {
+        // a record that waits for more may have its last newline already, and no line stands behind it
+        if at_end && !self.buf.is_empty() && !self.buf.ends_with(script.line_end()) {
             self.buf.extend_from_slice(script.line_end());
         }
         let now = from.now;
