@@ -4,7 +4,7 @@
 //! The text is *raw*: the judge redacts what it keeps, and nothing else may keep a hit.
 //!
 //! The surprise: of a storm, hardly any hit is made. Of the hits of one rule and key in a block only the first and the
-//! last come in full; between them a [`Turn`] of some bytes says that there was one more, and when. So nothing is
+//! last come in full; between them a turn of some bytes says that there was one more, and when. So nothing is
 //! counted in another order, or by another time, than if each had come in full.
 
 use std::sync::Arc;

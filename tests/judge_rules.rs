@@ -434,6 +434,23 @@ fn nothing_is_said_to_be_missing_while_lines_lie_unread() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_hides_nothing_that_is_missing() {
+    let mut s = every(600, &[], &[]);
+    s.comes();
+    s.note("the wall's clock is set back by an hour");
+    s.now.wall = s.now.wall - secs(3600);
+    s.wait(secs(1800));
+    s.comes();
+    s.says(
+        "00:00:00 -- the wall's clock is set back by an hour
+        00:10:00 ops thread 1
+            missing raid [warning]: nothing for 10m; last seen 2026-11-22T05:26:00Z (+0, 0 in all)
+        00:30:00 ops thread 1
+            seen raid [warning]: seen at 2026-11-22T04:56:00Z, 20m late (+0, 0 in all)",
+    );
+}
+
+#[test]
 fn a_time_that_nobody_watched_is_not_judged() {
     let mut s = every(600, &[], &[]);
     s.comes();

@@ -369,7 +369,9 @@ impl Judge {
         let away = self.watch.was_away(from, by);
         let daily = expected.span.is_some();
         let came = std::mem::take(&mut expected.met);
-        let later = expected.seen.filter(|seen| *seen > missed);
+        // A distance counts from the newest hit by the agent's clock. What the wall's says of that hit may lie behind what
+        // is judged now, for it may have been set back since.
+        let later = expected.seen.filter(|seen| daily && *seen > missed);
         if daily {
             expected.span = expect.when.span(now.wall, None);
             expected.met = expected.span.is_some_and(|s| later.is_some_and(|t| (s.from..=s.by).contains(&t)));
@@ -378,12 +380,6 @@ impl Judge {
         }
         let is_missing = !came && !away;
         let already = expected.missed.is_some();
-        if let Some(seen) = later.filter(|_| is_missing && !daily) {
-            // The clock on the wall was set since that hit, so the two clocks do not agree about it. The wait is begun
-            // anew behind what was judged, or it would be judged again and again.
-            let came = tick_of(seen, now);
-            expected.since = if came > expected.since { came } else { now.tick };
-        }
         if is_missing && !already {
             expected.missed = Some(missed);
         }
