@@ -269,7 +269,9 @@ impl Judge {
             threads.entry(entry.thread.clone()).or_default().push(entry);
         }
         let mut threads: Vec<(Option<String>, Vec<Entry>)> = threads.into_iter().collect();
-        threads.sort_by_key(|(_, entries)| std::cmp::Reverse(worst(entries)));
+        // Where only one may go, it is the one that waits longest, not the one whose thread has the smaller name.
+        let oldest = |entries: &[Entry]| entries.iter().map(|e| e.alert.no).min();
+        threads.sort_by_key(|(_, entries)| (std::cmp::Reverse(worst(entries)), oldest(entries)));
         for (thread, entries) in threads {
             let Some(space) = self.spaces.get_mut(name) else { return };
             space.flushed = Some(now.tick);
