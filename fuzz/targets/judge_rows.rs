@@ -72,6 +72,12 @@ fn policy(shape: u8) -> Policy {
         remind: Duration::from_secs(30),
         quiet: Duration::from_secs(90),
         max_per_hour: if tight { 2 } else { 30 },
+        hold: Duration::ZERO,
+        say_end: shape & 0x40 != 0,
+        distinct: None,
+        new: None,
+        expect: None,
+        top: Vec::new(),
     };
     let space = |n: u8| SpacePolicy {
         name: name(n),
@@ -136,6 +142,7 @@ impl World {
                     let key: Box<str> = format!("k{}", n % (keys % 8 + 1)).into();
                     Hit {
                         rule: RuleNo(u32::from(rule % 4)),
+                        resolves: None,
                         key: Box::new([key.clone()]),
                         captures: [Some(key)].into(),
                         stamp: Some(self.now.wall - Duration::from_secs(u64::from(*old))),
