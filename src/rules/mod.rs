@@ -6,6 +6,7 @@
 //! around doing that.
 
 mod confirm;
+mod cut;
 mod engine;
 mod explain;
 pub mod fields;

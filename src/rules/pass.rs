@@ -10,11 +10,12 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::confirm::{Pool, Says, Spot};
+use super::cut::cut;
 use super::engine::{Engine, Owner};
 use super::fields::Fields;
 use super::filter::Place;
 use super::fold::{Folding, Group, Last, Like};
-use super::rule::{Fate, Groups, Origin, Rule, cut};
+use super::rule::{Fate, Groups, Origin, Rule};
 use super::stamp::Memo;
 use super::tally::Tally;
 use super::wide::Wide;
