@@ -99,8 +99,9 @@ pub(crate) struct Writer {
 impl Writer {
     /// Begins to write to `log`; knows its signals when this returns. The log is made.
     pub(crate) fn start(log: &Path) -> Writer {
-        let mut child = Command::new("bash")
-            .args(["-c", WRITER, "writer"])
+        // Bash cannot trap a signal that was ignored when it began, and under `nohup` SIGHUP is.
+        let mut child = Command::new("env")
+            .args(["--default-signal=HUP,USR1", "bash", "-c", WRITER, "writer"])
             .arg(log)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
