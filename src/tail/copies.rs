@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use super::file::Tailed;
 use super::generation::{Generation, near, style};
+use super::handle::Handle;
 use super::identity::{self, HEAD, PROOF};
 use super::missing::{TRIES, written};
+use super::resaved::differ;
 use super::rotation::{Found, ns};
 use super::tailer::Tailer;
 use crate::line::FilePlace;
@@ -26,6 +28,9 @@ const COPIED: Duration = Duration::from_secs(10);
 
 /// Beyond so many names that the globs look at, a log that holds bytes is believed never to have been cut before.
 const MANY: usize = 2000;
+
+/// So many of a log's generations, the last ones that were met, are compared with a file that may be a copy of one.
+const GENERATIONS: usize = 8;
 
 /// Whether a file is a copy of a log that is read already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,19 +183,58 @@ impl Tailer {
             let size = copy.open.as_ref().and_then(|f| f.look().ok()).map(|l| l.size);
             if copy.busy.equalled.is_some() && copy.busy.equalled == size {
                 self.skip_copy(no, now);
+            } else if let Some(other) = self.copied_before_the_cut(no, now)
+                && let Some(copy) = self.files.get_mut(no)
+            {
+                copy.busy.copy_of = Some(other);
             }
         }
     }
 
     /// The log of which a new file at `path` may be a copy: one in the same directory whose name, with a rotation's
-    /// suffix, is this one's.
+    /// suffix, is this one's. One of which nothing was read has no copies, unless it was cut.
     pub(super) fn copied_from(&self, source: usize, path: &Path) -> Option<u64> {
         use std::os::unix::ffi::OsStrExt;
         let (dir, name) = (path.parent()?, path.file_name()?);
         (1..name.len()).rev().find_map(|len| {
             let base = std::ffi::OsStr::from_bytes(&name.as_bytes()[..len]);
             let no = style(name, base).and_then(|_| self.live_at(source, &dir.join(base)))?;
-            self.files.get(no).filter(|f| f.offset > 0).map(|_| no)
+            let log = self.files.get(no)?;
+            (log.offset > 0 || self.generations_held(log).next().is_some()).then_some(no)
+        })
+    }
+
+    /// The generations of the log that are held and of which something was read.
+    fn generations_held<'t>(&'t self, log: &'t Tailed) -> impl Iterator<Item = &'t Tailed> {
+        self.files.values().filter(move |f| {
+            let names = f.path.file_name().zip(log.path.file_name());
+            f.no != log.no
+                && f.source == log.source
+                && f.offset > 0
+                && f.busy.copy_of.is_none()
+                && f.path.parent() == log.path.parent()
+                && (f.path == log.path || names.is_some_and(|(n, base)| style(n, base).is_some()))
+        })
+    }
+
+    /// The log may have been cut before anybody met its copy `no`. Then another copy of it was claimed to read its rest
+    /// from, and begins as this one does: the one of which this is a copy.
+    fn copied_before_the_cut(&mut self, no: u64, now: Now) -> Option<u64> {
+        if !self.ensure_open(no, now) {
+            return None;
+        }
+        let file = self.files.get(no)?;
+        let log = self.files.get(self.copied_from(file.source, &file.path)?)?;
+        let mut held: Vec<u64> = self.generations_held(log).map(|f| f.no).filter(|&g| g != no).collect();
+        held.sort_unstable();
+        held.into_iter().rev().take(GENERATIONS).find(|&one| {
+            self.ensure_open(one, now)
+                && self.files.get(no).zip(self.files.get(one)).is_some_and(|(copy, one)| {
+                    let (Some(a), Some(b)) = (&copy.open, &one.open) else { return false };
+                    // Programs may begin each of their logs with the same lines.
+                    let telling = |end| identity::bytes_before(a, end, PROOF).is_ok_and(|text| differ(&text));
+                    a.look().is_ok_and(|l| begins_alike(a, b, l.size) && telling(l.size))
+                })
         })
     }
 
@@ -213,18 +257,23 @@ impl Tailer {
         // Cut already? Then it looks for its copy itself, and may have claimed this one.
         if self.files.get_mut(of).is_some_and(Tailed::lost) {
             self.lost_place(of, now);
-            let settled = self.files.get(no).is_none_or(|f| f.offset > 0);
-            return if settled { Copy::Settled } else { Copy::No };
+            return match self.files.get(no) {
+                Some(copy) if copy.offset == 0 && copy.busy.copy_of.is_some() => Copy::Unsure,
+                Some(copy) if copy.offset == 0 => Copy::No,
+                _ => Copy::Settled,
+            };
         }
         let (Some(copy), Some(log)) = (self.files.get(no), self.files.get(of)) else { return Copy::No };
         let (Some(a), Some(b)) = (&copy.open, &log.open) else { return Copy::No };
         let Ok(size) = a.look().map(|l| l.size) else { return Copy::No };
-        let same = |end: u64, len: usize| {
-            let (x, y) = (identity::bytes_before(a, end, len), identity::bytes_before(b, end, len));
-            x.is_ok_and(|x| x.len() as u64 == end.min(len as u64) && y.is_ok_and(|y| x == y))
-        };
-        if !same(size.min(HEAD as u64), HEAD) || !same(size, PROOF) {
-            return Copy::No;
+        if !begins_alike(a, b, size) {
+            let Some(other) = self.copied_before_the_cut(no, now).filter(|&other| other != of) else {
+                return Copy::No;
+            };
+            if let Some(copy) = self.files.get_mut(no) {
+                copy.busy.copy_of = Some(other);
+            }
+            return Copy::Unsure;
         }
         let quiet = now.tick.since(copy.active);
         let read_there = size <= log.offset;
@@ -251,4 +300,13 @@ impl Tailer {
         }
         self.changed.insert(no);
     }
+}
+
+/// Whether the first `size` bytes of both are the same, as far as their beginning and end tell.
+fn begins_alike(a: &Handle, b: &Handle, size: u64) -> bool {
+    let same = |end: u64, len: usize| {
+        let (x, y) = (identity::bytes_before(a, end, len), identity::bytes_before(b, end, len));
+        x.is_ok_and(|x| x.len() as u64 == end.min(len as u64) && y.is_ok_and(|y| x == y))
+    };
+    same(size.min(HEAD as u64), HEAD) && same(size, PROOF)
 }

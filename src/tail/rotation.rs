@@ -145,6 +145,10 @@ impl Tailer {
                 file.busy.copy_of = live;
             }
         }
+        // Whatever was claimed is older, and comes first.
+        if let Some(place) = self.files.get_mut(no).and_then(|f| f.queued.take()) {
+            self.queue.remove(&place);
+        }
         self.changed.insert(no);
         self.enqueue(no);
         self.schedule(no, now);

@@ -235,6 +235,23 @@ stories! {
         rig.settle();
     }
 
+    fn a_copy_that_is_met_after_the_log_was_cut_is_not_read_twice(rig) {
+        rig.specs = vec![spec(0, "app", rig.dir.path(), &["a.log*"])];
+        rig.start();
+        rig.append("a.log", 300);
+        rig.settle();
+        // Nobody looks from here on.
+        fs::copy(rig.path("a.log"), rig.path("a.log.old")).unwrap();
+        rig.append("a.log", 100);
+        fs::copy(rig.path("a.log"), rig.path("a.log.1")).unwrap();
+        rig.truncate("a.log", 0);
+        rig.append("a.log", 100);
+        rig.settle();
+        rig.pass(Duration::from_secs(30));
+        rig.append("a.log.old", 100);
+        rig.settle();
+    }
+
     fn what_is_cut_unread_is_a_gap(rig) {
         let old = rig.unexpected(10);
         rig.put("a.log", old.as_bytes());
