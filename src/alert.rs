@@ -81,13 +81,15 @@ pub enum What {
     Digest,
     /// What a silence or a mute held, told when it is over; it opens what still goes on.
     Unmuted,
+    /// The same of what open incidents of another rule held.
+    Uninhibited,
     /// The agent speaks of itself: a gap, a refused reload, a space that does not answer.
     Notice,
 }
 
 impl What {
     /// All of them.
-    pub const ALL: [What; 14] = [
+    pub const ALL: [What; 15] = [
         What::Opening,
         What::Reminder,
         What::End,
@@ -101,6 +103,7 @@ impl What {
         What::WhileAway,
         What::Digest,
         What::Unmuted,
+        What::Uninhibited,
         What::Notice,
     ];
 }

@@ -46,6 +46,8 @@ struct RuleSetup {
     learn: Option<u64>,
     /// Bit n: speaks to space n.
     spaces: u8,
+    /// Bit n: rule n, which stands before it, inhibits it.
+    inhibited_by: u8,
 }
 
 impl Setup {
@@ -86,6 +88,10 @@ impl Setup {
                     .filter(|_| r.threshold == 1 && r.expect.is_none())
                     .map(|learn| Novelty { learn: Duration::from_secs(learn), version: 1 }),
                 top: if r.top { vec![1] } else { Vec::new() },
+                inhibited_by: (0..n)
+                    .filter(|by| r.inhibited_by & (1 << by) != 0)
+                    .map(|by| format!("rule{by}").into())
+                    .collect(),
             }
         };
         let space = |(n, s): (usize, &(u64, u64, u32, u64))| SpacePolicy {
@@ -161,7 +167,8 @@ fn setup() -> impl Strategy<Value = Setup> {
     let expect = prop::option::weighted(0.2, 1u64..3000);
     let expect = (expect, prop::option::weighted(0.4, 0u64..3000));
     let rule =
-        (when, 0u8..8, hold, flags, expect).prop_map(|(when, spaces, hold, flags, (expect, learn))| {
+        (when, (0u8..8, 0u8..4), hold, flags, expect).prop_map(|(when, of, hold, flags, (expect, learn))| {
+            let (spaces, inhibited_by) = of;
             let (threshold, within, quiet, remind, max_per_hour) = when;
             let [critical, say_end, distinct, top] = flags;
             RuleSetup {
@@ -178,6 +185,7 @@ fn setup() -> impl Strategy<Value = Setup> {
                 expect,
                 learn,
                 spaces,
+                inhibited_by,
             }
         });
     let space = (0u64..10, 10u64..40, 1u32..30, 60u64..900);
@@ -436,7 +444,7 @@ impl World {
     /// Nothing is held, waits or is open.
     fn is_quiet(&self) -> bool {
         let report = self.judge.report(self.now);
-        report.rules.values().all(|r| r.pending + r.ledger.muted + r.open_incidents == 0)
+        report.rules.values().all(|r| r.pending + r.ledger.muted + r.ledger.inhibited + r.open_incidents == 0)
             && report.spaces.values().all(|s| s.waiting + s.in_flight == 0)
     }
 
@@ -494,6 +502,7 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
         expect: None,
         learn: None,
         spaces: 1,
+        inhibited_by: 0,
     };
     let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)], mute: None });
     let hits = |count| Step::Hits { rule: 0, count, keys: 1, old: 0, backlog: false };
@@ -530,7 +539,7 @@ proptest! {
         let report = world.check();
         let mut accounted = 0;
         for (name, rule) in &report.rules {
-            prop_assert_eq!(rule.pending + rule.ledger.muted, 0, "{}: {:?}", name, rule);
+            prop_assert_eq!(rule.pending + rule.ledger.muted + rule.ledger.inhibited, 0, "{}: {:?}", name, rule);
             prop_assert_eq!(rule.open_incidents, 0);
             accounted += rule.ledger.shown + rule.ledger.told;
         }

@@ -1,5 +1,6 @@
 //! The judge as a conversation: what happens on the left, what it says and when, to the character.
 
+mod inhibit;
 mod silence;
 
 use std::collections::BTreeMap;
@@ -221,6 +222,7 @@ fn alert_line(a: &Alert) -> String {
         What::WhileAway => "while away",
         What::Digest => "digest",
         What::Unmuted => "unmuted",
+        What::Uninhibited => "uninhibited",
         What::Notice => "notice",
     };
     let mut out = format!("{what} {} [{}]: {} (+{}, {} in all)", a.rule, a.severity, a.text, a.hits, a.total);

@@ -72,6 +72,7 @@ fn policy(shape: u8) -> Policy {
         remind: Duration::from_secs(30),
         quiet: Duration::from_secs(90),
         max_per_hour: if tight { 2 } else { 30 },
+        inhibited_by: (0..n % 2).map(|by| format!("rule{by}").into()).collect(),
         hold: Duration::ZERO,
         say_end: shape & 0x40 != 0,
         distinct: None,

@@ -14,7 +14,7 @@ use logherald::time::Wall;
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
-const WHATS: [What; 14] = What::ALL;
+const WHATS: [What; 15] = What::ALL;
 /// A line of a log is cut here before it becomes a sample.
 const LONGEST: usize = 2_048;
 const BREAK: char = '\u{200b}';

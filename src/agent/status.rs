@@ -62,6 +62,8 @@ pub struct RuleStatus {
     pub pending_in: judge::PendingIn,
     /// Who holds the muted ones: silences as `s7`, mutes by name.
     pub muted_by: BTreeMap<String, u64>,
+    /// Whose open incidents hold the inhibited ones, by the rule's name.
+    pub inhibited_by: BTreeMap<String, u64>,
     /// How much was held back, ever, and why; not part of the sum.
     pub held: judge::HeldCounts,
     /// Lines that its `resolve` accepted.
@@ -292,11 +294,12 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
     let About { host, started, watching, rules_file } = about;
     let StatusParts { judge, spaces: states, outbox, reading, durable, now } = parts;
     let time = |t: Option<Wall>| t.map(|t| t.to_string());
-    let rule = |r: judge::RuleReport, muted_by| RuleStatus {
+    let rule = |r: judge::RuleReport, muted_by, inhibited_by| RuleStatus {
         ledger: r.ledger,
         pending: r.pending,
         pending_in: r.pending_in,
         muted_by,
+        inhibited_by,
         held: r.held,
         resolves: r.resolves,
         open: r.open_incidents,
@@ -334,7 +337,8 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
             .into_iter()
             .map(|(name, r)| {
                 let muted_by = judge.muted_by.get(&name).cloned().unwrap_or_default();
-                (name, rule(r, muted_by))
+                let inhibited_by = judge.inhibited_by.get(&name).cloned().unwrap_or_default();
+                (name, rule(r, muted_by, inhibited_by))
             })
             .collect(),
         spaces: judge

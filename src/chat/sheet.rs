@@ -231,6 +231,7 @@ fn moment(what: What) -> &'static str {
         What::WhileAway => "while away",
         What::Digest => "digest",
         What::Unmuted => "no longer muted",
+        What::Uninhibited => "no longer inhibited",
         What::Notice => "notice",
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn verb(what: What) -> &'static str {
         What::WhileAway => "while away",
         What::Digest => "digest of",
         What::Unmuted => "no longer muted",
+        What::Uninhibited => "no longer inhibited",
         What::Notice => "notice",
     }
 }

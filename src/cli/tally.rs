@@ -195,7 +195,7 @@ impl Tally {
                 What::Opening | What::WhileAway | What::Again | What::Missing => day.opened += 1,
                 What::Reminder => day.reminded += 1,
                 What::End | What::Resolved | What::Seen => day.ended += 1,
-                What::Fold | What::Digest | What::Unmuted => day.folds += 1,
+                What::Fold | What::Digest | What::Unmuted | What::Uninhibited => day.folds += 1,
                 What::Notice | What::CannotTell | What::Known => {}
             }
         }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
+use super::inhibit;
 use super::judge::late_after;
 use super::judging::Judged;
 use super::mute::mutes;
@@ -58,10 +59,11 @@ pub(super) fn assemble<'t>(
     let redactor = redactor(main);
     let broken = tops.iter().any(|t| t.scope.broken());
     let chosen = choose(drafts);
+    let inhibited = inhibit::resolve(&chosen);
 
     let mut needed = Needed::new(&sources, env, files as &dyn AnyFiles);
     let (mut rules, mut policies, mut tests, mut matches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for draft in chosen {
+    for (draft, inhibited_by) in chosen.into_iter().zip(inhibited) {
         let Some(body) = draft.body.filter(|_| draft.enabled && !draft.scope.broken()) else { continue };
         let Some((numbers, only_files)) = needed.by(&body.reads) else {
             draft.scope.error(draft.name.span.clone(), format!("more than {MOST_SOURCES} sources"));
@@ -78,7 +80,7 @@ pub(super) fn assemble<'t>(
             place: draft.scope.place(test.span.clone()),
         }));
         matches.push(draft.scope.place(body.pattern_at.clone()));
-        policies.push(policy(name.clone(), &body));
+        policies.push(policy(name.clone(), &body, inhibited_by));
         let fold = folds(&body);
         rules.push(RuleSpec {
             no,
@@ -261,7 +263,7 @@ fn choose(drafts: Vec<Draft<'_>>) -> Vec<Draft<'_>> {
     chosen
 }
 
-fn policy(name: Arc<str>, body: &Body<'_>) -> RulePolicy {
+fn policy(name: Arc<str>, body: &Body<'_>, inhibited_by: Vec<Arc<str>>) -> RulePolicy {
     RulePolicy {
         name,
         fingerprint: fingerprint(body),
@@ -282,6 +284,7 @@ fn policy(name: Arc<str>, body: &Body<'_>) -> RulePolicy {
         top: body.judged.top.clone(),
         expect: body.judged.expect.clone(),
         new: body.judged.new,
+        inhibited_by,
     }
 }
 

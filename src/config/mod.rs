@@ -12,6 +12,7 @@ mod assemble;
 pub mod diagnostic;
 mod expect;
 pub mod files;
+mod inhibit;
 mod inline;
 mod judge;
 mod judging;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Env;
+use super::inhibit;
 use super::inline::{Test, tests};
 use super::judging::{self, Judged, Judging, Of, judging};
 use super::lint;
@@ -20,7 +21,7 @@ use crate::rules::{By, Pattern, Where};
 use crate::template::Template;
 
 /// Keys of a rule that `defaults` may give too.
-const SHARED: [&str; 16] = [
+const SHARED: [&str; 17] = [
     "files",
     "source",
     "journal",
@@ -36,10 +37,11 @@ const SHARED: [&str; 16] = [
     "remind",
     "quiet",
     "max_per_hour",
+    "inhibited_by",
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 3] = ["inhibited_by", "context", "update"];
+const LATER: [&str; 2] = ["context", "update"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
@@ -71,6 +73,7 @@ pub(super) struct Keys<'t> {
     remind: Option<Duration>,
     quiet: Option<Duration>,
     max_per_hour: Option<u32>,
+    inhibited_by: Option<Vec<Text<'t>>>,
     enabled: Option<bool>,
     judging: Judging<'t>,
 }
@@ -119,6 +122,7 @@ pub(super) struct Body<'t> {
     pub(super) remind: Duration,
     pub(super) quiet: Duration,
     pub(super) max_per_hour: u32,
+    pub(super) inhibited_by: inhibit::Named<'t>,
     pub(super) judged: Judged,
     pub(super) tests: Vec<Test>,
 }
@@ -160,6 +164,7 @@ fn keys<'t>(table: &Table<'t>, env: &Env) -> Keys<'t> {
         remind: time("remind", MOMENT..=WEEK).map(|t| t.0),
         quiet: time("quiet", MOMENT..=WEEK).map(|t| t.0),
         max_per_hour: table.get("max_per_hour").and_then(|v| v.count(&(1..=MOST_PER_HOUR))),
+        inhibited_by: table.get("inhibited_by").and_then(|v| inhibit::names(&v)),
         enabled: table.get("enabled").and_then(|v| v.flag()),
         judging: judging(table, env),
     }
@@ -259,6 +264,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         } else {
             MAX_PER_HOUR
         }),
+        inhibited_by: inhibit::Named::of(own.inhibited_by.as_ref(), default.inhibited_by.as_ref()),
         judged,
         tests,
     });

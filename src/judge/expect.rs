@@ -489,6 +489,7 @@ impl Slot {
             expected: Some(Box::new(expected)),
             timer: None,
             dirty: false,
+            counted_open: false,
         }
     }
 }

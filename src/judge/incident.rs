@@ -269,7 +269,7 @@ impl Judge {
                 Lane::Away
             }
             Verdict::Hold(Reason::Muted(by)) => {
-                rule.held.muted += 1;
+                rule.held.hold(&by);
                 // nobody is told: there is no opening that a space could hear or refuse
                 incident.standing.clear();
                 incident.held_by = Some(by);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::Judge;
 use super::incident::{IncidentRef, Standing};
 use super::rows::RowKey;
+use super::silence::By;
 use crate::alert::AlertNo;
 use crate::message::{Fate, MessageNo};
 use crate::time::Now;
@@ -34,7 +35,7 @@ pub struct Ledger {
     pub lost: u64,
     /// Held by a silence or a mute. Not stored either: counted where it is held.
     pub muted: u64,
-    /// Held because another rule's incident is open.
+    /// Held because another rule's incident is open. The same.
     pub inhibited: u64,
 }
 
@@ -65,6 +66,15 @@ pub struct HeldCounts {
     pub while_away: u64,
     /// Incidents that a silence or a mute held.
     pub muted: u64,
+    /// Incidents that an open incident of another rule held.
+    pub inhibited: u64,
+}
+
+impl HeldCounts {
+    /// One more incident is held.
+    pub(super) fn hold(&mut self, by: &By) {
+        *(if matches!(by, By::Rule(_)) { &mut self.inhibited } else { &mut self.muted }) += 1;
+    }
 }
 
 /// What became of the lines that a rule's `resolve` accepted, ever; they are no hits.

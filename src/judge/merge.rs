@@ -117,6 +117,7 @@ fn line(alert: &Alert) -> String {
         What::Seen => "seen again",
         What::CannotTell => "cannot tell",
         What::Unmuted => "no longer muted",
+        What::Uninhibited => "no longer inhibited",
         What::Known => "nothing new",
         What::Fold | What::Digest | What::Notice => "",
     };

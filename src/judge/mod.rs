@@ -20,6 +20,7 @@ mod evidence;
 mod expect;
 mod fold;
 mod incident;
+mod inhibit;
 mod input;
 mod ledger;
 mod limit;
@@ -96,6 +97,8 @@ pub struct Judge {
     /// What a silence or a mute holds of incidents that have ended.
     muted: BTreeMap<(Rid, By), Fold>,
     mutes_until: Option<MutesUntil>,
+    /// Rules over which an inhibition began or ended a moment ago.
+    turned: BTreeSet<Rid>,
     /// Rules that have counted what they know.
     knowing: BTreeSet<Rid>,
     key_count: usize,
@@ -153,6 +156,7 @@ impl Judge {
             silences: BTreeMap::new(),
             muted: BTreeMap::new(),
             mutes_until: None,
+            turned: BTreeSet::new(),
             knowing: BTreeSet::new(),
             key_count: 0,
             head: Head::first(),
@@ -178,7 +182,12 @@ impl Judge {
         // what was due before this input happened before it: a fold takes its turn ahead of a new opening
         self.run_timers(now);
         match input {
-            Input::Hits(hits) => hits.iter().for_each(|told| self.take_hit(told, now)),
+            Input::Hits(hits) => {
+                for told in hits.iter() {
+                    self.take_hit(told, now);
+                    self.hold_inhibited(now);
+                }
+            }
             Input::Timer | Input::Watched { .. } => {}
             Input::Away { from } => self.away(from, now),
             Input::Policy(policy) => self.adopt(*policy, now),
@@ -201,6 +210,7 @@ impl Judge {
     }
 
     fn settle(&mut self, now: Now) -> Vec<Message> {
+        self.hold_inhibited(now);
         self.run_timers(now);
         self.flush(now)
     }
@@ -211,6 +221,7 @@ impl Judge {
         while let Some(&(at, rid, hash)) = self.timers.first().filter(|t| t.0 <= now.tick) {
             self.timers.pop_first();
             self.key_timer(at, rid, hash, now);
+            self.hold_inhibited(now);
         }
         self.fold_timers(now);
         self.known_timers(now);

@@ -1,7 +1,7 @@
-//! What silences and mutes hold, and what is told of it when they end.
+//! What silences, mutes and other rules hold, and what is told of it when they end.
 //!
 //! Held is an *incident*, not a line: it opens, counts and ends as always and says nothing of it. Its untold hits are
-//! the ledger's `muted` for as long as somebody holds it; when it ends meanwhile they are kept with whoever held it, in
+//! the ledger's `muted`, or `inhibited`, for as long as somebody holds it; when it ends meanwhile they are kept with whoever held it, in
 //! the shape of a fold. When the silence or mute is over, one alert a rule tells all that, and what is still going on
 //! goes on as if that alert had opened it.
 //!
@@ -36,53 +36,74 @@ impl Judge {
     /// nobody holds any more is told.
     pub(super) fn hold_anew(&mut self, now: Now) {
         let over: BTreeMap<u64, Silence> = self.quiet_rules(now).into_iter().collect();
-        let mut freed: BTreeMap<(Rid, By), Vec<u64>> = BTreeMap::new();
         for n in 0..self.rules.len() {
-            let rid = Rid(n);
-            let open = self.rules[n]
-                .keys
-                .iter()
-                .filter(|(_, s)| matches!(&s.state, KeyState::Open(incident) if incident.is_open()));
-            let open: Vec<u64> = open.map(|(hash, _)| *hash).collect();
-            let whole = self.rules[n].quieted.iter().find(|f| f.is_whole()).map(|f| f.by.clone());
-            let in_fold = self.rules[n].fold.this_telling();
-            for hash in open {
-                let by = self.rules[n].quieted_by(hash);
-                let Some(incident) = self.rules[n].incident_mut(hash) else { continue };
-                if incident.held_by == by {
-                    continue;
-                }
-                let unfold = by.is_some() && std::mem::take(&mut incident.folded);
-                // the fold that counts it already goes to whoever holds the whole rule
-                if by.is_some() {
-                    let counted = incident.counted_in == in_fold && incident.held_by.is_none() && by == whole;
-                    incident.counted_in = if counted { Fold::default().this_telling() } else { 0 };
-                }
-                if unfold {
-                    // its opening is not on its way
-                    incident.standing.clear();
-                }
-                match (std::mem::replace(&mut incident.held_by, by.clone()), by) {
-                    (Some(before), None) => freed.entry((rid, before)).or_default().push(hash),
-                    (None, Some(_)) => self.rules[n].held.muted += 1,
-                    _ => {}
-                }
-                if unfold {
-                    let fold = &mut self.rules[n].fold;
-                    fold.open = fold.open.saturating_sub(1);
-                }
-                self.mark_rule(rid);
-                self.mark_key(rid, hash);
-                self.reschedule(rid, hash);
-            }
-            self.hold_fold(rid);
+            self.hold_rule_anew(Rid(n), &over, now);
         }
-        let over_for = |(rid, by): &&(Rid, By)| !self.rules[rid.0].quieted.iter().any(|f| f.by == *by);
-        let ended: BTreeSet<(Rid, By)> =
-            self.muted.keys().filter(over_for).chain(freed.keys()).cloned().collect();
-        for (rid, by) in ended {
-            let open = freed.remove(&(rid, by.clone())).unwrap_or_default();
-            self.tell_muted(rid, &by, &open, &over, now);
+    }
+
+    /// The same for one rule; `over` are the silences that have just ended.
+    pub(super) fn hold_rule_anew(&mut self, rid: Rid, over: &BTreeMap<u64, Silence>, now: Now) {
+        let mut freed: BTreeMap<By, Vec<u64>> = BTreeMap::new();
+        let n = rid.0;
+        let open = self.rules[n]
+            .keys
+            .iter()
+            .filter(|(_, s)| matches!(&s.state, KeyState::Open(incident) if incident.is_open()));
+        let open: Vec<u64> = open.map(|(hash, _)| *hash).collect();
+        let whole = self.rules[n].quieted.iter().find(|f| f.is_whole()).map(|f| f.by.clone());
+        let in_fold = self.rules[n].fold.this_telling();
+        for hash in open {
+            let by = self.rules[n].quieted_by(hash);
+            let Some(incident) = self.rules[n].incident_mut(hash) else { continue };
+            if incident.held_by == by {
+                continue;
+            }
+            let unfold = by.is_some() && std::mem::take(&mut incident.folded);
+            // the fold that counts it already goes to whoever holds the whole rule
+            if by.is_some() {
+                let counted = incident.counted_in == in_fold && incident.held_by.is_none() && by == whole;
+                incident.counted_in = if counted { Fold::default().this_telling() } else { 0 };
+            }
+            if unfold {
+                // its opening is not on its way
+                incident.standing.clear();
+            }
+            match (std::mem::replace(&mut incident.held_by, by.clone()), by) {
+                (Some(before), None) => freed.entry(before).or_default().push(hash),
+                (None, Some(by)) => self.rules[n].held.hold(&by),
+                _ => {}
+            }
+            if unfold {
+                let fold = &mut self.rules[n].fold;
+                fold.open = fold.open.saturating_sub(1);
+            }
+            self.mark_rule(rid);
+            self.mark_key(rid, hash);
+            self.reschedule(rid, hash);
+        }
+        self.hold_fold(rid);
+        let held =
+            self.muted.range((rid, By::Silence(0))..).map_while(|((r, by), _)| (*r == rid).then_some(by));
+        let over_for = |by: &&By| !self.rules[n].quieted.iter().any(|f| f.by == **by);
+        let ended: BTreeSet<By> = held.filter(over_for).chain(freed.keys()).cloned().collect();
+        for by in ended {
+            match &whole {
+                // a rule lets go of what another, or a silence, holds as well
+                Some(other) if matches!(by, By::Rule(_)) => self.hand_over(rid, by, other.clone()),
+                _ => {
+                    let open = freed.remove(&by).unwrap_or_default();
+                    self.tell_muted(rid, &by, &open, over, now);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, rid: Rid, from: By, to: By) {
+        let from = (rid, from);
+        if let Some(fold) = self.muted.remove(&from) {
+            self.muted_fold(rid, to).absorb(fold);
+            self.dirty.insert(RowKey::Muted(rid, from.1));
+            self.mark_rule(rid);
         }
     }
 
@@ -92,12 +113,12 @@ impl Judge {
         let Some(by) = rule.quieted_by(hash) else { return };
         let Some(incident) = rule.incident_mut(hash) else { return };
         if incident.is_open() && incident.held_by.is_none() {
-            (incident.held_by, incident.counted_in) = (Some(by), 0);
+            (incident.held_by, incident.counted_in) = (Some(by.clone()), 0);
             let unfold = std::mem::take(&mut incident.folded);
             if unfold {
                 incident.standing.clear();
             }
-            rule.held.muted += 1;
+            rule.held.hold(&by);
             rule.fold.open = rule.fold.open.saturating_sub(u64::from(unfold));
         }
     }
@@ -222,10 +243,12 @@ impl Judge {
                 None => format!("the silence {by}"),
             },
             By::Mute(_) => format!("the mute {by}"),
+            By::Rule(_) => by.to_string(),
         };
+        let over = if matches!(by, By::Rule(_)) { "no longer inhibits this" } else { "is over" };
         let incidents = fold.incidents();
         let mut text =
-            format!("{who} is over: held {} in {}", count(fold.hits, "hit"), count(incidents, "incident"));
+            format!("{who} {over}: held {} in {}", count(fold.hits, "hit"), count(incidents, "incident"));
         going.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         text.push_str("; still going: ");
         match going.iter().filter(|g| !g.1.is_empty()).take(NAMED).collect::<Vec<_>>().as_slice() {
@@ -247,7 +270,7 @@ impl Judge {
         let (first, last) = fold.span(now);
         Alert {
             no,
-            what: What::Unmuted,
+            what: if matches!(by, By::Rule(_)) { What::Uninhibited } else { What::Unmuted },
             rule: Arc::clone(&rule.name),
             severity: rule.policy.as_ref().map(|p| p.severity).unwrap_or_default(),
             key: Vec::new(),
@@ -272,32 +295,31 @@ impl Judge {
     }
 
     /// The hits of a rule that are held, by whom.
-    pub(super) fn muted_of(&self, rid: Rid) -> BTreeMap<String, u64> {
-        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    pub(super) fn held_of(&self, rid: Rid) -> BTreeMap<By, u64> {
+        let mut sums: BTreeMap<By, u64> = BTreeMap::new();
         for ((_, by), fold) in self.muted.iter().filter(|((r, _), _)| *r == rid) {
-            *sums.entry(by.to_string()).or_default() += fold.hits;
+            *sums.entry(by.clone()).or_default() += fold.hits;
         }
         for incident in self.rules[rid.0].incidents() {
             if let Some(by) = &incident.held_by {
-                *sums.entry(by.to_string()).or_default() += incident.since_last;
+                *sums.entry(by.clone()).or_default() += incident.since_last;
             }
         }
         sums.retain(|_, hits| *hits > 0);
         sums
     }
 
-    /// The last alert of each rule in a message says what of the rule is muted as the message leaves.
+    /// The last alert of each rule in a message says what of the rule is held as the message leaves.
     pub(super) fn say_what_is_muted(&self, entries: &mut [Entry]) {
         let mut said: BTreeSet<Rid> = BTreeSet::new();
         for entry in entries.iter_mut().rev() {
             let Some(rid) = self.names.get(&entry.alert.rule).filter(|rid| said.insert(**rid)) else {
                 continue;
             };
-            let held = self.muted_of(*rid).into_iter();
-            entry
-                .alert
-                .held
-                .extend(held.map(|(by, count)| Held { count, reason: format!("hits muted by {by}") }));
+            let term = |by: &By| if matches!(by, By::Rule(_)) { "inhibited" } else { "muted" };
+            let held = self.held_of(*rid).into_iter();
+            let held = held.map(|(by, count)| Held { count, reason: format!("hits {} by {by}", term(&by)) });
+            entry.alert.held.extend(held);
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct RulePolicy {
     pub expect: Option<Expect>,
     /// Of the captures of these indices the most frequent values are told.
     pub top: Vec<usize>,
+    /// While one of these rules has an open incident, this one says nothing. No rings; its own name means nothing.
+    pub inhibited_by: Vec<Arc<str>>,
 }
 
 impl RulePolicy {
@@ -95,6 +97,7 @@ impl RulePolicy {
             expect: None,
             new: None,
             top: Vec::new(),
+            inhibited_by: Vec::new(),
         }
     }
 }

@@ -59,6 +59,7 @@ impl Judge {
         for space in gone {
             self.retire_space(space);
         }
+        self.set_inhibitors();
         self.hold_anew(now);
         for rid in live {
             let hashes: Vec<u64> = self.rules[rid.0].keys.keys().copied().collect();

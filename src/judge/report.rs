@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Lane;
 use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::rule::KeyState;
-use super::silence::{MuteReport, SilenceReport};
+use super::silence::{By, MuteReport, SilenceReport};
 use super::{Judge, Rid};
 use crate::time::{Now, Wall};
 
@@ -21,6 +21,8 @@ pub struct Report {
     /// Who holds the muted hits of a rule, by the rule's name: silences as `s7`, mutes by name. Without the rules that
     /// have none.
     pub muted_by: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The same for inhibited hits: the rules whose open incidents hold them.
+    pub inhibited_by: BTreeMap<String, BTreeMap<String, u64>>,
     /// By name.
     pub spaces: BTreeMap<String, SpaceReport>,
     /// Silences in force.
@@ -112,13 +114,18 @@ impl Judge {
     /// The books, and what waits. Costs time by the number of keys: for people, not for every line.
     pub fn report(&self, now: Now) -> Report {
         let mut rules: BTreeMap<String, RuleReport> = BTreeMap::new();
-        let mut muted_by = BTreeMap::new();
+        let (mut muted_by, mut inhibited_by) = (BTreeMap::new(), BTreeMap::new());
         for (name, rid) in &self.names {
-            let muted = self.muted_of(*rid);
-            rules.insert(name.to_string(), self.rule_report(*rid, muted.values().sum()));
-            if !muted.is_empty() {
-                muted_by.insert(name.to_string(), muted);
+            let (mut muted, mut inhibited) = (BTreeMap::new(), BTreeMap::new());
+            for (by, hits) in self.held_of(*rid) {
+                let holder = by.to_string();
+                if matches!(by, By::Rule(_)) { &mut inhibited } else { &mut muted }.insert(holder, hits);
             }
+            let held = (muted.values().sum(), inhibited.values().sum());
+            rules.insert(name.to_string(), self.rule_report(*rid, held));
+            let of = |by: BTreeMap<String, u64>| (!by.is_empty()).then(|| (name.to_string(), by));
+            muted_by.extend(of(muted));
+            inhibited_by.extend(of(inhibited));
         }
         for claim in self.claims.values() {
             if let Some(rule) = rules.get_mut(&*claim.rule) {
@@ -146,6 +153,7 @@ impl Judge {
         Report {
             rules,
             muted_by,
+            inhibited_by,
             spaces,
             silences,
             mutes,
@@ -154,7 +162,7 @@ impl Judge {
         }
     }
 
-    fn rule_report(&self, rid: Rid, muted: u64) -> RuleReport {
+    fn rule_report(&self, rid: Rid, (muted, inhibited): (u64, u64)) -> RuleReport {
         let rule = &self.rules[rid.0];
         let mut pending_in =
             PendingIn { folds: rule.fold.hits, known: rule.known.state.hits, ..PendingIn::default() };
@@ -173,8 +181,9 @@ impl Judge {
                 }
             }
         }
+        debug_assert_eq!(open_incidents, rule.open as u64, "open incidents of {}", rule.name);
         RuleReport {
-            ledger: Ledger { muted, ..rule.ledger },
+            ledger: Ledger { muted, inhibited, ..rule.ledger },
             pending: pending_in.windows + pending_in.incidents + pending_in.folds + pending_in.known,
             pending_in,
             held: rule.held,

@@ -143,9 +143,9 @@ impl Judge {
         let KeyState::Open(incident) = &mut slot.state else { return };
         incident.phase = Phase::Open;
         (incident.remind_at, incident.remind_every) = (now.tick + policy.remind, policy.remind);
-        if by.is_some() {
-            incident.held_by = by;
-            rule.held.muted += 1;
+        if let Some(by) = by {
+            rule.held.hold(&by);
+            incident.held_by = Some(by);
             return;
         }
         let Voice::Own(to) = incident.voice(&self.spaces) else {

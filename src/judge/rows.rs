@@ -155,7 +155,13 @@ impl Judge {
                 RowKey::Muted(rid, by) => {
                     let rule = &self.rules[rid.0].name;
                     let is = self.muted.get(&(*rid, by.clone()));
-                    (format!("judge/muted/{by}/{rule}"), is.map(|is| json(&Numbered { no: (rule, by), is })))
+                    (
+                        format!(
+                            "judge/{}/{by}/{rule}",
+                            if matches!(by, By::Rule(_)) { "inhibited" } else { "muted" }
+                        ),
+                        is.map(|is| json(&Numbered { no: (rule, by), is })),
+                    )
                 }
             };
             rows.push(StateRow { name, value });
@@ -249,6 +255,7 @@ impl Judge {
             // a number that no earlier run can have used, should it have been forgotten
             self.head.next_thread = u64::try_from(now.wall.0).unwrap_or(0);
         }
+        self.set_inhibitors();
         for n in 0..self.rules.len() {
             let rule = &mut self.rules[n];
             let (open, holds) = (rule.incidents().filter(|i| i.folded).count() as u64, rule.fold.hits > 0);
@@ -280,14 +287,14 @@ impl Judge {
                 let row: RuleRow<Fold> = parse(value)?;
                 counted(row.ledger.terms())?;
                 counted([row.held.repeats, row.held.rule_limit, row.held.space_budget, row.held.while_away])?;
-                counted([row.held.muted])?;
+                counted([row.held.muted, row.held.inhibited])?;
                 counted([row.resolves.ended, row.resolves.idle, row.known.hits])?;
                 counted(row.fold.counts())?;
                 let rid = self.ensure_rule(&row.name);
                 let rule = &mut self.rules[rid.0];
                 (rule.fingerprint, rule.ledger, rule.held) = (row.fingerprint, row.ledger, row.held);
                 // counted where it is held
-                rule.ledger.muted = 0;
+                (rule.ledger.muted, rule.ledger.inhibited) = (0, 0);
                 (rule.resolves, rule.known.state) = (row.resolves, row.known);
                 (rule.fold, rule.last_hit, rule.last_message) = (row.fold, row.last_hit, row.last_message);
                 rule.limit.restore(row.limit);
@@ -346,7 +353,7 @@ impl Judge {
                 counted([row.no])?;
                 self.silences.insert(row.no, row.is);
             }
-            "muted" => {
+            "muted" | "inhibited" => {
                 let row: Numbered<(Arc<str>, By), Fold> = parse(value)?;
                 counted(row.is.counts())?;
                 let rid = self.ensure_rule(&row.no.0);

@@ -64,7 +64,11 @@ pub(super) struct Rule {
     pub(super) last_message: Option<Wall>,
     /// Its row is marked already.
     pub(super) dirty: bool,
-    /// The silences and mutes that are in force over it.
+    /// Its open incidents.
+    pub(super) open: usize,
+    /// The rules that say nothing while there are some.
+    pub(super) inhibits: Vec<Rid>,
+    /// The silences, mutes and rules that hold it now.
     pub(super) quieted: Vec<InForce>,
     hasher: SipHasher13,
 }
@@ -91,6 +95,9 @@ pub(super) struct Slot {
     /// Its row is marked already.
     #[serde(skip)]
     pub(super) dirty: bool,
+    /// It counts among its rule's open incidents.
+    #[serde(skip)]
+    pub(super) counted_open: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,6 +136,8 @@ impl Rule {
             last_hit: None,
             last_message: None,
             dirty: false,
+            open: 0,
+            inhibits: Vec::new(),
             quieted: Vec::new(),
             hasher,
         }
@@ -219,6 +228,7 @@ impl Judge {
                 expected: None,
                 timer: None,
                 dirty: false,
+                counted_open: false,
             }
         });
         (slot.used, slot.hit_at) = (self.head.used, now.tick);
@@ -299,6 +309,9 @@ impl Judge {
             self.timers.remove(&(t, rid, hash));
         }
         self.key_count -= 1;
+        if slot.counted_open {
+            self.count_open(rid, false);
+        }
         self.dirty.insert(RowKey::Key(rid, hash));
         self.mark_rule(rid);
         Some(slot)
@@ -338,18 +351,21 @@ impl Judge {
         }
     }
 
-    /// Puts a key's timer where its deadline is.
+    /// Puts a key's timer where its deadline is. Whatever changes how far an incident is ends here, or takes its key out.
     pub(super) fn reschedule(&mut self, rid: Rid, hash: u64) {
         let due = self.deadline(rid, hash);
         let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
-        if slot.timer == due {
-            return;
+        let turned = slot.has_turned();
+        if slot.timer != due {
+            if let Some(old) = std::mem::replace(&mut slot.timer, due) {
+                self.timers.remove(&(old, rid, hash));
+            }
+            if let Some(new) = due {
+                self.timers.insert((new, rid, hash));
+            }
         }
-        if let Some(old) = std::mem::replace(&mut slot.timer, due) {
-            self.timers.remove(&(old, rid, hash));
-        }
-        if let Some(new) = due {
-            self.timers.insert((new, rid, hash));
+        if let Some(opened) = turned {
+            self.count_open(rid, opened);
         }
     }
 }

@@ -44,14 +44,16 @@ pub(super) enum By {
     Silence(u64),
     /// The mute of this name.
     Mute(Arc<str>),
+    /// An open incident of the rule of this name.
+    Rule(Arc<str>),
 }
 
-/// As messages, `status` and `unsilence` name it: `s7`, `sunday-patching`. No mute is called like a silence.
+/// As messages, `status` and `unsilence` name it: `s7`, `sunday-patching`, `nginx-down`. No mute is called like a silence.
 impl fmt::Display for By {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             By::Silence(no) => write!(f, "s{no}"),
-            By::Mute(name) => f.write_str(name),
+            By::Mute(name) | By::Rule(name) => f.write_str(name),
         }
     }
 }
@@ -142,7 +144,7 @@ pub struct MuteReport {
     pub incidents: u64,
 }
 
-/// A silence or mute that is in force over a rule.
+/// What holds a rule.
 #[derive(Clone, Debug)]
 pub(super) struct InForce {
     pub(super) by: By,
@@ -151,6 +153,11 @@ pub(super) struct InForce {
 }
 
 impl InForce {
+    /// Whatever the key.
+    pub(super) fn whole(by: By) -> InForce {
+        InForce { by, parts: Vec::new() }
+    }
+
     /// It holds the whole rule.
     pub(super) fn is_whole(&self) -> bool {
         self.parts.is_empty()
@@ -164,7 +171,7 @@ impl InForce {
 }
 
 impl Rule {
-    /// Who holds this key, silences before mutes.
+    /// Who holds this key: silences before mutes before rules.
     pub(super) fn quieted_by(&self, hash: u64) -> Option<By> {
         if self.quieted.is_empty() {
             return None;
@@ -177,7 +184,7 @@ impl Rule {
 impl Silence {
     fn over(&self, glob: &RuleGlob, by: By, rule: &RulePolicy) -> Option<InForce> {
         if self.key.is_empty() {
-            return glob.matches(&rule.name).then(|| InForce { by, parts: Vec::new() });
+            return glob.matches(&rule.name).then(|| InForce::whole(by));
         }
         // a rule that is grouped by other parts since is another rule
         let place = |(name, hash): &(String, u64)| Some((rule.by.iter().position(|b| b == name)?, *hash));
@@ -338,9 +345,9 @@ impl Judge {
             rule.quieted
                 .extend(globs.iter().filter_map(|(no, s, glob)| s.over(glob, By::Silence(*no), policy)));
             let mutes = in_force.iter().filter(|m| m.holds(&policy.name, policy.severity));
-            rule.quieted
-                .extend(mutes.map(|m| InForce { by: By::Mute(Arc::clone(&m.name)), parts: Vec::new() }));
+            rule.quieted.extend(mutes.map(|m| InForce::whole(By::Mute(Arc::clone(&m.name)))));
         }
+        (0..self.rules.len()).for_each(|n| self.inhibit(Rid(n)));
         over
     }
 
