@@ -12,6 +12,7 @@ use crate::end_to_end::{hits_told, kills};
 use crate::harness::counted::{self, Writer};
 use crate::harness::dice::Dice;
 use crate::harness::fake_chat::{FakeChat, Fault, Received};
+use crate::harness::power::Power;
 use crate::harness::program::{Agent, DEADLINE, Place, stopwatch, term};
 
 /// The agent must have ended so long after SIGTERM.
@@ -64,11 +65,22 @@ fn killed_at_any_instant(space: &str) {
     let chat = FakeChat::start();
     chat.add_space("OPS");
     let place = place(&chat, &format!("{space}{RULE}"));
+    ended_at_any_instant(&chat, &place, "kills", kills(), |agent, _| agent.kill());
+}
+
+/// The agent ends that often, in that way, while hits come and the server has bad days.
+fn ended_at_any_instant(
+    chat: &FakeChat,
+    place: &Place,
+    what: &str,
+    times: u32,
+    mut end: impl FnMut(Agent<'_>, &mut Dice),
+) {
     let mut dice = Dice::new();
     let (mut matching, mut seq) = (0, 0);
     let mut text = String::new();
     let mut agent = place.start();
-    for _ in 0..kills() {
+    for _ in 0..times {
         chat.mend();
         if dice.below(2) == 0 {
             chat.next(fault(&mut dice));
@@ -93,7 +105,7 @@ fn killed_at_any_instant(space: &str) {
             // between a request and its answer, or right after
             chat.wait_for_more_than(chat.attempts().len(), Duration::from_secs(3));
         }
-        agent.kill();
+        end(agent, &mut dice);
         agent = place.launch(&[]);
     }
     place.append("app.log", &text);
@@ -107,11 +119,10 @@ fn killed_at_any_instant(space: &str) {
     assert_eq!(status["spaces"]["ops"]["dead_letters"], 0, "{status:#}");
     let messages = chat.messages("OPS");
     assert_eq!(hits_told(&messages), matching, "{status:#}");
-    each_once(&chat);
+    each_once(chat);
     let again = messages.iter().filter(|m| m.times > 1).count();
     println!(
-        "measured: crash: {} kills, {matching} hits, {} messages, {again} sent again",
-        kills(),
+        "measured: crash: {times} {what}, {matching} hits, {} messages, {again} sent again",
         messages.len()
     );
     assert_eq!(agent.stop(), 0);
@@ -122,18 +133,21 @@ fn kills_under_load() -> u32 {
     std::env::var("LOGHERALD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
 }
 
-/// Three programs write all the while, and one of their logs is renamed now and then. A kill may meet the agent while
-/// it starts, reads, commits or catches up.
-#[test]
-fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
-    let place = Place::new();
+/// Three programs write all the while, and one of their logs is renamed now and then. The agent may end while it starts,
+/// reads, commits or catches up.
+fn each_line_is_hit_once_however_often(
+    place: &Place,
+    what: &str,
+    times: u32,
+    mut end: impl FnMut(Agent<'_>, &mut Dice),
+) {
     place.rules(&counted::rules(&["*.log"]));
     let logs = ["app.log", "access.log", "audit.log"];
     let mut writers = logs.map(|log| Writer::start(&place.path(log)));
     let mut dice = Dice::new();
     let mut renamed = 0;
     let mut agent = place.start();
-    for _ in 0..kills_under_load() {
+    for _ in 0..times {
         for writer in &mut writers {
             writer.write(dice.below(400));
         }
@@ -145,7 +159,7 @@ fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
             writers[at].hang_up();
         }
         agent.live(Duration::from_millis(dice.below(500)));
-        agent.kill();
+        end(agent, &mut dice);
         agent = place.launch(&[]);
         // lines stream in, but not without end: the writers are at most one round ahead
         writers.iter_mut().for_each(Writer::wait);
@@ -153,12 +167,40 @@ fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
     agent.kill();
     let agent = place.start();
     let writers: Vec<&Writer> = writers.iter().collect();
-    counted::each_line_was_hit_once(&place, agent, &writers);
+    counted::each_line_was_hit_once(place, agent, &writers);
     let lines: u64 = writers.iter().map(|w| w.written()).sum();
-    println!(
-        "measured: crash: {} kills under load, {renamed} renames: {lines} lines, 0 lost, 0 hit twice",
-        kills_under_load()
-    );
+    println!("measured: crash: {times} {what}, {renamed} renames: {lines} lines, 0 lost, 0 hit twice");
+}
+
+/// Scenario T34.
+#[test]
+fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
+    let what = "kills under load";
+    each_line_is_hit_once_however_often(&Place::new(), what, kills_under_load(), |agent, _| agent.kill());
+}
+
+/// Scenario T35.
+#[test]
+fn no_line_is_lost_or_hit_twice_however_often_the_power_fails() {
+    let Some((place, power)) = Power::over(Place::new()) else { return };
+    let mut lost = 0;
+    each_line_is_hit_once_however_often(&place, "power cuts", kills_under_load() / 2, |agent, dice| {
+        lost += power.fails(agent, dice);
+    });
+    // else the library was not there
+    assert!(lost > 0);
+    println!("measured: power: {lost} pages of 4 KiB written and lost");
+}
+
+#[test]
+fn the_rest_api_is_told_every_hit_once_however_often_the_power_fails() {
+    let chat = FakeChat::start();
+    chat.add_space("OPS");
+    let place = place(&chat, &format!("{REST}{RULE}"));
+    let Some((place, power)) = Power::over(place) else { return };
+    ended_at_any_instant(&chat, &place, "power cuts", kills(), |agent, dice| {
+        power.fails(agent, dice);
+    });
 }
 
 #[test]

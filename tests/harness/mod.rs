@@ -2,4 +2,5 @@
 pub(crate) mod counted;
 pub(crate) mod dice;
 pub(crate) mod fake_chat;
+pub(crate) mod power;
 pub(crate) mod program;
