@@ -14,7 +14,7 @@ use logherald::deliver::{Event, Pace, Report, worker};
 use logherald::message::{Message, MessageNo, OutboxRow, RowId};
 use logherald::time::{Clock, Tick, Wall};
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::fake_chat::{Came, FakeChat, Fault, Received};
@@ -428,29 +428,31 @@ async fn through_every_fault_each_message_arrives_once_in_order_and_in_pace() {
     for fault in [Fault::status(503), Fault::ResetAfter, Fault::ResetBefore, Fault::Truncate] {
         b.chat.next(fault);
     }
-    let (rows, rows_in) = mpsc::channel(8);
+    let (hand, in_hand) = watch::channel(None);
+    hand.send_replace(Some(row(1)));
     let (reports_out, mut reports) = mpsc::channel(8);
     let now = watch();
     let work = worker(
         b.webhook(),
         move || now(),
-        rows_in,
+        in_hand,
         reports_out,
         CancellationToken::new(),
         Pace::chat(Tick(0)),
         || 0,
     );
-    for n in 1..=3 {
-        rows.send(row(n)).await.unwrap();
-    }
-    drop(rows);
     let heard = async {
         let mut ends = vec![];
         while let Some(Report { message, event, .. }) = reports.recv().await {
             if event == Event::Delivered {
                 ends.push(message.0);
+                if ends.len() == 3 {
+                    break;
+                }
+                hand.send_replace(Some(row(message.0 as u8 + 1)));
             }
         }
+        drop(hand);
         ends
     };
     let (_, ends) = tokio::time::timeout(DEADLINE, async { tokio::join!(work, heard) }).await.unwrap();

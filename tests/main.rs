@@ -24,6 +24,7 @@ mod judge_story;
 mod loghub;
 mod logrotate;
 mod novelty;
+mod outbox;
 mod packaging;
 mod readme;
 mod redaction;

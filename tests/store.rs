@@ -22,7 +22,8 @@ use logherald::line::{FileId, FilePlace, Mark, Place, Position, PositionKey, Pro
 use logherald::message::{Message, MessageNo, OutboxRow, RowId};
 use logherald::state::StateRow;
 use logherald::store::{
-    Commit, Committed, DEAD_BYTES, Lost, Opened, SpaceCounts, Store, StoreError, Tried, channel, run,
+    Commit, Committed, DEAD_BYTES, DEEP, Letter, Lost, Opened, SpaceCounts, Store, StoreError, Tried,
+    channel, run,
 };
 use logherald::time::{Now, Tick, Wall};
 use proptest::prelude::*;
@@ -132,7 +133,7 @@ fn ids(store: &Store) -> Vec<RowId> {
 }
 
 fn kept() -> Committed {
-    Committed { next: Vec::new(), lost: Vec::new(), durable: true }
+    Committed { next: Vec::new(), lost: Vec::new(), deep: Vec::new(), durable: true }
 }
 
 // ---- round trips ----------------------------------------------------------------------------------------------
@@ -222,8 +223,8 @@ fn a_dead_letter_is_kept_and_never_next() {
     assert_eq!(store.next("ops").unwrap(), Some(warning(2)));
     let dead = store.dead_letters().unwrap();
     assert_eq!((dead.len(), &dead[0].id, dead[0].last_error.as_deref()), (1, &id(1), Some(why)));
-    let letter = store.dead_letter(&id(1)).unwrap().unwrap();
-    assert_eq!((letter.row, letter.why.as_str()), (warning(1), why));
+    let letter = store.letter(&id(1)).unwrap().unwrap();
+    assert_eq!((letter.row, letter.why.as_deref()), (warning(1), Some(why)));
     let counts = SpaceCounts {
         space: "ops".into(),
         waiting: 1,
@@ -234,6 +235,43 @@ fn a_dead_letter_is_kept_and_never_next() {
     assert_eq!(store.counts().unwrap(), [counts]);
     store.commit(&Commit { remove: vec![id(1)], ..Commit::default() }).unwrap();
     assert!(store.dead_letters().unwrap().is_empty());
+}
+
+#[test]
+fn a_dead_letter_that_is_revived_waits_again_with_its_id_and_body_behind_all_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.commit(&adding(vec![warning(1), warning(2)])).unwrap();
+    let tried = Tried { id: id(1), tries: 7, due: Tick(1), last_error: Some("503".into()) };
+    store.commit(&Commit { tried: vec![tried], ..Commit::default() }).unwrap();
+    store.commit(&Commit { bury: vec![(id(1), "too old".into())], ..Commit::default() }).unwrap();
+    let now = at(90_000_000);
+    store.commit(&Commit { now, revive: vec![id(1), id(9)], ..Commit::default() }).unwrap();
+    assert_eq!(ids(&store), [id(2), id(1)]);
+    assert!(store.dead_letters().unwrap().is_empty());
+    let letter = store.letter(&id(1)).unwrap().unwrap();
+    assert_eq!(letter, Letter { row: OutboxRow { born: now.wall, due: now.tick, ..warning(1) }, why: None });
+    // what waits already is left alone
+    store.commit(&Commit { revive: vec![id(2)], ..Commit::default() }).unwrap();
+    assert_eq!(ids(&store), [id(2), id(1)]);
+}
+
+#[test]
+fn a_long_queue_of_what_was_never_tried_is_told_by_the_commit_that_makes_it_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let deep = u64::from(DEEP);
+    let done = store.commit(&adding((0..=deep).map(warning).collect())).unwrap();
+    assert_eq!(done.deep, [("ops".into(), false)]);
+    let tried = Tried { id: id(0), tries: 0, due: Tick(1), last_error: Some("429".into()) };
+    store.commit(&Commit { tried: vec![tried], ..Commit::default() }).unwrap();
+    let critical = row(100, "ops", Severity::Critical);
+    assert_eq!(store.commit(&adding(vec![critical.clone()])).unwrap().deep, []);
+    assert_eq!(store.commit(&adding(vec![warning(101)])).unwrap().deep, [("ops".into(), false)]);
+    let waiting: Vec<RowId> = store.untried("ops", false, 5).unwrap().into_iter().map(|r| r.id).collect();
+    assert_eq!(waiting, (1..=5).map(id).collect::<Vec<_>>(), "what was tried never changes any more");
+    assert_eq!(store.untried("ops", true, 5).unwrap(), [critical]);
+    assert_eq!(store.waiting("ops", Wall(1_001), 99).unwrap().len(), 2);
 }
 
 #[test]
@@ -379,6 +417,18 @@ impl Model {
                 self.dead.push((self.outbox.remove(i), why.clone()));
             }
         }
+        for id in &c.revive {
+            if let Some(i) = self.dead.iter().position(|(r, _)| r.id == *id) {
+                let (row, _) = self.dead.remove(i);
+                self.outbox.push(OutboxRow {
+                    born: c.now.wall,
+                    tries: 0,
+                    due: c.now.tick,
+                    last_error: None,
+                    ..row
+                });
+            }
+        }
         for t in &c.tried {
             for r in self.outbox.iter_mut().filter(|r| r.id == t.id) {
                 (r.tries, r.due, r.last_error) = (t.tries, t.due, t.last_error.clone());
@@ -406,8 +456,8 @@ impl Model {
             store.dead_letters().unwrap().into_iter().map(|d| (d.id, d.last_error.unwrap())).collect();
         assert_eq!(dead, self.dead.iter().map(|(r, why)| (r.id.clone(), why.clone())).collect::<Vec<_>>());
         for (letter, why) in &self.dead {
-            let found = store.dead_letter(&letter.id).unwrap().unwrap();
-            assert_eq!((&found.row, &found.why), (letter, why));
+            let found = store.letter(&letter.id).unwrap().unwrap();
+            assert_eq!((&found.row, &found.why), (letter, &Some(why.clone())));
         }
     }
 
@@ -428,14 +478,16 @@ fn commits() -> impl Strategy<Value = Commit> {
     let tried = prop::collection::vec((0u64..12, 1u32..9, 0u64..99), 0..3);
     let places = prop::collection::vec((0u64..3, any::<u64>()), 0..3);
     let names = prop::collection::vec((0u64..3, prop::option::of("[a-z\"é]{0,9}")), 0..3);
-    (numbers(), numbers(), numbers(), numbers(), tried, places, names, any::<u32>()).prop_map(
-        move |(add, remove, bury, forget, tried, places, names, ms)| Commit {
+    let rows = (numbers(), numbers(), numbers(), numbers());
+    (rows, numbers(), tried, places, names, any::<u32>()).prop_map(
+        move |((add, remove, bury, revive), forget, tried, places, names, ms)| Commit {
             now: at(u64::from(ms)),
             forget: forget.into_iter().map(|n| key("files", n % 3)).collect(),
             positions: places.into_iter().map(|(n, o)| position("files", n, o / 2)).collect(),
             state: names.into_iter().map(|(n, v)| state(&format!("judge/{n}"), v.as_deref())).collect(),
             remove: remove.into_iter().map(id).collect(),
             bury: bury.into_iter().map(|n| (id(n), format!("refused {n}"))).collect(),
+            revive: revive.into_iter().map(id).collect(),
             tried: tried
                 .into_iter()
                 .map(|(n, tries, due)| Tried {
@@ -495,7 +547,8 @@ fn write_on(dir: &Path, rounds: u64) -> u64 {
             positions: vec![position("files", 1, n + 1)],
             ..adding(vec![warning(n)])
         };
-        assert_eq!(store.commit(&commit).unwrap(), kept());
+        let done = store.commit(&commit).unwrap();
+        assert_eq!((done.lost, done.durable), (Vec::new(), true));
         println!("committed {n}");
         if n % 17 == 0 {
             store.idle();
@@ -678,8 +731,8 @@ fn a_first_version_file_is_migrated_with_all_it_holds() {
     assert_eq!(opened.positions, [first, journal("s=1;i=2")]);
     assert_eq!(opened.state, [state("judge/clock", Some("{\"a\":1}"))]);
     assert_eq!(store.next("ops").unwrap(), Some(warning(1)));
-    let letter = store.dead_letter(&id(2)).unwrap().unwrap();
-    assert_eq!((letter.row.body, letter.why.as_str()), (warning(2).body, "400 bad request"));
+    let letter = store.letter(&id(2)).unwrap().unwrap();
+    assert_eq!((letter.row.body, letter.why.as_deref()), (warning(2).body, Some("400 bad request")));
     drop(store);
     let db = Connection::open(&file).unwrap();
     assert_eq!(db.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0)).unwrap(), 2);
@@ -982,7 +1035,9 @@ async fn the_handle_asks_the_thread_and_closing_ends_it() {
     let (handle, thread) = spawn(open(dir.path()).0);
     let other = handle.clone();
     assert_eq!(handle.commit(adding(vec![warning(1), warning(2)])).await.unwrap(), kept());
-    assert_eq!(other.next("ops".into()).await.unwrap(), Some(warning(1)));
+    assert_eq!(other.letter(id(1)).await.unwrap(), Some(Letter { row: warning(1), why: None }));
+    assert_eq!(other.untried("ops".into(), false, 1).await.unwrap(), [warning(1)]);
+    assert_eq!(other.waiting("ops".into(), Wall(1_001), 9).await.unwrap(), [warning(1)]);
     other.commit(Commit { bury: vec![(id(1), "refused".into())], ..Commit::default() }).await.unwrap();
     assert_eq!(handle.outbox().await.unwrap().len(), 1);
     assert_eq!(handle.dead_letters().await.unwrap().len(), 1);

@@ -101,6 +101,10 @@ impl Agent {
                     let desk = tokio::time::timeout(LAST_WORD, &mut *desk).await;
                     return Err(desk.map_or(Fatal::Died("worker of a space"), of_the_desk));
                 }
+                Ok(()) = self.troubles.changed() => {
+                    service::status(&self.status_line());
+                    continue;
+                }
                 _ = hup.recv() => Wanted::Reload(None),
                 _ = look.tick() => {
                     if reader.is_finished() && !desk.is_finished() {
@@ -187,18 +191,18 @@ impl Agent {
                 Err(text)
             }
         };
-        service::ready(&self.summary);
+        service::ready(&self.status_line());
         verdict
     }
 
     async fn swap(&mut self, set: Set) {
         self.running = Running::new(&set);
-        let Set { sources, rules, policy, clients, named, notices, files, unusable: _ } = set;
+        let Set { sources, rules, policy, clients, workers, notices, files, unusable: _ } = set;
         self.watched.change_to(files);
         // the old workers finish what they have in hand; their rows are in the store and go on with the new ones,
         // in the old ones' pace
         let paces = std::mem::replace(&mut self.crew, Crew::none()).leave().await;
-        let (crew, workers) = Crew::hire(clients, named, &self.reports, &self.clock, &paces);
+        let (crew, workers) = Crew::hire(clients, workers, &self.reports, &self.clock, &paces);
         self.crew = crew;
         self.ask(Ask::Workers(workers)).await;
         let (tx, first) = oneshot::channel();
@@ -227,6 +231,12 @@ impl Agent {
             rules_file: self.rules_file.clone(),
         };
         Some(status::gather(parts, view, about))
+    }
+
+    /// What systemd shows: what is wrong, then what is watched.
+    pub(super) fn status_line(&self) -> String {
+        let troubles = self.troubles.borrow();
+        if troubles.is_empty() { self.summary.clone() } else { format!("{}; {}", *troubles, self.summary) }
     }
 
     pub(super) async fn tell(&self, notice: Notice) {

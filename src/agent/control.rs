@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::desk::Ask;
+use super::letters::{LetterFault, Which};
 use super::status::Status;
 use crate::judge::SilenceOrder;
 
@@ -68,6 +69,10 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
         .route("/reload", post(reload))
         .route("/silences", get(silences).post(silence))
         .route("/unsilence", post(unsilence))
+        .route("/outbox", get(letters))
+        .route("/outbox/show", post(letter))
+        .route("/outbox/retry", post(retry))
+        .route("/outbox/drop", post(drop_letters))
         .with_state(Arc::new(requests));
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned());
     if let Err(e) = served.await {
@@ -100,7 +105,7 @@ async fn silence(State(requests): Requests, Json(order): Json<SilenceOrder>) -> 
     }
 }
 
-/// Which silence is to end.
+/// Which silence is to end, or which message is to be shown.
 #[derive(Deserialize)]
 struct Named {
     id: String,
@@ -110,6 +115,30 @@ async fn unsilence(State(requests): Requests, Json(Named { id }): Json<Named>) -
     match ask(&requests, |tx| Request::Ask(Ask::Unsilence(id, tx))).await {
         Some(None) => refusal("no silence of this name is in force", "`logherald silences` lists them"),
         ended => answer(ended.flatten()),
+    }
+}
+
+async fn letters(State(requests): Requests) -> Response {
+    answer(ask(&requests, |tx| Request::Ask(Ask::Letters(tx))).await)
+}
+
+async fn letter(State(requests): Requests, Json(Named { id }): Json<Named>) -> Response {
+    done(ask(&requests, |tx| Request::Ask(Ask::Letter(id, tx))).await)
+}
+
+async fn retry(State(requests): Requests, Json(which): Json<Which>) -> Response {
+    done(ask(&requests, |tx| Request::Ask(Ask::Retry(which, tx))).await)
+}
+
+async fn drop_letters(State(requests): Requests, Json(which): Json<Which>) -> Response {
+    done(ask(&requests, |tx| Request::Ask(Ask::Drop(which, tx))).await)
+}
+
+/// What came of an order about messages.
+fn done<T: Serialize>(said: Option<Result<T, LetterFault>>) -> Response {
+    match said {
+        Some(Err(fault)) => refusal(&fault.what, &fault.hint),
+        said => answer(said.and_then(Result::ok)),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::alert::Severity;
 use crate::chat::Surface;
@@ -18,29 +18,41 @@ use crate::store::{StoreError, Tried};
 use crate::time::Now;
 
 use super::desk::Desk;
+use super::status::Change;
+
+/// Troubles that the line for systemd names; the rest is counted.
+const TROUBLES: usize = 3;
 
 impl Desk {
-    /// Gives an idle worker its next row.
-    pub(super) async fn hand_out(&mut self, space: &Arc<str>) -> Result<(), StoreError> {
-        if self.in_hand.contains_key(space) {
-            return Ok(());
+    /// Gives a row to the worker of its space: the first, or one that goes before the one it has in hand.
+    pub(super) fn hand_over(&mut self, row: OutboxRow) {
+        let space = row.space.clone();
+        let Some(worker) = self.workers.at_work.get(&space) else { return };
+        if self.in_hand.get(&space).is_some_and(|held| held.id == row.id) {
+            return;
         }
-        if !self.workers.at_work.contains_key(space) {
-            return Ok(());
+        // a worker that has ended takes nothing, and its end is noticed elsewhere
+        if worker.hand.send(Some(row.clone())).is_ok()
+            && let Some(before) = self.in_hand.insert(space.clone(), row)
+        {
+            self.set_back.insert(space, before.id);
         }
-        if let Some(row) = self.store.next(space.clone()).await? {
-            self.hand_over(row).await;
-        }
-        Ok(())
     }
 
-    /// Gives a row to the worker of its space, which has nothing in hand.
-    pub(super) async fn hand_over(&mut self, row: OutboxRow) {
-        if let Some(worker) = self.workers.at_work.get(&row.space)
-            && worker.rows.send(row.clone()).await.is_ok()
-        {
-            self.in_hand.insert(row.space.clone(), row);
+    /// Takes the row out of its worker's hand, if it is there. A request that is on its way comes to its end.
+    pub(super) fn take_back(&mut self, space: &Arc<str>, row: &RowId) {
+        if self.in_hand.get(space).is_some_and(|held| held.id == *row) {
+            self.in_hand.remove(space);
+            if let Some(worker) = self.workers.at_work.get(space) {
+                worker.hand.send_replace(None);
+            }
         }
+    }
+
+    /// The row may be on its way to its space right now.
+    pub(super) fn may_be_on_its_way(&self, row: &OutboxRow) -> bool {
+        let held = self.in_hand.get(&row.space).is_some_and(|held| held.id == row.id);
+        held || self.set_back.get(&row.space) == Some(&row.id)
     }
 
     /// The judge waits for the fate of messages. One that the store does not hold (a row that could not be read) will
@@ -78,8 +90,7 @@ impl Desk {
             warn!("space `{space}` is in the rules no more; {count} of its messages are dead letters now");
             let text =
                 format!("{count} messages waited for the space `{space}`, which is in the rules no more");
-            let said = self.judge.apply(Input::Notice(notice(format!("orphans/{space}"), text, None)), now);
-            self.say(said);
+            self.tell(notice(format!("orphans/{space}"), Severity::Error, text, None), now);
         }
         Ok(())
     }
@@ -88,31 +99,43 @@ impl Desk {
         let now = self.clock.now();
         self.touch(now);
         let Report { space, row, message, next_write, event } = report;
+        // whatever was set back for this one has come to its end too: there is one request in flight
+        self.set_back.remove(&space);
         self.owed.state.insert(format!("pace/{space}"), Some(next_write.0.to_string()));
-        let changed = self.spaces.entry(space.clone()).or_default().take(&event, now);
-        let (fate, said) = match event {
-            Event::Delivered => (Some(Fate::Delivered), None),
+        let state = self.spaces.entry(space.clone()).or_default();
+        let (news, change) = state.take(&event, now);
+        let fate = match event {
+            Event::Delivered => {
+                self.owed.remove.push(row.clone());
+                Some(Fate::Delivered)
+            }
             Event::Retrying { tries, due, why } => {
-                warn!("space `{space}`: not delivered yet (failed tries: {tries}): {why}");
-                self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why) });
-                (None, None)
+                if news {
+                    warn!("space `{space}`: not delivered yet (failed tries: {tries}): {why}");
+                } else {
+                    debug!("space `{space}`: not delivered yet (failed tries: {tries}): {why}");
+                }
+                self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why.clone()) });
+                None
             }
             Event::Paused { tries, due: _, why, hint } => {
-                error!("space `{space}` is paused, its messages are kept: {why}; hint: {hint}");
+                if news {
+                    error!("space `{space}` is paused, its messages are kept: {why}; hint: {hint}");
+                } else {
+                    debug!("space `{space}` is still paused: {why}");
+                }
                 // a pause is the worker's, not the row's: who has mended the space and reloads or starts the agent
                 // again need not wait for the end of it
                 let due = now.tick;
-                self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why.clone()) });
-                let text = format!("the space `{space}` is paused and its messages wait: {why}");
-                // once a change, not once a try
-                (None, changed.then(|| notice(format!("space/{space}"), text, Some(hint))))
+                self.owed.tried.push(Tried { id: row.clone(), tries, due, last_error: Some(why) });
+                None
             }
             Event::Resumed => {
                 info!("space `{space}` accepts messages again");
-                (None, None)
+                None
             }
             Event::Refused { why, resend_plain } => {
-                if resend_plain && let Some(plain) = self.plain_form(&space, &row, now) {
+                if resend_plain && let Some(plain) = self.plain_form(&row, now).await? {
                     warn!("space `{space}` refused a message, a plain form is sent instead: {why}");
                     self.owed.add.push(plain);
                     self.owed.remove.push(row.clone());
@@ -120,31 +143,88 @@ impl Desk {
                 }
                 error!("space `{space}` refused a message for good, it is kept as a dead letter: {why}");
                 let text = format!("the space `{space}` refused a message for good: {why}");
+                let hint = format!("`logherald outbox show {}` shows it", row.0);
+                self.tell(notice(format!("refused/{space}"), Severity::Error, text, Some(hint)), now);
                 self.owed.bury.push((row.clone(), why));
-                (Some(Fate::DeadLettered), Some(notice(format!("refused/{space}"), text, None)))
+                Some(Fate::DeadLettered)
             }
             Event::Expired { why } => {
                 error!(
-                    "space `{space}`: a message was not delivered in time, it is kept as a dead letter: {why}"
+                    "space `{space}`: messages were not delivered in time, the next one says which: {why}"
                 );
-                let text = format!("a message for the space `{space}` was not delivered in time: {why}");
-                self.owed.bury.push((row.clone(), why));
-                (Some(Fate::DeadLettered), Some(notice(format!("expired/{space}"), text, None)))
+                self.tell_late(&space, &row, &why).await?;
+                let text = format!(
+                    "messages for the space `{space}` were not delivered in time; what they said is told as one \
+                     message when it takes one again: {why}"
+                );
+                let hint = Some("`logherald outbox` lists them as dead letters".to_owned());
+                self.tell(notice(format!("expired/{space}"), Severity::Error, text, hint), now);
+                return self.finish(&space, &row).await;
             }
         };
-        if let Some(notice) = said {
-            let said = self.judge.apply(Input::Notice(notice), now);
-            self.say(said);
+        self.told_of(&space, change, now);
+        if change == Change::Trouble {
+            self.detour(&space).await?;
         }
         if let Some(fate) = fate {
-            if fate == Fate::Delivered {
-                self.owed.remove.push(row.clone());
-            }
             let said = self.judge.apply(Input::Fate { message, fate }, now);
             self.say(said);
             self.finish(&space, &row).await?;
         }
         Ok(())
+    }
+
+    /// A space is in trouble, or out of it: told once a change, not once a try.
+    fn told_of(&mut self, space: &Arc<str>, change: Change, now: Now) {
+        let state = self.spaces.get(space).cloned().unwrap_or_default();
+        let about = format!("space/{space}");
+        match (change, state.trouble) {
+            (Change::Trouble, Some(trouble)) if state.paused => {
+                let text = format!(
+                    "the space `{space}` is paused and its messages wait: {}",
+                    trouble.trim_start_matches("paused: ")
+                );
+                self.tell(notice(about, Severity::Error, text, state.hint), now);
+            }
+            (Change::Trouble, Some(trouble)) => {
+                let why = trouble.trim_start_matches("retrying: ");
+                let text =
+                    format!("the space `{space}` takes no messages, they are kept and tried again: {why}");
+                self.tell(notice(about, Severity::Warning, text, None), now);
+            }
+            (Change::Over, _) => {
+                let text = format!("the space `{space}` takes messages again");
+                self.tell(notice(about, Severity::Info, text, None), now);
+            }
+            (Change::Trouble | Change::No, _) => return,
+        }
+        self.show_troubles();
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice, now: Now) {
+        let said = self.judge.apply(Input::Notice(notice), now);
+        self.say(said);
+    }
+
+    /// What is wrong now, for the line that systemd shows.
+    pub(super) fn show_troubles(&self) {
+        let told = self.spaces.iter().filter(|(_, s)| s.told);
+        let mut wrong: Vec<String> =
+            told.filter_map(|(name, s)| Some(format!("space `{name}` {}", s.trouble.as_ref()?))).collect();
+        if !self.durable {
+            wrong.insert(0, "the state cannot be written to the disk".to_owned());
+        }
+        if wrong.len() > TROUBLES {
+            let more = wrong.len() - TROUBLES;
+            wrong.truncate(TROUBLES);
+            wrong.push(format!("and {more} more"));
+        }
+        let line = wrong.join("; ");
+        self.troubles.send_if_modified(|shown| {
+            let differs = *shown != line;
+            *shown = line;
+            differs
+        });
     }
 
     /// The worker's hand is empty: commit what it did, give it the next.
@@ -155,13 +235,17 @@ impl Desk {
         self.commit(BTreeSet::from([space.clone()])).await
     }
 
-    /// The plain form of the row that a worker has in hand, unless it is one.
-    fn plain_form(&self, space: &Arc<str>, row: &RowId, now: Now) -> Option<OutboxRow> {
-        let refused = self.in_hand.get(space).filter(|held| held.id == *row)?;
-        (!refused.plain).then(|| self.row(refused.draft.clone(), Surface::Plain, now))
+    /// The plain form of a row that waits, unless it is one.
+    async fn plain_form(&self, row: &RowId, now: Now) -> Result<Option<OutboxRow>, StoreError> {
+        let refused = self.store.letter(row.clone()).await?;
+        let refused = refused.filter(|letter| letter.why.is_none() && !letter.row.plain);
+        Ok(refused.map(|letter| self.row(letter.row.draft, Surface::Plain, now)))
     }
 }
 
-fn notice(about: String, text: String, hint: Option<String>) -> Notice {
-    Notice { about, severity: Severity::Error, text, hint, space: None }
+fn notice(about: String, severity: Severity, text: String, hint: Option<String>) -> Notice {
+    Notice { about, severity, text, hint, space: None }
 }
+
+#[cfg(test)]
+mod tests;

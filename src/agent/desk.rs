@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -27,6 +27,7 @@ use crate::store::{self, Commit, StoreError, Tried};
 use crate::tail::Trouble;
 use crate::time::{Clock, Now, Tick};
 
+use super::letters::{LetterFault, LetterView, Which};
 use super::mint;
 use super::reader::{Batch, FromReader};
 use super::status::{Reading, SilenceView, SpaceState, StatusParts};
@@ -58,6 +59,14 @@ pub(super) enum Ask {
     Silence(Box<SilenceOrder>, oneshot::Sender<Result<SilenceView, SilenceFault>>),
     /// End the silence of this name; answered with it, or nothing where there is none.
     Unsilence(String, oneshot::Sender<Option<SilenceView>>),
+    /// Every message that waits, and every dead letter.
+    Letters(oneshot::Sender<Vec<LetterView>>),
+    /// One of them with all its words, by the beginning of its id.
+    Letter(String, oneshot::Sender<Result<LetterView, LetterFault>>),
+    /// Try these again.
+    Retry(Which, oneshot::Sender<Result<Vec<LetterView>, LetterFault>>),
+    /// Give these up.
+    Drop(Which, oneshot::Sender<Result<Vec<LetterView>, LetterFault>>),
     /// Spaces came or went with a reload: these are the workers now.
     Workers(Workers),
 }
@@ -69,13 +78,15 @@ pub(super) struct Workers {
     pub at_work: BTreeMap<Arc<str>, Worker>,
     /// Every space that the rules name: what waits for one that cannot be reached goes on waiting.
     pub named: BTreeSet<Arc<str>>,
+    /// Which space stands in for which, while that one cannot be reached.
+    pub fallbacks: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 /// The desk's end of a space's worker.
 #[derive(Debug)]
 pub(super) struct Worker {
-    /// Takes one row at a time.
-    pub rows: mpsc::Sender<OutboxRow>,
+    /// What is put here it works on.
+    pub hand: watch::Sender<Option<OutboxRow>>,
     /// Its body is what the terminal prints.
     pub console: bool,
 }
@@ -103,10 +114,14 @@ pub(super) struct Desk {
     pub workers: Workers,
     /// The row each busy worker has in hand.
     pub(super) in_hand: BTreeMap<Arc<str>, OutboxRow>,
+    /// The row that it had in hand before, and may still be sending.
+    pub(super) set_back: BTreeMap<Arc<str>, RowId>,
     /// What is not committed yet.
     pub(super) owed: Owed,
     /// What is committed reaches the disk.
-    durable: bool,
+    pub(super) durable: bool,
+    /// What is wrong, in a line; empty: nothing.
+    pub(super) troubles: watch::Sender<String>,
     pub(super) spaces: BTreeMap<Arc<str>, SpaceState>,
     reading: Reading,
     /// Since when no line will come any more.
@@ -122,6 +137,7 @@ pub(super) struct Owed {
     pub(super) tried: Vec<Tried>,
     pub(super) remove: Vec<RowId>,
     pub(super) bury: Vec<(RowId, String)>,
+    pub(super) revive: Vec<RowId>,
     /// Since when something waits.
     since: Option<Tick>,
 }
@@ -140,6 +156,8 @@ impl Desk {
             clock,
             workers,
             in_hand: BTreeMap::new(),
+            set_back: BTreeMap::new(),
+            troubles: watch::Sender::default(),
             owed: Owed::default(),
             durable: true,
             spaces: BTreeMap::new(),
@@ -309,8 +327,10 @@ impl Desk {
         let now = self.clock.now();
         self.touch(now);
         for message in messages {
-            let row = self.row(Arc::new(message), Surface::Card, now);
+            let message = Arc::new(message);
+            let row = self.row(message.clone(), Surface::Card, now);
             self.owed.add.push(row);
+            self.tell_elsewhere(&message.space.clone(), vec![message]);
         }
     }
 
@@ -330,7 +350,13 @@ impl Desk {
         self.owed.put_state(self.judge.changes());
         let owed = std::mem::take(&mut self.owed);
         idle.extend(owed.add.iter().map(|r| r.space.clone()));
-        idle.retain(|space| !self.in_hand.contains_key(space) && self.workers.at_work.contains_key(space));
+        idle.retain(|space| !self.in_hand.contains_key(space));
+        // a critical one goes before whatever waits in a worker's hand
+        let urgent = owed.add.iter().filter(|row| row.severity == Severity::Critical);
+        let milder =
+            |space: &Arc<str>| self.in_hand.get(space).is_some_and(|r| r.severity < Severity::Critical);
+        idle.extend(urgent.map(|row| row.space.clone()).filter(milder));
+        idle.retain(|space| self.workers.at_work.contains_key(space));
         let commit = Commit {
             now,
             positions: owed.positions.into_values().collect(),
@@ -340,6 +366,7 @@ impl Desk {
             tried: owed.tried,
             remove: owed.remove,
             bury: owed.bury,
+            revive: owed.revive,
             idle: idle.into_iter().collect(),
         };
         let done = self.store.commit(commit).await?;
@@ -350,16 +377,19 @@ impl Desk {
             (false, true) => info!("the state is written to the disk again"),
             _ => {}
         }
-        self.durable = done.durable;
+        if self.durable != done.durable {
+            self.durable = done.durable;
+            self.show_troubles();
+        }
         for lost in done.lost {
             error!("space `{}`: a message is dropped: there is no room left for it", lost.space);
             let said = self.judge.apply(Input::Fate { message: lost.message, fate: Fate::Dropped }, now);
             self.say(said);
         }
         for row in done.next {
-            self.hand_over(row).await;
+            self.hand_over(row);
         }
-        Ok(())
+        self.shorten(done.deep).await
     }
 
     async fn answer(&mut self, ask: Ask, reports: &mut mpsc::Receiver<Report>) -> Result<(), StoreError> {
@@ -386,6 +416,10 @@ impl Desk {
             Ask::Silences(answer) => drop(answer.send(self.silences(now))),
             Ask::Silence(order, answer) => drop(answer.send(self.silence(order, now).await?)),
             Ask::Unsilence(id, answer) => drop(answer.send(self.unsilence(id, now).await?)),
+            Ask::Letters(answer) => drop(answer.send(self.letters().await?)),
+            Ask::Letter(id, answer) => drop(answer.send(self.letter(&id).await?)),
+            Ask::Retry(which, answer) => drop(answer.send(self.retry(which, now).await?)),
+            Ask::Drop(which, answer) => drop(answer.send(self.drop_letters(which, now).await?)),
             Ask::Workers(workers) => {
                 // the old ones have ended, and may have reported since reports were last looked at: what they have
                 // delivered must not be handed out again
@@ -393,11 +427,9 @@ impl Desk {
                     self.outcome(report).await?;
                 }
                 self.in_hand.clear();
+                self.set_back.clear();
                 self.workers = workers;
-                let names: Vec<Arc<str>> = self.workers.at_work.keys().cloned().collect();
-                for space in &names {
-                    self.hand_out(space).await?;
-                }
+                self.commit(self.workers.at_work.keys().cloned().collect()).await?;
             }
         }
         Ok(())
@@ -407,7 +439,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::Event;
+    use crate::deliver::{Event, Hand};
     use crate::judge::{Policy, SpacePolicy};
     use crate::redact::Redactor;
 
@@ -430,15 +462,21 @@ mod tests {
         }
     }
 
-    fn crew() -> (Workers, mpsc::Receiver<OutboxRow>) {
-        let (rows, hand) = mpsc::channel(1);
-        let at_work = BTreeMap::from([("ops".into(), Worker { rows, console: false })]);
-        (Workers { at_work, named: BTreeSet::from(["ops".into()]) }, hand)
+    fn crew() -> (Workers, Hand) {
+        let (hand, in_hand) = watch::channel(None);
+        let at_work = BTreeMap::from([("ops".into(), Worker { hand, console: false })]);
+        (Workers { at_work, named: BTreeSet::from(["ops".into()]), ..Workers::default() }, in_hand)
     }
 
     fn delivered(row: &OutboxRow) -> Report {
         let (space, message) = (row.space.clone(), row.message);
         Report { space, row: row.id.clone(), message, next_write: Tick(0), event: Event::Delivered }
+    }
+
+    /// What is put into the worker's hand.
+    async fn given(hand: &mut Hand) -> OutboxRow {
+        hand.changed().await.unwrap();
+        hand.borrow_and_update().clone().unwrap()
     }
 
     /// A desk whose old worker has the first of two rows in hand.
@@ -463,7 +501,7 @@ mod tests {
             desk.say(said);
             desk.commit(BTreeSet::new()).await.unwrap();
         }
-        let row = hand.recv().await.unwrap();
+        let row = given(&mut hand).await;
         (desk, row)
     }
 
@@ -475,7 +513,7 @@ mod tests {
         tell.send(delivered(&first)).await.unwrap();
         let (workers, mut hand) = crew();
         desk.answer(Ask::Workers(workers), &mut reports).await.unwrap();
-        let second = hand.recv().await.unwrap();
+        let second = given(&mut hand).await;
         assert_ne!(second.id, first.id, "what is delivered is not handed out again");
         assert_eq!(desk.store.outbox().await.unwrap().len(), 1);
     }
@@ -486,12 +524,12 @@ mod tests {
         let (mut desk, first) = desk(dir.path()).await;
         let (workers, mut hand) = crew();
         desk.answer(Ask::Workers(workers), &mut mpsc::channel(1).1).await.unwrap();
-        assert_eq!(hand.recv().await.unwrap().id, first.id);
+        assert_eq!(given(&mut hand).await.id, first.id);
         desk.outcome(delivered(&first)).await.unwrap();
-        let second = hand.recv().await.unwrap();
+        let second = given(&mut hand).await;
         // the same said twice: nothing is taken out of the worker's hand, nothing given twice
         desk.outcome(delivered(&first)).await.unwrap();
-        assert!(hand.try_recv().is_err());
+        assert!(!hand.has_changed().unwrap());
         assert_eq!(desk.in_hand.get("ops").map(|r| r.id.clone()), Some(second.id));
     }
 }

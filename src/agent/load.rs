@@ -5,7 +5,7 @@
 //! any fault keeps everything that runs. In both, a space whose secret is not to be had gives its rules to `admin`,
 //! and `admin` to the terminal: a rule never falls silent because a key is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use crate::rules::RuleSet;
 use crate::tail::{From, SourceSpec};
 use crate::time::{Clock, Now, Wall};
 
+use super::desk::Workers;
 use super::status::{RulesFile, Unusable};
 
 /// The files of the last set that loaded, in the state directory.
@@ -39,8 +40,8 @@ pub(super) struct Set {
     pub policy: Policy,
     /// A client for each space that can be reached.
     pub clients: BTreeMap<Arc<str>, Client>,
-    /// Every space that the rules name.
-    pub named: BTreeSet<Arc<str>>,
+    /// Every space that the rules name, and which stands in for which; nobody is at work yet.
+    pub workers: Workers,
     /// Spaces without a client, and why.
     pub unusable: BTreeMap<Arc<str>, Unusable>,
     /// What the admin space should hear of this set.
@@ -153,7 +154,7 @@ impl Loader {
             let path = loaded.sources.path(fault.place.file).display();
             warn!("{path}:{line}:{column} deserves a look; `logherald check` says why");
         }
-        let Settings { mut sources, clocks, rules, mut policy, targets, .. } = settings;
+        let Settings { mut sources, clocks, rules, mut policy, targets, fallbacks, .. } = settings;
         if self.from_start {
             for source in &mut sources {
                 source.from = From::Start;
@@ -190,7 +191,8 @@ impl Loader {
         }
         let rules = RuleSet::new(rules, clocks, policy.host.clone());
         let named = targets.iter().map(|t| t.name.clone()).collect();
-        Set { sources, rules, policy, clients, named, unusable, notices, files: looked_at(loaded) }
+        let workers = Workers { named, fallbacks, ..Workers::default() };
+        Set { sources, rules, policy, clients, workers, unusable, notices, files: looked_at(loaded) }
     }
 
     fn client(&self, target: &Target) -> Result<Client, crate::chat::ClientError> {

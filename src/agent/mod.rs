@@ -2,17 +2,20 @@
 //!
 //! `pipeline` makes and joins every thread and task, and `attend` hears what comes from outside while they run.
 //! `reader` and `desk` are its two halves, one that reads and searches, one that judges and commits; `delivery` is the
-//! desk's side towards the workers, `orders` that towards operators. `load` turns files into a set that can run and
+//! desk's side towards the workers, with `backlog` for what cannot go out as it is; `orders` and `letters` are that towards
+//! operators. `load` turns files into a set that can run and
 //! `watch` sees them change;
 //! `service` speaks with systemd and `control` with operators. Nothing of these runs when rules are tried on logs of the
 //! past: there `history` and `past_file` read, and `replay` drives the judge. What may surprise: nothing here decides what an alert
 //! says or when; the agent only carries.
 
 mod attend;
+mod backlog;
 pub mod control;
 mod delivery;
 mod desk;
 mod history;
+mod letters;
 mod load;
 mod mint;
 mod orders;
@@ -26,6 +29,7 @@ pub mod status;
 mod watch;
 
 pub use history::{History, Moment, Progress, Remark};
+pub use letters::{LetterView, Which};
 pub use load::LoadError;
 pub(crate) use load::env;
 pub(crate) use mint::row;

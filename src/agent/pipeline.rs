@@ -6,21 +6,21 @@
 //! they have in hand, the desk takes their last reports and makes the last commit. What is still to be said stays in
 //! the store and goes out after the next start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert::Severity;
 use crate::chat::{Client, Screen};
-use crate::deliver::{self, Pace, Report};
+use crate::deliver::{self, Pace, ProjectPace, Report};
 use crate::judge::{Input, Judge, Notice};
 use crate::state::StateRow;
 use crate::store::{self, Store, StoreError};
@@ -127,6 +127,8 @@ pub(super) struct Agent {
     pub(super) crew: Crew,
     /// All that was to be read has been, and told.
     pub(super) over: CancellationToken,
+    /// What is wrong with delivery, in a line.
+    pub(super) troubles: watch::Receiver<String>,
 }
 
 /// The workers of one set of spaces. Each gives, when it ends, the instant of its space's next write.
@@ -204,7 +206,7 @@ impl Agent {
         let reader_thread = named("reader").spawn(move || reader.run()).map_err(system("a thread"))?;
 
         // tasks
-        let (crew, workers) = Crew::hire(set.clients, set.named, &reports, &clock, &paces);
+        let (crew, workers) = Crew::hire(set.clients, set.workers, &reports, &clock, &paces);
         let desk = Desk::new(judge, handle, clock.clone(), workers);
         let over = CancellationToken::new();
         let inlets = Inlets {
@@ -215,6 +217,7 @@ impl Agent {
             read_up_to,
             over: over.clone(),
         };
+        let troubles = desk.troubles.subscribe();
         let mut desk = spawn(desk.run(inlets, first));
         let control = match control::bind(&options.socket) {
             Ok(listener) => Some(spawn(control::serve(listener, requests.clone(), stop.clone()))),
@@ -245,13 +248,14 @@ impl Agent {
             clock,
             options,
             over,
+            troubles,
         };
         for notice in notices {
             agent.tell(notice).await;
         }
         kept(first_positions).await;
         info!("{}", agent.summary);
-        service::ready(&agent.summary);
+        service::ready(&agent.status_line());
         let ended = agent.attend(&mut signals, &mut request_box, &mut desk, &reader_thread).await;
         service::stopping();
 
@@ -303,29 +307,32 @@ impl Crew {
         Crew { tasks: JoinSet::new(), stop: CancellationToken::new() }
     }
 
-    /// One worker for each space.
+    /// One worker for each space, added to `workers`.
     pub(super) fn hire(
         clients: BTreeMap<Arc<str>, Client>,
-        named: BTreeSet<Arc<str>>,
+        mut workers: Workers,
         reports: &mpsc::Sender<Report>,
         clock: &Clock,
         paces: &BTreeMap<Arc<str>, Tick>,
     ) -> (Crew, Workers) {
         let mut crew = Crew::none();
-        let mut workers = Workers { named, ..Workers::default() };
+        let mut projects: BTreeMap<String, ProjectPace> = BTreeMap::new();
         for (space, client) in clients {
-            let (rows, row_box) = mpsc::channel(1);
+            let (hand, in_hand) = watch::channel(None);
             let clock = clock.clone();
             let console = client.is_console();
-            let pace = if console {
+            let mut pace = if console {
                 Pace::console()
             } else {
                 Pace::chat(paces.get(&space).copied().unwrap_or_default())
             };
+            if let Some(project) = client.project() {
+                pace = pace.of(projects.entry(project.to_owned()).or_default().clone());
+            }
             let work = deliver::worker(
                 client,
                 move || clock.now(),
-                row_box,
+                in_hand,
                 reports.clone(),
                 crew.stop.clone(),
                 pace,
@@ -333,7 +340,7 @@ impl Crew {
             );
             let name = space.clone();
             crew.tasks.spawn(async move { (name, work.await) });
-            workers.at_work.insert(space, Worker { rows, console });
+            workers.at_work.insert(space, Worker { hand, console });
         }
         (crew, workers)
     }

@@ -53,6 +53,11 @@ pub(super) fn reloading() {
     }
 }
 
+/// What it is doing has changed: the line that `systemctl status` shows.
+pub(super) fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
 /// The agent drains and ends.
 pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);

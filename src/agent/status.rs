@@ -223,25 +223,51 @@ pub struct SpaceState {
     pub since: Option<String>,
     /// The remedy.
     pub hint: Option<String>,
+    /// Nothing gets through until somebody mends something.
+    #[serde(skip)]
+    pub(super) paused: bool,
+    /// The trouble was told.
+    #[serde(skip)]
+    pub(super) told: bool,
 }
 
+/// What a report changes for those who are told of a space's troubles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    No,
+    /// It is in trouble, or in another.
+    Trouble,
+    /// The trouble that was told is over.
+    Over,
+}
+
+/// So many failed tries of one message are a trouble that is told; fewer may be chance.
+const TOLD_AFTER: u32 = 3;
+
 impl SpaceState {
-    /// Takes in what a worker reports. `true`: it tells of another trouble than the last did.
-    pub(super) fn take(&mut self, event: &Event, now: Now) -> bool {
+    /// Takes in what a worker reports. `true`: in other words than the last time.
+    pub(super) fn take(&mut self, event: &Event, now: Now) -> (bool, Change) {
         let (words, hint) = match event {
             Event::Delivered | Event::Resumed => {
+                let over = if self.told { Change::Over } else { Change::No };
                 *self = SpaceState::default();
-                return false;
+                return (true, over);
             }
             Event::Retrying { why, .. } => (format!("retrying: {why}"), None),
             Event::Paused { why, hint, .. } => (format!("paused: {why}"), Some(hint.clone())),
             Event::Refused { why, .. } | Event::Expired { why } => (why.clone(), None),
         };
-        if self.trouble.as_ref() == Some(&words) {
-            return false;
-        }
-        *self = SpaceState { trouble: Some(words), since: Some(now.wall.to_string()), hint };
-        true
+        let news = self.trouble.as_ref() != Some(&words);
+        let paused = matches!(event, Event::Paused { .. });
+        let change = match event {
+            Event::Paused { .. } if news || !self.told => Change::Trouble,
+            Event::Retrying { tries, .. } if *tries >= TOLD_AFTER && !self.told => Change::Trouble,
+            _ => Change::No,
+        };
+        let since = if news { Some(now.wall.to_string()) } else { self.since.take() };
+        let told = self.told || change == Change::Trouble;
+        *self = SpaceState { trouble: Some(words), since, hint, paused, told };
+        (news, change)
     }
 }
 

@@ -141,6 +141,15 @@ impl Client {
         matches!(self.way, Open::Console(_))
     }
 
+    /// Whose quota its writes count against, beside the space's own: the Cloud project of a REST space; of one without
+    /// a key, whatever project the host's credentials belong to.
+    pub fn project(&self) -> Option<&str> {
+        match &self.way {
+            Open::Rest(rest) => Some(rest.tokens.key().map_or("", |key| &key.project_id)),
+            Open::Console(_) | Open::Webhook { .. } => None,
+        }
+    }
+
     /// Sends `row` as it is, once.
     pub async fn post(&self, row: &OutboxRow) -> Outcome {
         match &self.way {

@@ -11,6 +11,7 @@ mod check;
 mod cost;
 mod explain;
 mod limiter;
+mod outbox;
 mod past_logs;
 mod paths;
 mod reload;
@@ -71,6 +72,8 @@ enum Command {
     Send(send::Args),
     /// What the running agent is doing
     Status(status::Args),
+    /// What waits to be delivered, and what was refused for good: list, show, retry, drop
+    Outbox(outbox::Args),
     /// Have the running agent hold a rule, or some of its keys, for a while
     Silence(silence::Args),
     /// List the silences in force
@@ -123,6 +126,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Test(args) => test::test(&args),
         Command::Send(args) => send::send(&args),
         Command::Status(args) => status::status(&args),
+        Command::Outbox(args) => outbox::outbox(&args),
         Command::Silence(args) => silence::silence(&args),
         Command::Silences(args) => silence::silences(&args),
         Command::Unsilence(args) => silence::unsilence(&args),

@@ -139,12 +139,12 @@ fn subject(silence: &Value) -> String {
     out
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     printable(value.as_str().unwrap_or("-"))
 }
 
 /// Asks the agent; its refusal becomes this command's.
-fn ask(socket: &SocketArgs, method: &str, route: &str, body: Vec<u8>) -> Result<Value, Failure> {
+pub(super) fn ask(socket: &SocketArgs, method: &str, route: &str, body: Vec<u8>) -> Result<Value, Failure> {
     let socket = paths::socket(socket.state.as_deref())?;
     let (code, answer) =
         wait_for(control::send(&socket, method, route, body))?.map_err(|e| unreachable_agent(&e))?;

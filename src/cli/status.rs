@@ -253,7 +253,7 @@ pub(super) fn second(time: &Value) -> String {
 }
 
 /// A size that a person reads: three digits and a unit.
-fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     let mut size = n as f64;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
         if size < 1000.0 || unit == "TiB" {

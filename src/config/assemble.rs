@@ -114,6 +114,7 @@ pub(super) fn assemble<'t>(
         rules,
         policy,
         targets,
+        fallbacks: spaces.fallbacks.clone(),
         tests,
         matches,
         files: paths.to_vec(),

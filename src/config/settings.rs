@@ -1,6 +1,8 @@
 //! What a rules file comes to: ready-built specs for every stage, and what is left for the terminal.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::diagnostic::Place;
 use crate::chat::Target;
@@ -24,6 +26,8 @@ pub struct Settings {
     pub policy: Policy,
     /// The spaces, for `chat`. Never empty.
     pub targets: Vec<Target>,
+    /// Which space stands in for which, while that one cannot be reached.
+    pub fallbacks: BTreeMap<Arc<str>, Arc<str>>,
     /// The rules' inline tests.
     pub tests: Vec<RuleTest>,
     /// Where the `match` of each rule stands, in the order of `rules`.

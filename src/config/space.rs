@@ -3,6 +3,7 @@
 //! A webhook URL is a password, and the rules file is readable by all. So a URL written in the file is refused,
 //! and the line it stands on is never drawn.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,18 @@ use crate::alert::Severity;
 use crate::chat::{SecretSource, Target, TokenWay, Way};
 use crate::judge::SpacePolicy;
 
-const KNOWN: [&str; 8] =
-    ["webhook", "name", "service_account", "token", "console", "wait", "wait_at_most", "max_per_hour"];
-const LATER: [&str; 4] = ["update", "mention", "fallback", "digest_every"];
+const KNOWN: [&str; 9] = [
+    "webhook",
+    "name",
+    "service_account",
+    "token",
+    "console",
+    "wait",
+    "wait_at_most",
+    "max_per_hour",
+    "fallback",
+];
+const LATER: [&str; 3] = ["update", "mention", "digest_every"];
 
 /// The real one; `[chat] api_url` points elsewhere for tests and proxies.
 const CHAT_API: &str = "https://chat.googleapis.com";
@@ -45,6 +55,8 @@ pub(super) struct Spaces {
     pub(super) policies: Vec<SpacePolicy>,
     pub(super) targets: Vec<Target>,
     pub(super) admin: Arc<str>,
+    /// Which space stands in for which.
+    pub(super) fallbacks: BTreeMap<Arc<str>, Arc<str>>,
     route: Vec<(Severity, Vec<Arc<str>>)>,
 }
 
@@ -52,8 +64,14 @@ impl Spaces {
     /// Reads all that the main file says of spaces.
     pub(super) fn read(top: &Table<'_>) -> Spaces {
         let api_url = api_url(top);
-        let mut spaces =
-            Spaces { names: vec![], policies: vec![], targets: vec![], admin: "".into(), route: vec![] };
+        let mut spaces = Spaces {
+            names: vec![],
+            policies: vec![],
+            targets: vec![],
+            admin: "".into(),
+            fallbacks: BTreeMap::new(),
+            route: vec![],
+        };
         if let Some(all) = top.get("space").and_then(|v| v.table()) {
             for (name, span, value) in all.entries() {
                 let key = Text { scope: value.scope.clone(), key: "space".into(), value: name, span };
@@ -67,6 +85,9 @@ impl Spaces {
         }
         if spaces.names.is_empty() {
             spaces.names.push("console".into());
+        }
+        for (name, _, value) in top.get("space").and_then(|v| v.table()).iter().flat_map(Table::entries) {
+            spaces.read_fallback(name, &value);
         }
         if spaces.targets.is_empty() {
             let name = spaces.names[0].clone();
@@ -83,6 +104,20 @@ impl Spaces {
             spaces.read_route(&route);
         }
         spaces
+    }
+
+    /// The space that stands in for this one; it must be another.
+    fn read_fallback(&mut self, name: &str, value: &Value<'_>) {
+        if !value.is_table() {
+            return;
+        }
+        let Some(text) = value.table().and_then(|t| t.get("fallback")?.text()) else { return };
+        if text.value == name {
+            let hint = "name another space, or remove the key";
+            text.scope.error_hint(text.span, "a space cannot stand in for itself", hint);
+        } else if let Some(other) = self.find(&text) {
+            self.fallbacks.insert(name.into(), other);
+        }
     }
 
     fn read_route(&mut self, route: &Table<'_>) {

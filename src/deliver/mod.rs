@@ -1,6 +1,6 @@
 //! One worker a space: paced, patient, and never the reason for a loss.
 //!
-//! Rows come in by a channel, reports go out by another; the outbox itself is the store's. What Chat answers is
+//! The row in hand comes in by a channel, reports go out by another; the outbox itself is the store's. What Chat answers is
 //! read in `chat`; what follows from it is decided here, in a pure state machine (`retry`) under a pace
 //! (`pace`).
 
@@ -8,5 +8,5 @@ mod pace;
 mod retry;
 mod worker;
 
-pub use pace::Pace;
-pub use worker::{Event, Report, Transport, worker};
+pub use pace::{Pace, ProjectPace};
+pub use worker::{AGE_LIMIT, Event, Hand, Report, Transport, worker};

@@ -1,6 +1,8 @@
 //! The task of one space: takes a row, works on it until its end, takes the next.
 //!
-//! One request is in flight at a time, and rows keep their order. The worker owns nothing that must survive: the row
+//! One request is in flight at a time, and rows keep their order. What a worker has in hand is said by the agent, at any
+//! time: while a row waits for its next try, another may be put in its place (a critical one, or the one that stands for
+//! many), or none; a request in flight is always let come to its end. The worker owns nothing that must survive: the row
 //! is in the outbox with its tries and its due time, which the reports tell the agent to write down. So
 //! stopping is to leave, and the row in hand goes out after the next start, under its old id.
 
@@ -8,7 +10,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::pace::Pace;
@@ -19,11 +21,15 @@ use crate::time::{Now, Tick};
 
 /// A message that could not be delivered for so long is not sent any more: who reads it now would take it
 /// for news.
-const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
+pub const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request in flight may still take when the agent stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// The clock is looked at again so often while waiting: tokio's clock stands still while the machine sleeps.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// What a worker is to have in hand: the last word counts. A row that the worker has ended is not in it any more; it
+/// begins when another is put there.
+pub type Hand = watch::Receiver<Option<OutboxRow>>;
 
 /// What a worker sends by.
 pub trait Transport {
@@ -100,14 +106,14 @@ pub enum Event {
     },
 }
 
-/// Works on `rows` until they end, `stop` is called, or nobody takes the `reports` any more.
+/// Works on what is put into its `hand` until nobody can do so any more, `stop` is called, or nobody takes the `reports`.
 ///
 /// `rng` gives 64 random bits a call, for jitter. When `stop` is called a request in flight has 5 s to finish;
 /// the row in hand is reported only if it did. Gives the instant before which the space is not to be written to again.
 pub async fn worker<T: Transport>(
     transport: T,
     now: impl Fn() -> Now,
-    mut rows: mpsc::Receiver<OutboxRow>,
+    mut hand: Hand,
     reports: mpsc::Sender<Report>,
     stop: CancellationToken,
     mut pace: Pace,
@@ -115,12 +121,15 @@ pub async fn worker<T: Transport>(
 ) -> Tick {
     let mut course = Course::default();
     loop {
-        let row = tokio::select! {
+        tokio::select! {
             biased;
             () = stop.cancelled() => return pace.next_write(),
-            row = rows.recv() => row,
-        };
-        let Some(mut row) = row else { return pace.next_write() };
+            given = hand.changed() => if given.is_err() {
+                return pace.next_write();
+            }
+        }
+        let given = hand.borrow_and_update().clone();
+        let Some(mut row) = given else { continue };
         let report = |pace: &Pace, event: Event| {
             let (space, message) = (row.space.clone(), row.message);
             let report = Report { space, row: row.id.clone(), message, next_write: pace.next_write(), event };
@@ -136,6 +145,13 @@ pub async fn worker<T: Transport>(
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return pace.next_write(),
+                given = hand.changed() => {
+                    if given.is_err() {
+                        return pace.next_write();
+                    }
+                    hand.mark_changed();
+                    break;
+                }
                 () = until(begin.min(expires), &now) => {}
             }
             let at = now().tick;

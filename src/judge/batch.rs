@@ -20,7 +20,7 @@ use super::merge::worst_first;
 use super::report::SpaceCounts;
 use super::rows::RowKey;
 use super::{Judge, SpacePolicy};
-use crate::alert::{Alert, AlertNo, Severity, What};
+use crate::alert::{Alert, AlertNo, Held, Severity, What};
 use crate::message::{Message, MessageNo};
 use crate::time::{Now, Tick};
 
@@ -314,7 +314,12 @@ impl Judge {
             Verdict::Show => {
                 space.digest_due = None;
                 let held = self.take(name, Lane::Digest);
-                let digest = self.merge(held, What::Digest);
+                let over = held.len() as u64;
+                let mut digest = self.merge(held, What::Digest);
+                if over > 1 {
+                    let reason = "alerts over the space's budget".into();
+                    digest.alert.held.push(Held { count: over, reason });
+                }
                 out.push(self.send(name, digest.thread.clone(), vec![digest], now));
             }
         }
@@ -330,7 +335,7 @@ impl Judge {
     }
 
     /// Makes the message, and remembers what hangs on its fate.
-    fn send(
+    pub(super) fn send(
         &mut self,
         name: &Arc<str>,
         thread: Option<String>,
@@ -362,6 +367,7 @@ impl Judge {
             incidents: entries.iter().flat_map(|e| e.incidents.iter().cloned()).collect(),
             hits: entries.iter().map(|e| e.alert.hits).sum(),
             dead: false,
+            copied: false,
         };
         self.flights.insert(no, flight);
         self.dirty.insert(RowKey::Flight(no));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::alert::Severity;
 use crate::hit::Hits;
 use crate::judge::{Policy, SilenceOrder};
-use crate::message::{Fate, MessageNo};
+use crate::message::{Fate, Message, MessageNo};
 use crate::time::Tick;
 
 /// One input. Serial: the judge takes them in the order in which they happened.
@@ -34,12 +34,36 @@ pub enum Input {
         /// Its end, or that it is a dead letter now.
         fate: Fate,
     },
+    /// These messages of one space wait for delivery and are taken back: they are told as one instead, which is the answer.
+    Recall {
+        /// As they were handed out.
+        messages: Vec<Arc<Message>>,
+        /// Why they did not go out as they were.
+        why: Recall,
+    },
+    /// These messages wait for a space that cannot be reached: another is told as well. Each is copied once.
+    Detour {
+        /// As they were handed out.
+        messages: Vec<Arc<Message>>,
+        /// The other space.
+        to: Arc<str>,
+    },
     /// The agent has something to say of itself.
     Notice(Notice),
     /// An operator silences a rule, or some of its keys. Nothing happens where [`super::Judge::may_silence`] refuses.
     Silence(Box<SilenceOrder>),
     /// The silence of this name ends now.
     Unsilence(String),
+}
+
+/// Why messages are taken back and told as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recall {
+    /// The space takes fewer than there are.
+    Crowded,
+    /// They are too old: read now, they would be taken for news.
+    Late,
 }
 
 /// Something the agent says of itself.

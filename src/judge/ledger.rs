@@ -117,6 +117,9 @@ pub(super) struct Flight {
     pub(super) hits: u64,
     /// It is a dead letter.
     pub(super) dead: bool,
+    /// Another space was told as well, because this one cannot be reached.
+    #[serde(default)]
+    pub(super) copied: bool,
 }
 
 impl Judge {

@@ -68,10 +68,7 @@ impl Judge {
             _ = write!(text, "\nand {} more ({})", entries.len() - LISTED, count(more, "hit"));
         }
         let samples: Vec<Sample> = alerts().filter_map(|a| a.samples.last()).take(SAMPLES).cloned().collect();
-        let mut held = held_together(alerts());
-        if what == What::Digest {
-            held.push(Held { count: entries.len() as u64, reason: "alerts over the space's budget".into() });
-        }
+        let held = held_together(alerts());
         let alert = Alert {
             no: self.next_alert(),
             what,

@@ -13,6 +13,7 @@
 //! The surprise: an alert's hits do not count as told when it is sent, nor when it is due, but when the first space has
 //! accepted it. So an incident waits for news of its own opening before it says another word.
 
+mod backlog;
 mod batch;
 mod clock;
 mod distinct;
@@ -64,7 +65,7 @@ use crate::state::StateRow;
 use crate::time::{Now, Tick};
 
 pub use self::expect::{Expect, When};
-pub use self::input::{Input, Notice};
+pub use self::input::{Input, Notice, Recall};
 pub use self::ledger::{HeldCounts, Ledger, Resolves};
 pub use self::mute::{DAY, EVERY_DAY, MutePolicy, RuleGlob, Window};
 pub use self::novelty::Novelty;
@@ -181,6 +182,7 @@ impl Judge {
         }
         // what was due before this input happened before it: a fold takes its turn ahead of a new opening
         self.run_timers(now);
+        let mut said = Vec::new();
         match input {
             Input::Hits(hits) => {
                 for told in hits.iter() {
@@ -192,11 +194,14 @@ impl Judge {
             Input::Away { from } => self.away(from, now),
             Input::Policy(policy) => self.adopt(*policy, now),
             Input::Fate { message, fate } => self.fate(message, fate, now),
+            Input::Recall { messages, why } => said.extend(self.recall(&messages, why, now)),
+            Input::Detour { messages, to } => said = self.detour(&messages, &to, now),
             Input::Notice(notice) => self.notice(notice, now),
             Input::Silence(order) => self.silence(&order, now),
             Input::Unsilence(id) => _ = self.unsilence(&id, now),
         }
-        self.settle(now)
+        said.extend(self.settle(now));
+        said
     }
 
     /// When [`Input::Timer`] must come, at the latest, if nothing else does. It may be in the past, and it may turn out

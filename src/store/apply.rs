@@ -12,6 +12,7 @@ use super::{Commit, DEAD_BYTES, DEAD_ROWS, Lost, OUTBOX_BYTES, OUTBOX_ROWS, Trie
 use crate::line::{FilePlace, Place, Position, PositionKey};
 use crate::message::{MessageNo, OutboxRow, RowId};
 use crate::state::StateRow;
+use crate::time::Now;
 
 /// Why a commit was not applied.
 #[derive(Debug)]
@@ -48,6 +49,9 @@ pub(super) fn apply(tx: &Transaction<'_>, commit: &Commit) -> Result<Vec<Lost>, 
     for (id, why) in &commit.bury {
         bury(tx, id, why)?;
     }
+    for id in &commit.revive {
+        revive(tx, id, commit.now)?;
+    }
     for t in &commit.tried {
         tried(tx, t)?;
     }
@@ -55,7 +59,7 @@ pub(super) fn apply(tx: &Transaction<'_>, commit: &Commit) -> Result<Vec<Lost>, 
         add(tx, row)?;
     }
     let mut lost = Vec::new();
-    if !commit.add.is_empty() {
+    if !commit.add.is_empty() || !commit.revive.is_empty() {
         hold(tx, "outbox", OUTBOX_ROWS, OUTBOX_BYTES, &mut lost)?;
     }
     if !commit.bury.is_empty() {
@@ -149,6 +153,16 @@ pub(super) fn bury(tx: &Transaction<'_>, id: &RowId, why: &str) -> rusqlite::Res
     ))?
     .execute(params![&*id.0, why])?;
     tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([&*id.0]).map(drop)
+}
+
+/// Makes a dead letter wait again: the same id and body, as if committed at `now`.
+fn revive(tx: &Transaction<'_>, id: &RowId, now: Now) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO outbox (id, space, message, severity, body, draft, plain, born, tries, due, last_error)
+         SELECT id, space, message, severity, body, draft, plain, ?2, 0, ?3, NULL FROM dead WHERE id = ?1",
+    )?
+    .execute(params![&*id.0, now.wall.0, now.tick.0 as i64])?;
+    tx.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([&*id.0]).map(drop)
 }
 
 fn tried(tx: &Transaction<'_>, t: &Tried) -> rusqlite::Result<()> {

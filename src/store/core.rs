@@ -2,23 +2,21 @@
 //!
 //! Every write goes through [`Store::transact`], which is where a full disk is met: ballast, one more try, memory.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior,
-};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::apply::{self, Refusal};
 use super::disk::Directory;
-use super::image::{self, Image, META_INSTALL, META_VERSION, Misread};
-use super::{
-    Commit, Committed, DeadLetter, Opened, OutboxSummary, SetAside, SpaceCounts, StoreError, schema,
-};
-use crate::message::{MessageNo, OutboxRow, RowId};
-use crate::time::{Tick, Wall};
+use super::image::{Image, META_INSTALL, META_VERSION};
+use super::{Commit, Committed, DEEP, Opened, SetAside, StoreError, schema};
+use crate::alert::Severity;
+use crate::message::OutboxRow;
+use crate::time::Tick;
 
 /// The write-ahead log is folded into the file when it is longer than this, busy or not: a log is read at start.
 const WAL_BYTES: u64 = 16 << 20;
@@ -35,14 +33,14 @@ const ROOM_TO_SPARE: u64 = 1 << 20;
 /// The state, open. One per state directory and machine.
 #[derive(Debug)]
 pub struct Store {
-    db: Connection,
+    pub(super) db: Connection,
     home: Home,
     /// `synchronous` is `FULL` at present.
     full: bool,
     /// Something was committed since the last checkpoint.
     dirty: bool,
     /// The last field, so that the lock outlives the connection.
-    dir: Directory,
+    pub(super) dir: Directory,
 }
 
 /// Where the rows are.
@@ -129,7 +127,20 @@ impl Store {
         for space in &commit.idle {
             next.extend(self.next(space)?);
         }
-        Ok(Committed { next, lost, durable: self.home == Home::Disk })
+        let deep = self.deep(&commit.add)?;
+        Ok(Committed { next, lost, deep, durable: self.home == Home::Disk })
+    }
+
+    /// The queues that `added` has made too long.
+    fn deep(&self, added: &[OutboxRow]) -> Result<Vec<(Arc<str>, bool)>, StoreError> {
+        let queues = added.iter().map(|r| (r.space.clone(), r.severity == Severity::Critical));
+        let mut deep = Vec::new();
+        for (space, critical) in queues.collect::<BTreeSet<_>>() {
+            if self.is_deeper(&space, critical, DEEP)? {
+                deep.push((space, critical));
+            }
+        }
+        Ok(deep)
     }
 
     /// What a commit may have left to do, once its answer is given: whoever waits to send does not wait for this.
@@ -137,46 +148,6 @@ impl Store {
         if self.home == Home::Disk && self.dir.wal_bytes() > WAL_BYTES {
             self.checkpoint();
         }
-    }
-
-    /// The row that `space` sends next: a critical one first, then the oldest. It may not be due yet.
-    pub fn next(&self, space: &str) -> Result<Option<OutboxRow>, StoreError> {
-        let sql = "SELECT * FROM outbox WHERE space = ?1 ORDER BY (severity = 3) DESC, seq LIMIT 1";
-        self.ask(|db| {
-            let row = db.prepare_cached(sql)?.query_row([space], |row| Ok(image::outbox(row))).optional()?;
-            row.transpose()
-        })
-    }
-
-    /// All that waits, oldest first.
-    pub fn outbox(&self) -> Result<Vec<OutboxSummary>, StoreError> {
-        let sql =
-            "SELECT id, space, message, severity, plain, born, tries, due, last_error, octet_length(body)
-            AS bytes FROM outbox ORDER BY seq";
-        self.ask(|db| all(db, sql, summary))
-    }
-
-    /// All dead letters, oldest first. `last_error` is the reason.
-    pub fn dead_letters(&self) -> Result<Vec<OutboxSummary>, StoreError> {
-        let sql = "SELECT id, space, message, severity, plain, born, tries, due, why AS last_error, octet_length(body)
-            AS bytes FROM dead ORDER BY seq";
-        self.ask(|db| all(db, sql, summary))
-    }
-
-    /// One dead letter, as it was sent.
-    pub fn dead_letter(&self, id: &RowId) -> Result<Option<DeadLetter>, StoreError> {
-        self.ask(|db| {
-            let mut statement = db.prepare_cached("SELECT * FROM dead WHERE id = ?1")?;
-            statement.query_row([&*id.0], |row| Ok(image::dead(row))).optional()?.transpose()
-        })
-    }
-
-    /// What waits and what is dead, per space that has either, by name.
-    pub fn counts(&self) -> Result<Vec<SpaceCounts>, StoreError> {
-        let sql = "SELECT space, sum(waiting) AS waiting, sum(bytes) AS bytes, min(born) AS oldest, sum(dead) AS dead
-            FROM (SELECT space, 1 AS waiting, octet_length(body) + octet_length(draft) AS bytes, born, 0 AS dead
-                FROM outbox UNION ALL SELECT space, 0, 0, NULL, 1 FROM dead) GROUP BY space ORDER BY space";
-        self.ask(|db| all(db, sql, counted))
     }
 
     /// What there is to do when nothing is asked for: fold the log into the file, give unused room back, lay the
@@ -296,10 +267,6 @@ impl Store {
         }
         Ok(())
     }
-
-    fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T, Misread>) -> Result<T, StoreError> {
-        question(&self.db).map_err(|e| StoreError::Broken { path: self.dir.state_file(), why: e.to_string() })
-    }
 }
 
 /// Makes the file of a new state, or begins in memory: a file must be written to before it can be anything.
@@ -418,41 +385,6 @@ fn random(dir: &Directory) -> Result<[u8; 16], StoreError> {
     let fault = |e: getrandom::Error| StoreError::Dir { dir: dir.path().to_owned(), why: e.to_string() };
     getrandom::fill(&mut bytes).map_err(fault)?;
     Ok(bytes)
-}
-
-fn all<T>(db: &Connection, sql: &str, parse: fn(&Row<'_>) -> Result<T, Misread>) -> Result<Vec<T>, Misread> {
-    let mut statement = db.prepare_cached(sql)?;
-    let mut rows = statement.query([])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(parse(row)?);
-    }
-    Ok(found)
-}
-
-fn summary(row: &Row<'_>) -> Result<OutboxSummary, Misread> {
-    Ok(OutboxSummary {
-        id: RowId(row.get::<_, String>("id")?.into()),
-        space: row.get::<_, String>("space")?.into(),
-        message: MessageNo(row.get::<_, i64>("message")? as u64),
-        severity: image::severity(row.get("severity")?)?,
-        plain: row.get("plain")?,
-        born: Wall(row.get("born")?),
-        tries: row.get("tries")?,
-        due: Tick(row.get::<_, i64>("due")? as u64),
-        last_error: row.get("last_error")?,
-        bytes: row.get::<_, i64>("bytes")? as u64,
-    })
-}
-
-fn counted(row: &Row<'_>) -> Result<SpaceCounts, Misread> {
-    Ok(SpaceCounts {
-        space: Arc::from(row.get::<_, String>("space")?),
-        waiting: row.get::<_, i64>("waiting")? as u64,
-        bytes: row.get::<_, i64>("bytes")? as u64,
-        oldest: row.get::<_, Option<i64>>("oldest")?.map(Wall),
-        dead: row.get::<_, i64>("dead")? as u64,
-    })
 }
 
 fn no_room<T>(outcome: &Result<T, Refusal>) -> bool {

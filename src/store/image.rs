@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{DeadLetter, apply};
+use super::apply;
 use crate::alert::Severity;
 use crate::line::{Place, Position, PositionKey};
 use crate::message::{MessageNo, OutboxRow, RowId};
@@ -26,6 +26,15 @@ pub(super) const META_NOW: &str = "now";
 pub(super) const META_INSTALL: &str = "install";
 /// The version that opened the file last.
 pub(super) const META_VERSION: &str = "version";
+
+/// A message that Chat refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeadLetter {
+    /// As it was sent.
+    pub(super) row: OutboxRow,
+    /// What Chat said.
+    pub(super) why: String,
+}
 
 /// A row that does not mean what its schema says.
 pub(super) type Misread = Box<dyn std::error::Error + Send + Sync>;

@@ -14,6 +14,7 @@ mod core;
 mod disk;
 mod error;
 mod image;
+mod questions;
 mod schema;
 mod thread;
 
@@ -42,6 +43,10 @@ pub const DEAD_ROWS: u64 = 10_000;
 
 /// Bytes of bodies and drafts of dead letters that are kept.
 pub const DEAD_BYTES: u64 = 16 << 20;
+
+/// A space has so many messages waiting that were never tried: from then on they are told as one. At one write a second
+/// twenty are out before anybody has read them.
+pub const DEEP: u32 = 20;
 
 /// What the state directory held.
 #[derive(Debug)]
@@ -95,7 +100,7 @@ impl std::fmt::Display for SetAside {
     }
 }
 
-/// One transaction. Its parts are applied in this order: forget, positions, state, remove, bury, tried, add.
+/// One transaction. Its parts are applied in this order: forget, positions, state, remove, bury, revive, tried, add.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// When; what [`Opened::last`] will be.
@@ -110,6 +115,9 @@ pub struct Commit {
     pub remove: Vec<RowId>,
     /// Rows that Chat refused for good, with the reason; they become dead letters. Unknown ids are ignored.
     pub bury: Vec<(RowId, String)>,
+    /// Dead letters that wait again, under their old ids and with their old bodies, behind all others and as if committed
+    /// now. Unknown ids are ignored.
+    pub revive: Vec<RowId>,
     /// Rows that were tried without success. Unknown ids are ignored.
     pub tried: Vec<Tried>,
     /// New rows. The same row again is ignored; the same id with other words is
@@ -139,6 +147,9 @@ pub struct Committed {
     pub next: Vec<OutboxRow>,
     /// Rows dropped for want of room: their hits are to be counted as lost.
     pub lost: Vec<Lost>,
+    /// Spaces for which [`Commit::add`] made more than [`DEEP`] rows wait that were never tried: critical ones
+    /// (`true`), or others.
+    pub deep: Vec<(Arc<str>, bool)>,
     /// It is on disk, or will be as soon as the system writes it; `false` while the store lives in memory because
     /// the disk is full or broken.
     pub durable: bool,
@@ -182,13 +193,13 @@ pub struct OutboxSummary {
     pub bytes: u64,
 }
 
-/// A message that Chat refused for good.
+/// A row of the outbox, or a dead letter, with all its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// As it was sent.
+pub struct Letter {
+    /// As it is, or was, sent.
     pub row: OutboxRow,
-    /// What Chat said.
-    pub why: String,
+    /// It is dead, and this is why.
+    pub why: Option<String>,
 }
 
 /// What waits for one space.

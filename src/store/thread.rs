@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Commit, Committed, OutboxSummary, SpaceCounts, Store, StoreError};
-use crate::message::OutboxRow;
+use super::{Commit, Committed, Letter, OutboxSummary, SpaceCounts, Store, StoreError};
+use crate::message::{OutboxRow, RowId};
+use crate::time::Wall;
 
 /// Requests on their way. Everyone awaits an answer before asking again, so this is more than there are askers.
 const REQUESTS: usize = 64;
@@ -24,7 +25,9 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
     Commit(Box<Commit>, Answer<Committed>),
-    Next(Arc<str>, Answer<Option<OutboxRow>>),
+    Letter(RowId, Answer<Option<Letter>>),
+    Untried(Arc<str>, bool, u32, Answer<Vec<OutboxRow>>),
+    Waiting(Arc<str>, Wall, u32, Answer<Vec<OutboxRow>>),
     Outbox(Answer<Vec<OutboxSummary>>),
     DeadLetters(Answer<Vec<OutboxSummary>>),
     Counts(Answer<Vec<SpaceCounts>>),
@@ -55,9 +58,29 @@ impl Handle {
         self.ask(|answer| Request::Commit(Box::new(commit), answer)).await
     }
 
-    /// [`Store::next`].
-    pub async fn next(&self, space: Arc<str>) -> Result<Option<OutboxRow>, StoreError> {
-        self.ask(|answer| Request::Next(space, answer)).await
+    /// [`Store::letter`].
+    pub async fn letter(&self, id: RowId) -> Result<Option<Letter>, StoreError> {
+        self.ask(|answer| Request::Letter(id, answer)).await
+    }
+
+    /// [`Store::untried`].
+    pub async fn untried(
+        &self,
+        space: Arc<str>,
+        critical: bool,
+        most: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        self.ask(|answer| Request::Untried(space, critical, most, answer)).await
+    }
+
+    /// [`Store::waiting`].
+    pub async fn waiting(
+        &self,
+        space: Arc<str>,
+        until: Wall,
+        most: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        self.ask(|answer| Request::Waiting(space, until, most, answer)).await
     }
 
     /// [`Store::outbox`].
@@ -117,7 +140,11 @@ fn answer(store: &mut Store, request: Request) {
     // an answer that nobody waits for any more is dropped
     match request {
         Request::Commit(commit, to) => drop(to.send(store.commit(&commit))),
-        Request::Next(space, to) => drop(to.send(store.next(&space))),
+        Request::Letter(id, to) => drop(to.send(store.letter(&id))),
+        Request::Untried(space, critical, most, to) => {
+            drop(to.send(store.untried(&space, critical, most)));
+        }
+        Request::Waiting(space, until, most, to) => drop(to.send(store.waiting(&space, until, most))),
         Request::Outbox(to) => drop(to.send(store.outbox())),
         Request::DeadLetters(to) => drop(to.send(store.dead_letters())),
         Request::Counts(to) => drop(to.send(store.counts())),

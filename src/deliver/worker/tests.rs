@@ -26,7 +26,7 @@ impl Transport for Script {
 
 struct Bench {
     script: Arc<Script>,
-    rows: mpsc::Sender<OutboxRow>,
+    hand: watch::Sender<Option<OutboxRow>>,
     reports: mpsc::Receiver<Report>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Tick>,
@@ -41,14 +41,14 @@ fn bench(outcomes: impl Into<VecDeque<Outcome>>, takes_ms: u64) -> Bench {
         begin,
         takes: Duration::from_millis(takes_ms),
     });
-    let (rows, rows_in) = mpsc::channel(64);
+    let (hand, in_hand) = watch::channel(None);
     let (reports_out, reports) = mpsc::channel(64);
     let stop = CancellationToken::new();
     let now = move || Now { wall: Wall(0), tick: Tick(0) }.plus(begin.elapsed());
-    let work = worker(script.clone(), now, rows_in, reports_out, stop.clone(), Pace::chat(Tick(0)), || 1000);
+    let work = worker(script.clone(), now, in_hand, reports_out, stop.clone(), Pace::chat(Tick(0)), || 1000);
     #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
     let task = tokio::task::spawn(work);
-    Bench { script, rows, reports, stop, task }
+    Bench { script, hand, reports, stop, task }
 }
 
 fn row(n: u8) -> OutboxRow {
@@ -89,6 +89,11 @@ fn pause() -> Outcome {
 }
 
 impl Bench {
+    /// Puts a row into the worker's hand.
+    fn give(&self, row: OutboxRow) {
+        self.hand.send(Some(row)).unwrap();
+    }
+
     async fn event(&mut self) -> (MessageNo, Event) {
         let report = tokio::time::timeout(Duration::from_secs(200_000), self.reports.recv()).await;
         let report = report.expect("an event in time").expect("the worker lives");
@@ -114,10 +119,8 @@ impl Bench {
 async fn rows_keep_their_order_and_the_pace_counts_from_the_answer() {
     let mut b = bench([], 300);
     for n in 1..=3 {
-        b.rows.send(row(n)).await.unwrap();
-    }
-    for n in 1..=3 {
-        assert_eq!(b.event().await, (MessageNo(n), Event::Delivered));
+        b.give(row(n));
+        assert_eq!(b.event().await, (MessageNo(n.into()), Event::Delivered));
     }
     assert_eq!(b.asked_at(), [0, 1500, 3000]);
 }
@@ -125,7 +128,7 @@ async fn rows_keep_their_order_and_the_pace_counts_from_the_answer() {
 #[tokio::test(start_paused = true)]
 async fn every_try_sends_the_same_body_under_the_same_id() {
     let mut b = bench([retry(), slow(3), retry()], 10);
-    b.rows.send(row(1)).await.unwrap();
+    b.give(row(1));
     assert_eq!(b.end_of(1).await, Event::Delivered);
     let asked = b.script.asked.lock().unwrap();
     assert_eq!(asked.len(), 4);
@@ -135,9 +138,10 @@ async fn every_try_sends_the_same_body_under_the_same_id() {
 #[tokio::test(start_paused = true)]
 async fn a_429_waits_as_told_slows_the_space_and_counts_as_no_try() {
     let mut b = bench([slow(7)], 0);
-    b.rows.send(row(1)).await.unwrap();
-    b.rows.send(row(2)).await.unwrap();
+    b.give(row(1));
     assert_eq!(b.event().await.1, Event::Retrying { tries: 0, due: Tick(7000), why: "429".into() });
+    assert_eq!(b.end_of(1).await, Event::Delivered);
+    b.give(row(2));
     assert_eq!(b.end_of(2).await, Event::Delivered);
     // after the 429 the period is 2.4 s, and each delivery takes 0.2 s off it
     assert_eq!(b.asked_at(), [0, 7000, 9200]);
@@ -146,14 +150,14 @@ async fn a_429_waits_as_told_slows_the_space_and_counts_as_no_try() {
 #[tokio::test(start_paused = true)]
 async fn a_paused_space_keeps_its_rows_and_probes_with_the_first() {
     let mut b = bench([pause(), pause()], 0);
-    b.rows.send(row(1)).await.unwrap();
-    b.rows.send(row(2)).await.unwrap();
+    b.give(row(1));
     let paused =
         |tries, due| Event::Paused { tries, due: Tick(due), why: "403".into(), hint: "mend it".into() };
     assert_eq!(b.event().await, (MessageNo(1), paused(1, 300_000)));
     assert_eq!(b.event().await, (MessageNo(1), paused(2, 900_000)));
     assert_eq!(b.event().await, (MessageNo(1), Event::Resumed));
     assert_eq!(b.event().await, (MessageNo(1), Event::Delivered));
+    b.give(row(2));
     assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
     assert_eq!(b.asked_at(), [0, 300_000, 900_000, 901_200]);
 }
@@ -162,16 +166,16 @@ async fn a_paused_space_keeps_its_rows_and_probes_with_the_first() {
 async fn a_poisoned_message_holds_up_nobody() {
     let refused = Outcome::Refused { why: "400".into(), resend_plain: true };
     let mut b = bench([refused], 0);
-    b.rows.send(row(1)).await.unwrap();
-    b.rows.send(row(2)).await.unwrap();
+    b.give(row(1));
     assert_eq!(b.event().await, (MessageNo(1), Event::Refused { why: "400".into(), resend_plain: true }));
+    b.give(row(2));
     assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_message_ends_by_age_and_not_by_tries() {
     let mut b = bench(vec![retry(); 100_000], 0);
-    b.rows.send(row(1)).await.unwrap();
+    b.give(row(1));
     let mut tries = 0;
     let end = loop {
         match b.event().await.1 {
@@ -187,11 +191,11 @@ async fn a_message_ends_by_age_and_not_by_tries() {
 #[tokio::test(start_paused = true)]
 async fn a_restored_row_waits_for_its_time_and_an_old_one_is_not_sent() {
     let mut b = bench([], 0);
-    b.rows.send(OutboxRow { due: Tick(60_000), tries: 4, ..row(1) }).await.unwrap();
+    b.give(OutboxRow { due: Tick(60_000), tries: 4, ..row(1) });
     assert_eq!(b.end_of(1).await, Event::Delivered);
     assert_eq!(b.asked_at(), [60_000]);
     let old = OutboxRow { born: Wall(-25 * 3_600_000), last_error: Some("503".into()), ..row(2) };
-    b.rows.send(old).await.unwrap();
+    b.give(old);
     assert_eq!(b.end_of(2).await, Event::Expired { why: "503".into() });
     assert_eq!(b.asked_at().len(), 1);
 }
@@ -199,7 +203,7 @@ async fn a_restored_row_waits_for_its_time_and_an_old_one_is_not_sent() {
 #[tokio::test(start_paused = true)]
 async fn stopping_ends_a_wait_at_once() {
     let mut b = bench([pause()], 0);
-    b.rows.send(row(1)).await.unwrap();
+    b.give(row(1));
     b.event().await;
     b.stop.cancel();
     b.task.await.unwrap();
@@ -210,7 +214,7 @@ async fn stopping_ends_a_wait_at_once() {
 #[tokio::test(start_paused = true)]
 async fn stopping_lets_a_request_finish_within_its_bound() {
     let mut b = bench([], 3000);
-    b.rows.send(row(1)).await.unwrap();
+    b.give(row(1));
     tokio::time::advance(Duration::from_millis(1)).await;
     tokio::task::yield_now().await;
     b.stop.cancel();
@@ -221,11 +225,59 @@ async fn stopping_lets_a_request_finish_within_its_bound() {
 #[tokio::test(start_paused = true)]
 async fn stopping_gives_up_a_request_that_takes_too_long() {
     let mut b = bench([], 20_000);
-    b.rows.send(row(1)).await.unwrap();
+    b.give(row(1));
     tokio::time::advance(Duration::from_millis(1)).await;
     tokio::task::yield_now().await;
     b.stop.cancel();
     b.task.await.unwrap();
     assert!(b.reports.recv().await.is_none());
     assert_eq!(b.script.begin.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_row_waits_another_takes_its_place_and_the_first_comes_back_when_it_is_given_again() {
+    let mut b = bench([retry()], 0);
+    b.give(row(1));
+    let first = b.event().await;
+    assert_eq!(first, (MessageNo(1), Event::Retrying { tries: 1, due: Tick(1000), why: "503".into() }));
+    b.give(OutboxRow { severity: Severity::Critical, ..row(2) });
+    assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
+    b.give(OutboxRow { tries: 1, due: Tick(1000), ..row(1) });
+    assert_eq!(b.event().await, (MessageNo(1), Event::Delivered));
+    // the pace is the space's, whatever is in hand
+    assert_eq!(b.asked_at(), [0, 1200, 2400]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_out_of_the_hand_is_not_sent() {
+    let mut b = bench([pause()], 0);
+    b.give(row(1));
+    assert!(matches!(b.event().await.1, Event::Paused { .. }));
+    b.hand.send(None).unwrap();
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(b.asked_at().len(), 1);
+    // the pause is the space's, and over by now
+    b.give(row(2));
+    assert_eq!(b.event().await, (MessageNo(2), Event::Resumed));
+    assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_in_flight_comes_to_its_end_before_another_row_is_taken() {
+    let mut b = bench([], 3000);
+    b.give(row(1));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    b.give(OutboxRow { severity: Severity::Critical, ..row(2) });
+    assert_eq!(b.event().await, (MessageNo(1), Event::Delivered));
+    assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
+    assert_eq!(b.asked_at(), [0, 4200], "one request in flight, and the pace counts from its answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_can_give_nothing_any_more_ends_the_worker() {
+    let b = bench([pause()], 0);
+    b.give(row(1));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(b.hand);
+    assert_eq!(b.task.await.unwrap(), Tick(1200));
 }

@@ -1,0 +1,474 @@
+//! The table of every outcome: what Chat, or whatever stands between, may answer, and what becomes of the row.
+//!
+//! Each line of the table goes all the way that an answer goes in the running agent: `chat` classifies it, the worker
+//! decides, the desk commits, and the outbox is asked what it holds. Time is tokio's and paused while the worker waits.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::alert::What;
+use crate::chat::{Answer, Ask, Caller, Door, Outcome, classify};
+use crate::deliver::{Pace, Transport, worker};
+use crate::judge::{Judge, Policy, SpacePolicy};
+use crate::redact::Redactor;
+use crate::store::{Store, channel, run};
+use crate::time::{Clock, Tick, Wall};
+
+use super::super::desk::{Worker, Workers};
+
+const OURS: &str = r#"{"name":"spaces/AAAA/messages/B.C"}"#;
+const HTML: &str = "<html>please log in</html>";
+
+/// An answer: status, body, `Retry-After`.
+type Said = (u16, &'static str, Option<&'static str>);
+
+/// One row of the table.
+struct Line {
+    name: &'static str,
+    rest: bool,
+    said: Said,
+    /// So often in a row.
+    times: usize,
+    /// What the outbox says after the last of them.
+    row: &'static str,
+    /// The operator is told.
+    told: bool,
+}
+
+const fn line(name: &'static str, rest: bool, said: Said, row: &'static str, told: bool) -> Line {
+    Line { name, rest, said, times: 1, row, told }
+}
+
+const REST: bool = true;
+const HOOK: bool = false;
+
+const AGAIN: &str = "waits 1 s after 1 failed try";
+const PAUSED: &str = "waits for its space, paused for 300 s";
+const PLAIN: &str = "a plain form waits instead";
+
+fn table() -> Vec<Line> {
+    let bad = r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"Invalid value at 'message'"}}"#;
+    let long = r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"Message is longer than 4096 characters",
+        "details":[{"fieldViolations":[{"field":"text"}]}]}}"#;
+    let key =
+        r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#;
+    let state = r#"{"error":{"code":400,"status":"FAILED_PRECONDITION","message":"space is archived"}}"#;
+    let denied = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"no permission"}}"#;
+    let rate = r#"{"error":{"code":403,"details":[{"reason":"RATE_LIMIT_EXCEEDED"}]}}"#;
+    let gone = r#"{"error":{"code":404,"status":"NOT_FOUND","message":"Space not found."}}"#;
+    let exists = r#"{"error":{"code":409,"status":"ALREADY_EXISTS"}}"#;
+    let aborted = r#"{"error":{"code":409,"status":"ABORTED"}}"#;
+    let quota = r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#;
+    let cut = r#"{"name":"spaces/AAAA/messa"#;
+    let other = r#"{"name":"spaces/BBBB/messages/B.C"}"#;
+    let mut table = vec![
+        line("200 with a name in the right space", REST, (200, OURS, None), "delivered", false),
+        line("200, but HTML of a portal", HOOK, (200, HTML, None), AGAIN, false),
+        Line {
+            times: 3,
+            ..line(
+                "the same for the third time",
+                HOOK,
+                (200, HTML, None),
+                "waits 4 s after 3 failed tries",
+                true,
+            )
+        },
+        line("200 without a name", REST, (200, "{}", None), AGAIN, false),
+        line("200, cut off", REST, (200, cut, None), AGAIN, false),
+        line("200 with the name of another space", REST, (200, other, None), AGAIN, false),
+        line("other 2xx", REST, (204, "", None), AGAIN, false),
+        line("3xx is not followed", HOOK, (302, "", None), "waits 24 s after 1 failed try", false),
+        Line { times: 3, ..line("3xx for the third time", HOOK, (302, "", None), PAUSED, true) },
+        line("400, too big", REST, (400, long, None), PLAIN, false),
+        line("400, other INVALID_ARGUMENT", REST, (400, bad, None), PLAIN, false),
+        line("400 API_KEY_INVALID", HOOK, (400, key, None), PAUSED, true),
+        line(
+            "400 FAILED_PRECONDITION",
+            REST,
+            (400, state, None),
+            "waits for its space, paused for 900 s",
+            true,
+        ),
+        line("401 REST, after a second token", REST, (401, "", None), PAUSED, true),
+        line("401 webhook", HOOK, (401, "", None), "waits 24 s after 1 failed try", false),
+        Line { times: 6, ..line("401 webhook for the sixth time", HOOK, (401, "", None), PAUSED, true) },
+        line("403 PERMISSION_DENIED", REST, (403, denied, None), PAUSED, true),
+        Line {
+            times: 5,
+            ..line(
+                "403 again and again",
+                REST,
+                (403, denied, None),
+                "waits for its space, paused for 3600 s",
+                true,
+            )
+        },
+        line("403 with a reason of rate", REST, (403, rate, None), "waits 5 s after 0 failed tries", false),
+        line("404, the space", REST, (404, gone, None), PAUSED, true),
+        line("405", REST, (405, HTML, None), PAUSED, true),
+        line("406", REST, (406, HTML, None), PAUSED, true),
+        line("415", REST, (415, "", None), PAUSED, true),
+        line("501", REST, (501, "", None), PAUSED, true),
+        line("407", REST, (407, "", None), PAUSED, true),
+        line("408", REST, (408, "", None), AGAIN, false),
+        line("499", REST, (499, "", None), AGAIN, false),
+        line("409 ALREADY_EXISTS", HOOK, (409, exists, None), "delivered", false),
+        line("409 ABORTED", REST, (409, aborted, None), AGAIN, false),
+        line("412", REST, (412, "", None), AGAIN, false),
+        line("429", REST, (429, quota, None), "waits 5 s after 0 failed tries", false),
+        line(
+            "429 with Retry-After",
+            REST,
+            (429, quota, Some("90")),
+            "waits 90 s after 0 failed tries",
+            false,
+        ),
+        line(
+            "429 with a huge Retry-After",
+            REST,
+            (429, quota, Some("999999")),
+            "waits 600 s after 0 failed tries",
+            false,
+        ),
+        line(
+            "429 with a negative Retry-After",
+            REST,
+            (429, quota, Some("-3")),
+            "waits 1 s after 0 failed tries",
+            false,
+        ),
+        Line {
+            times: 8,
+            ..line(
+                "429 for the eighth time",
+                HOOK,
+                (429, quota, None),
+                "waits 300 s after 0 failed tries",
+                false,
+            )
+        },
+        Line {
+            times: 12,
+            ..line(
+                "503 for the twelfth time",
+                HOOK,
+                (503, "", None),
+                "waits 300 s after 12 failed tries",
+                true,
+            )
+        },
+    ];
+    for status in [411, 413, 414, 431] {
+        table.push(line("too large for a middlebox", HOOK, (status, HTML, None), PLAIN, false));
+    }
+    for status in [500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 528, 529] {
+        table.push(line("the server or its edge in trouble", REST, (status, HTML, None), AGAIN, false));
+    }
+    table
+}
+
+fn outcome(line: &Line) -> Outcome {
+    let caller = Caller { client_email: Some("bot@p.example".into()), project_id: Some("p".into()) };
+    let door = if line.rest { Door::Rest(caller) } else { Door::Webhook };
+    let (status, body, retry_after) = line.said;
+    let cut = body.ends_with("messa");
+    let answer = Answer { status, retry_after, date: None, body: body.as_bytes(), cut };
+    classify(&Ask { door: &door, space: "spaces/AAAA", plain: false, at: Wall(0) }, &answer)
+}
+
+/// Answers the same every time.
+struct Always(Mutex<Outcome>);
+
+impl Transport for Always {
+    async fn post(&self, _: &OutboxRow) -> Outcome {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// What the worker reports after `times` tries of `row`, all of which came to `outcome`.
+async fn decided(outcome: Outcome, row: OutboxRow, times: usize) -> Vec<(Tick, Report)> {
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    let now = move || Now { wall: row_born(), tick: Tick(0) }.plus(begin.elapsed());
+    let (hand, in_hand) = watch::channel(None);
+    let (tell, mut reports) = mpsc::channel(64);
+    // the longest that jitter makes of a wait, whatever that is
+    let longest = || 300_000;
+    let stop = CancellationToken::new();
+    let row = OutboxRow { born: row_born(), due: Tick(0), ..row };
+    hand.send(Some(row)).unwrap();
+    let work =
+        worker(Always(Mutex::new(outcome)), now, in_hand, tell, stop.clone(), Pace::chat(Tick(0)), longest);
+    let listen = async {
+        let mut heard = Vec::new();
+        while heard.len() < times {
+            let report: Report = reports.recv().await.unwrap();
+            heard.push((now().tick, report));
+        }
+        stop.cancel();
+        heard
+    };
+    let (_, heard) = tokio::join!(work, listen);
+    tokio::time::resume();
+    heard
+}
+
+fn row_born() -> Wall {
+    Wall(1_795_334_400_000)
+}
+
+fn policy() -> Policy {
+    let space = |name: &str| SpacePolicy {
+        name: name.into(),
+        wait: Duration::ZERO,
+        wait_at_most: Duration::ZERO,
+        max_per_hour: 3600,
+        digest_every: Duration::from_secs(600),
+    };
+    Policy {
+        rules: Vec::new(),
+        spaces: vec![space("boss"), space("ops")],
+        admin: "boss".into(),
+        host: "h".into(),
+        redactor: Redactor::default(),
+        late_after: Duration::from_secs(3600),
+        mutes: Vec::new(),
+    }
+}
+
+/// A desk with two spaces, and what was put into the hands of their workers.
+pub(in super::super) struct Office {
+    pub(in super::super) desk: Desk,
+    _hands: Vec<crate::deliver::Hand>,
+    _dir: tempfile::TempDir,
+}
+
+pub(in super::super) fn office(fallbacks: &[(&str, &str)]) -> Office {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, opened) = Store::open(dir.path()).unwrap();
+    let (handle, inbox) = channel();
+    #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
+    std::thread::spawn(move || run(store, inbox));
+    let clock = Clock::continuing(opened.last);
+    let (judge, _) = Judge::new(policy(), opened.state, opened.install, clock.now());
+    let mut workers = Workers::default();
+    let mut hands = Vec::new();
+    for space in ["boss", "ops"] {
+        let (hand, in_hand) = watch::channel(None);
+        hands.push(in_hand);
+        workers.named.insert(space.into());
+        workers.at_work.insert(space.into(), Worker { hand, console: false });
+    }
+    workers.fallbacks = fallbacks.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
+    Office { desk: Desk::new(judge, handle, clock, workers), _hands: hands, _dir: dir }
+}
+
+impl Office {
+    /// A message for `ops` is committed and in its worker's hand.
+    pub(in super::super) async fn say(&mut self, text: &str, severity: Severity) {
+        let about = text.to_owned();
+        let space = Some("ops".into());
+        let notice = Notice { about, severity, text: text.into(), hint: None, space };
+        let now = self.desk.clock.now();
+        self.desk.tell(notice, now);
+        self.desk.commit(BTreeSet::new()).await.unwrap();
+    }
+
+    pub(in super::super) fn in_hand(&self) -> OutboxRow {
+        self.desk.in_hand["ops"].clone()
+    }
+
+    /// What the worker of `ops` says of its row.
+    pub(in super::super) async fn hears(&mut self, row: &OutboxRow, event: Event) {
+        let (space, message) = (row.space.clone(), row.message);
+        let report = Report { space, row: row.id.clone(), message, next_write: Tick(0), event };
+        self.desk.outcome(report).await.unwrap();
+        self.desk.commit(BTreeSet::new()).await.unwrap();
+    }
+
+    /// Texts of what waits for a space, in order.
+    pub(in super::super) async fn waiting(&self, space: &str) -> Vec<String> {
+        let rows = self.desk.store.waiting(space.into(), Wall(i64::MAX), 1000).await.unwrap();
+        rows.iter().map(|row| row.draft.alerts.iter().map(|a| a.text.as_str()).collect()).collect()
+    }
+}
+
+#[tokio::test]
+async fn every_outcome_has_its_row_in_the_table() {
+    for line in table() {
+        let mut office = office(&[]);
+        office.say("trouble", Severity::Error).await;
+        let row = office.in_hand();
+        let mut shown = String::new();
+        for (at, report) in decided(outcome(&line), row.clone(), line.times).await {
+            shown = match &report.event {
+                Event::Paused { due, .. } => {
+                    format!("waits for its space, paused for {} s", due.since(at).as_secs())
+                }
+                Event::Retrying { tries, due, .. } => {
+                    let plural = if *tries == 1 { "try" } else { "tries" };
+                    format!("waits {} s after {tries} failed {plural}", due.since(at).as_secs_f64().round())
+                }
+                _ => String::new(),
+            };
+            let tries = match report.event {
+                Event::Retrying { tries, .. } | Event::Paused { tries, .. } => tries,
+                _ => 0,
+            };
+            office.hears(&row, report.event).await;
+            if let Some(kept) = office.desk.store.outbox().await.unwrap().iter().find(|r| r.id == row.id) {
+                assert_eq!(kept.tries, tries, "{}", line.name);
+                assert!(kept.last_error.is_some(), "{}", line.name);
+            }
+        }
+        let waiting = office.desk.store.outbox().await.unwrap();
+        let ours: Vec<_> = waiting.iter().filter(|r| r.message == row.message).collect();
+        let became = match ours.as_slice() {
+            [] => "delivered".to_owned(),
+            [kept] if kept.id == row.id => {
+                let letter = office.desk.store.letter(row.id.clone()).await.unwrap().unwrap();
+                assert_eq!((&letter.row.body, &letter.row.draft), (&row.body, &row.draft), "{}", line.name);
+                shown
+            }
+            [plain] if plain.plain => PLAIN.to_owned(),
+            other => panic!("{}: {other:?}", line.name),
+        };
+        assert_eq!(became, line.row, "{}: {} {}", line.name, line.said.0, line.said.1);
+        let told = office.waiting("boss").await;
+        assert_eq!(!told.is_empty(), line.told, "{}: {told:?}", line.name);
+        assert_eq!(office.desk.store.dead_letters().await.unwrap(), [], "{}", line.name);
+    }
+}
+
+#[tokio::test]
+async fn a_plain_form_that_is_refused_too_is_a_dead_letter_and_told() {
+    let mut office = office(&[]);
+    office.say("trouble", Severity::Error).await;
+    let (card, why) = (office.in_hand(), || "400 INVALID_ARGUMENT".to_owned());
+    office.hears(&card, Event::Refused { why: why(), resend_plain: true }).await;
+    let plain = office.in_hand();
+    assert!(plain.plain && plain.id != card.id && plain.body != card.body);
+    office.hears(&plain, Event::Refused { why: why(), resend_plain: false }).await;
+    let dead = office.desk.store.dead_letters().await.unwrap();
+    assert_eq!(dead.iter().map(|d| &d.id).collect::<Vec<_>>(), [&plain.id]);
+    assert_eq!(
+        office.waiting("boss").await,
+        ["the space `ops` refused a message for good: 400 INVALID_ARGUMENT"]
+    );
+    assert!(office.waiting("ops").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_trouble_is_told_once_and_its_end_once() {
+    let mut office = office(&[]);
+    let troubles = office.desk.troubles.subscribe();
+    office.say("trouble", Severity::Error).await;
+    let row = office.in_hand();
+    let retrying = |tries| Event::Retrying { tries, due: Tick(0), why: "503".into() };
+    for tries in 1..=9 {
+        office.hears(&row, retrying(tries)).await;
+        assert_eq!(office.waiting("boss").await.len(), usize::from(tries >= 3), "after {tries} tries");
+    }
+    assert_eq!(*troubles.borrow(), "space `ops` retrying: 503");
+    let hint = || "mend it".to_owned();
+    let paused = |tries| Event::Paused { tries, due: Tick(0), why: "403".into(), hint: hint() };
+    office.hears(&row, paused(10)).await;
+    office.hears(&row, paused(11)).await;
+    assert_eq!(*troubles.borrow(), "space `ops` paused: 403");
+    office.hears(&row, Event::Resumed).await;
+    office.hears(&row, Event::Delivered).await;
+    assert_eq!(*troubles.borrow(), "");
+    assert_eq!(
+        office.waiting("boss").await,
+        [
+            "the space `ops` takes no messages, they are kept and tried again: 503",
+            "the space `ops` is paused and its messages wait: 403",
+            "the space `ops` takes messages again",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_critical_message_goes_before_the_one_in_hand_which_comes_back_after_it() {
+    let mut office = office(&[]);
+    office.say("mild", Severity::Warning).await;
+    office.say("also mild", Severity::Error).await;
+    let mild = office.in_hand();
+    office.say("urgent", Severity::Critical).await;
+    let urgent = office.in_hand();
+    assert_eq!(urgent.severity, Severity::Critical);
+    // the first was on its way all the same, and comes to its end
+    office.hears(&mild, Event::Retrying { tries: 1, due: Tick(0), why: "503".into() }).await;
+    assert_eq!(office.in_hand().id, urgent.id);
+    office.hears(&urgent, Event::Delivered).await;
+    assert_eq!(office.in_hand().id, mild.id);
+    assert_eq!(office.waiting("ops").await, ["mild", "also mild"]);
+}
+
+#[tokio::test]
+async fn what_waits_in_a_long_queue_is_told_as_one_and_what_was_tried_stays_as_it_is() {
+    let mut office = office(&[]);
+    office.say("first", Severity::Error).await;
+    let first = office.in_hand();
+    office.hears(&first, Event::Retrying { tries: 1, due: Tick(0), why: "503".into() }).await;
+    for n in 1..=200 {
+        office.say(&format!("alert {n}"), Severity::Error).await;
+    }
+    office.say("urgent", Severity::Critical).await;
+    let waiting = office.waiting("ops").await;
+    assert!(waiting.len() <= 25, "{} messages wait", waiting.len());
+    assert_eq!((waiting[0].as_str(), waiting.last().unwrap().as_str()), ("first", "urgent"));
+    // each alert is listed, or counted where a list was cut
+    let rows = office.desk.store.waiting("ops".into(), Wall(i64::MAX), 1000).await.unwrap();
+    let told = |row: &OutboxRow| -> u64 {
+        let of = |a: &crate::alert::Alert| if a.what == What::Digest { a.incidents } else { 1 };
+        row.draft.alerts.iter().map(of).sum()
+    };
+    assert_eq!(rows.iter().map(told).sum::<u64>(), 202);
+    // the judge's books know of no message that is not in the outbox
+    let known: BTreeSet<MessageNo> = rows.iter().map(|r| r.message).collect();
+    assert_eq!(office.desk.judge.unsettled().collect::<BTreeSet<_>>(), known);
+}
+
+#[tokio::test]
+async fn what_has_waited_for_a_day_is_told_as_old_and_kept_as_dead_letters() {
+    let mut office = office(&[]);
+    office.say("first", Severity::Error).await;
+    office.say("second", Severity::Warning).await;
+    let first = office.in_hand();
+    office.hears(&first, Event::Expired { why: "503".into() }).await;
+    let waiting = office.waiting("ops").await;
+    let [second, summary] = &waiting[..] else { panic!("not two messages: {waiting:?}") };
+    assert_eq!(second, "second", "it is young enough");
+    assert!(summary.starts_with("1 alert of ") && summary.contains(" not sent in time\n"), "{summary}");
+    assert!(summary.ends_with("first"), "{summary}");
+    let dead = office.desk.store.dead_letters().await.unwrap();
+    assert_eq!(dead[0].id, first.id);
+    assert_eq!(dead[0].last_error.as_deref(), Some("not sent in time: 503"));
+}
+
+#[tokio::test]
+async fn a_space_in_trouble_is_stood_in_for_once_a_message_and_keeps_its_own() {
+    let mut office = office(&[("ops", "boss")]);
+    office.say("first", Severity::Error).await;
+    office.say("second", Severity::Error).await;
+    let first = office.in_hand();
+    let paused = |tries| Event::Paused { tries, due: Tick(0), why: "404".into(), hint: "mend it".into() };
+    office.hears(&first, paused(1)).await;
+    office.say("third", Severity::Error).await;
+    office.hears(&first, paused(2)).await;
+    let copy = |text: &str| format!("{text}\nfor the space `ops`, which cannot be reached");
+    let told = office.waiting("boss").await;
+    assert_eq!(told[1..], [copy("first"), copy("second"), copy("third")], "{told:?}");
+    assert_eq!(office.waiting("ops").await, ["first", "second", "third"]);
+    office.hears(&first, Event::Resumed).await;
+    office.hears(&first, Event::Delivered).await;
+    office.say("fourth", Severity::Error).await;
+    assert_eq!(office.waiting("ops").await, ["second", "third", "fourth"]);
+    assert_eq!(office.waiting("boss").await.len(), 5, "the trouble, three copies, and that it is over");
+}
