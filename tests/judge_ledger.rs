@@ -108,6 +108,7 @@ impl Setup {
             host: "web1".into(),
             redactor: Redactor::new(),
             late_after: Duration::from_secs(3600),
+            memory: logherald::judge::MEMORY,
             mutes: self.mute.iter().map(|(from, to, all)| mute(*from, *to, *all)).collect(),
         }
     }
@@ -467,6 +468,11 @@ impl World {
     }
 }
 
+/// All that is not the weight of what is held, which a restart may lessen.
+fn books(judge: &Judge, now: Now) -> Report {
+    Report { bytes: 0, ..judge.report(now) }
+}
+
 fn assert_balanced(world: &World) {
     for (name, rule) in world.judge.report(world.now).rules {
         assert_eq!(rule.ledger.hits, rule.ledger.settled() + rule.pending, "{name}: {rule:?}");
@@ -605,7 +611,7 @@ proptest! {
         let (mut other, first) = Judge::new(policy, rows, INSTALL, world.now);
         let same = world.judge.apply(Input::Timer, world.now);
         prop_assert_eq!(&first, &same);
-        prop_assert_eq!(world.judge.report(world.now), other.report(world.now));
+        prop_assert_eq!(books(&world.judge, world.now), books(&other, world.now));
         world.take(same);
         world.file_no += 1;
         for step in &after {
@@ -624,7 +630,7 @@ proptest! {
                     }
                     world.take(messages);
             }
-            prop_assert_eq!(world.judge.report(world.now), other.report(world.now));
+            prop_assert_eq!(books(&world.judge, world.now), books(&other, world.now));
         }
     }
 

@@ -54,6 +54,7 @@ pub(crate) fn policy(rules: &[RulePolicy]) -> Policy {
         host: "web1".into(),
         redactor: Redactor::new(),
         late_after: secs(3600),
+        memory: logherald::judge::MEMORY,
         mutes: Vec::new(),
     }
 }

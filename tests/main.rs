@@ -19,6 +19,7 @@ mod end_to_end;
 mod folded;
 mod journal;
 mod judge_ledger;
+mod judge_memory;
 mod judge_rules;
 mod judge_story;
 mod loghub;

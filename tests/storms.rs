@@ -31,6 +31,8 @@ struct Storm {
     replay: Replay,
     messages: u64,
     told: u64,
+    /// The most bytes that the judge held.
+    held: u64,
 }
 
 impl Storm {
@@ -41,7 +43,7 @@ impl Storm {
         let settings = loaded.settings.unwrap_or_else(|| panic!("{:?}", loaded.faults));
         let feed = Feed::new(&settings.sources[0], "/var/log/app.log".into(), 1);
         let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
-        Storm { rules, feed, replay: Replay::new(settings.policy, START), messages: 0, told: 0 }
+        Storm { rules, feed, replay: Replay::new(settings.policy, START), messages: 0, told: 0, held: 0 }
     }
 
     /// These lines are read at once.
@@ -54,6 +56,7 @@ impl Storm {
             *messages += 1;
             *told += m.alerts.iter().map(|a| a.hits).sum::<u64>();
         });
+        self.held = self.held.max(self.replay.bytes().0);
     }
 
     fn wait(&mut self, time: Duration) {
@@ -83,11 +86,13 @@ impl Storm {
             "{what}: what is told is what is counted"
         );
         println!(
-            "measured: storm, {what}: {hits} hits, {} messages, {} told, {} below, {keys} keys held at its end",
+            "measured: storm, {what}: {hits} hits, {} messages, {} told, {} below, {keys} keys held at its end, at most {:.1} MB",
             self.messages,
             self.told,
             sum(|r| r.ledger.below),
+            self.held as f64 / 1e6,
         );
+        assert!(self.held <= self.replay.bytes().1, "{what}: {} bytes held", self.held);
         assert!(self.messages <= most, "{what}: {} messages, more than {most}", self.messages);
         report
     }

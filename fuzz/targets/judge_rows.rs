@@ -94,6 +94,7 @@ fn policy(shape: u8) -> Policy {
         host: "web1".into(),
         redactor: Redactor::new(),
         late_after: Duration::from_secs(3600),
+        memory: logherald::judge::MEMORY,
         mutes: Vec::new(),
     }
 }

@@ -458,6 +458,7 @@ mod tests {
             host: "h".into(),
             redactor: Redactor::default(),
             late_after: Duration::from_secs(3600),
+            memory: crate::judge::MEMORY,
             mutes: Vec::new(),
         }
     }

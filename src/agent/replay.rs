@@ -161,6 +161,11 @@ impl Replay {
         self.apply(Input::Away { from }, say);
     }
 
+    /// The bytes that the judge holds by its own count, and those that it may.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.judge.bytes()
+    }
+
     /// The books, and what waits.
     pub fn report(&self) -> Report {
         self.judge.report(self.now)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 
 use super::inhibit;
-use super::judge::late_after;
+use super::judge::{judge, warn_of_memory};
 use super::judging::Judged;
 use super::mute::mutes;
 use super::redact::redactor;
@@ -60,6 +60,8 @@ pub(super) fn assemble<'t>(
     let broken = tops.iter().any(|t| t.scope.broken());
     let chosen = choose(drafts);
     let inhibited = inhibit::resolve(&chosen);
+    let judge = judge(main);
+    warn_of_memory(&chosen, judge.memory);
 
     let mut needed = Needed::new(&sources, env, files as &dyn AnyFiles);
     let (mut rules, mut policies, mut tests, mut matches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -104,7 +106,8 @@ pub(super) fn assemble<'t>(
         admin: spaces.admin.clone(),
         host: env.host.clone(),
         redactor,
-        late_after: late_after(main),
+        late_after: judge.late_after,
+        memory: judge.memory,
         mutes,
     };
     let targets = spaces.targets.clone();

@@ -28,7 +28,15 @@ struct Value {
     hits: u64,
 }
 
+/// What one value takes, in bytes.
+pub(super) const VALUE: usize = size_of::<Value>();
+
 impl Values {
+    /// What they take, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        self.0.capacity() * VALUE
+    }
+
     /// There is none.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -100,6 +108,11 @@ impl Different {
     /// Nobody asks.
     pub(super) fn is_empty(&self) -> bool {
         self.hashes.is_empty()
+    }
+
+    /// What it holds beside itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        self.hashes.capacity() * 8
     }
 
     /// One more hit.

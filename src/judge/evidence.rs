@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::PIECE;
 use crate::alert::Sample;
 use crate::hit::Hit;
 use crate::redact::{REDACTED, Redactor};
@@ -70,6 +71,17 @@ impl Evidence {
         self.captures = raw.captures.iter().zip(names).map(value).collect();
         self.line = cut(&clean.text, KEPT_LINE);
         (self.file, self.at, self.secrets) = (raw.file, raw.at, clean.secrets);
+    }
+
+    /// What it holds beside itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        let clean =
+            self.captures.iter().map(|c| size_of_val(c) + c.as_ref().map_or(0, String::len)).sum::<usize>();
+        let raw = self.raw.as_ref().map_or(0, |raw| {
+            let captures = raw.captures.iter().map(|c| size_of_val(c) + c.as_ref().map_or(0, |c| c.len()));
+            2 * PIECE + raw.line.len() + captures.sum::<usize>()
+        });
+        PIECE + self.line.len() + clean + raw
     }
 
     /// As a sample for an alert.

@@ -8,7 +8,6 @@
 //! The surprise: the incident of an absence has no hits. Nothing of it is pending, its end is a line that came, and a
 //! quiet rule is what it complains of.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,6 @@ use super::incident::{Incident, Voice, say, threads};
 use super::ledger::Term;
 use super::limit::Verdict;
 use super::phase::Phase;
-use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::window::Window;
 use super::wording::time_text;
@@ -42,9 +40,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The clock on the wall may be set: an instant of the day is looked for at least so often.
 const LOOK: Duration = Duration::from_secs(3600);
-
-/// Times away that are remembered.
-const AWAYS: usize = 8;
 
 /// Minutes of a day.
 const DAY: u16 = 24 * 60;
@@ -129,7 +124,7 @@ pub(super) struct Expected {
     /// It is looked at then.
     pub(super) due: Tick,
     /// It is expected whether it was seen or not.
-    listed: bool,
+    pub(super) listed: bool,
 }
 
 impl Expected {
@@ -146,6 +141,11 @@ impl Expected {
         };
         expected.set_due(when, now);
         expected
+    }
+
+    /// What it holds beside itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        self.newest.heap()
     }
 
     /// Cleans what it keeps of a hit.
@@ -223,47 +223,12 @@ impl When {
     }
 }
 
-/// What is known of the agent's own presence.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Watch {
-    /// Everything that was written before has been read. Not kept: a new run has read nothing yet.
-    #[serde(skip)]
-    pub(super) up_to: Tick,
-    /// Nobody was there, from and to; the last few, oldest first.
-    aways: VecDeque<(Tick, Tick)>,
-}
-
-impl Watch {
-    fn add(&mut self, from: Tick, to: Tick) {
-        if self.aways.len() == AWAYS {
-            self.aways.pop_front();
-        }
-        self.aways.push_back((from, to));
-    }
-
-    /// Nobody was there from one instant to another, without a moment between.
-    fn was_away(&self, mut from: Tick, to: Tick) -> bool {
-        for (gone, back) in &self.aways {
-            if *gone <= from && from < *back {
-                from = *back;
-            }
-        }
-        from >= to
-    }
-}
-
 /// The agent's clock at an earlier event.
 fn tick_of(at: Wall, now: Now) -> Tick {
     Tick(now.tick.0.saturating_sub(u64::try_from(now.wall.since(at).as_millis()).unwrap_or(u64::MAX)))
 }
 
 impl Judge {
-    /// Nobody was there since `from`.
-    pub(super) fn away(&mut self, from: Tick, now: Now) {
-        self.watch.add(from, now.tick);
-        self.dirty.insert(RowKey::Watch);
-    }
-
     /// Begins to expect what the rule names whether it was seen or not.
     pub(super) fn begin_to_expect(&mut self, rid: Rid, now: Now) {
         let rule = &self.rules[rid.0];
@@ -316,6 +281,7 @@ impl Judge {
         expected.newest.replace(hit, at);
         let missing = expected.missed.is_some();
         self.mark_key(rid, hash);
+        self.weigh(rid, hash);
         if missing {
             self.found(rid, hash, at, now);
         }
@@ -489,6 +455,8 @@ impl Slot {
             expected: Some(Box::new(expected)),
             timer: None,
             dirty: false,
+            saved: false,
+            weight: 0,
             counted_open: false,
         }
     }
@@ -544,15 +512,5 @@ mod tests {
         let begun = at("2026-11-22T01:00:00Z");
         let span = daily(60, 210).span(begun, Some(begun)).unwrap();
         assert_eq!(time_text(span.by), "2026-11-23T02:30:00Z");
-    }
-
-    #[test]
-    fn two_times_away_with_nothing_between_are_one() {
-        let mut watch = Watch::default();
-        watch.add(Tick(10), Tick(20));
-        watch.add(Tick(20), Tick(30));
-        watch.add(Tick(31), Tick(40));
-        assert!(watch.was_away(Tick(12), Tick(30)) && watch.was_away(Tick(10), Tick(15)));
-        assert!(!watch.was_away(Tick(12), Tick(31)) && !watch.was_away(Tick(9), Tick(15)));
     }
 }

@@ -16,6 +16,7 @@ use super::batch::Lane;
 use super::incident::Incident;
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
+use super::memory::PIECE;
 use super::rule::{KeyState, Rid};
 use super::wording::{count, key_text, list_line};
 use super::{Judge, RulePolicy};
@@ -58,6 +59,12 @@ pub(super) struct Fold {
 }
 
 impl Fold {
+    /// What it holds beside itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        let ranked = self.ranked.iter().map(|k| size_of_val(k) + PIECE + k.1.len()).sum::<usize>();
+        ranked + self.sample.as_ref().map_or(0, |s| s.line.len() + PIECE)
+    }
+
     /// Adds what one incident has not told.
     pub(super) fn add(&mut self, hash: u64, key: &[(String, String)], incident: &mut Incident) {
         let hits = incident.take_news();
@@ -88,7 +95,7 @@ impl Fold {
                 _ => return,
             }
         }
-        self.ranked.push((hash, text(), hits));
+        self.ranked.push((hash, list_line(&text()), hits));
     }
 
     /// Everything in it that is counted on.

@@ -68,6 +68,8 @@ pub struct HeldCounts {
     pub muted: u64,
     /// Incidents that an open incident of another rule held.
     pub inhibited: u64,
+    /// Keys that were let go for want of room.
+    pub evicted: u64,
 }
 
 impl HeldCounts {

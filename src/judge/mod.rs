@@ -25,6 +25,7 @@ mod inhibit;
 mod input;
 mod ledger;
 mod limit;
+mod memory;
 mod merge;
 mod mute;
 mod muted;
@@ -40,6 +41,7 @@ mod rule;
 mod silence;
 mod top;
 mod values;
+mod watch;
 mod window;
 mod wording;
 
@@ -51,13 +53,15 @@ use serde::{Deserialize, Serialize};
 
 use self::batch::Space;
 use self::clock::EventClock;
-use self::expect::Watch;
 use self::fold::Fold;
+use self::incident::Incident;
 use self::ledger::{Claim, Flight};
+use self::memory::Memory;
 use self::notice::Recent;
 use self::rows::RowKey;
 use self::rule::{Rid, Rule};
 use self::silence::{By, MutesUntil, Silence};
+use self::watch::Watch;
 use crate::alert::AlertNo;
 use crate::message::{Message, MessageNo};
 use crate::redact::Redactor;
@@ -67,10 +71,12 @@ use crate::time::{Now, Tick};
 pub use self::expect::{Expect, When};
 pub use self::input::{Input, Notice, Recall};
 pub use self::ledger::{HeldCounts, Ledger, Resolves};
+pub use self::memory::{MEMORY, window_bytes};
 pub use self::mute::{DAY, EVERY_DAY, MutePolicy, RuleGlob, Window};
 pub use self::novelty::Novelty;
 pub use self::policy::*;
 pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
+pub use self::rule::KEYS_A_RULE;
 pub use self::silence::{LONGEST, MuteReport, SILENCES, SilenceFault, SilenceOrder, SilenceReport};
 
 /// The judge.
@@ -103,6 +109,7 @@ pub struct Judge {
     /// Rules that have counted what they know.
     knowing: BTreeSet<Rid>,
     key_count: usize,
+    memory: Memory,
     head: Head,
     saved_head: Head,
     dirty: BTreeSet<RowKey>,
@@ -140,6 +147,7 @@ impl Judge {
                 host: "".into(),
                 redactor: Redactor::default(),
                 late_after: policy.late_after,
+                memory: policy.memory,
                 mutes: Vec::new(),
             },
             install,
@@ -160,6 +168,7 @@ impl Judge {
             turned: BTreeSet::new(),
             knowing: BTreeSet::new(),
             key_count: 0,
+            memory: Memory::new(policy.memory),
             head: Head::first(),
             saved_head: Head::first(),
             dirty: BTreeSet::new(),
@@ -187,6 +196,7 @@ impl Judge {
             Input::Hits(hits) => {
                 for told in hits.iter() {
                     self.take_hit(told, now);
+                    self.keep_in_budget(now);
                     self.hold_inhibited(now);
                 }
             }

@@ -85,14 +85,17 @@ impl Known {
         (before.is_none() && now.tick >= self.state.until, before != Some(hour))
     }
 
-    /// Forgets the least recently hit ones where there are too many; says which rows have changed.
+    /// Forgets some where there are too many; says which rows have changed.
     fn forget(&mut self) -> Vec<u64> {
-        if self.keys.len() <= KNOWN {
-            return Vec::new();
-        }
+        if self.keys.len() <= KNOWN { Vec::new() } else { self.forget_some() }
+    }
+
+    /// Forgets the least recently hit ones; says which rows have changed.
+    fn forget_some(&mut self) -> Vec<u64> {
         let mut ages: Vec<(u32, u64)> = self.keys.iter().map(|(hash, hour)| (*hour, *hash)).collect();
         ages.sort_unstable();
-        let gone = ages.iter().take(KNOWN / FORGOTTEN).map(|(_, hash)| *hash);
+        let some = ages.len().div_ceil(FORGOTTEN);
+        let gone = ages.iter().take(some).map(|(_, hash)| *hash);
         let mut shelves: Vec<u64> = gone.inspect(|hash| _ = self.keys.remove(hash)).map(shelf).collect();
         shelves.sort_unstable();
         shelves.dedup();
@@ -157,11 +160,14 @@ impl Judge {
         if rule.policy.as_ref().is_none_or(|p| p.new.is_none()) {
             return false;
         }
+        let before = rule.known.len();
         let (new, changed) = rule.known.meet(hash, now);
         let gone = rule.known.forget();
+        let after = rule.known.len();
         let open = matches!(rule.keys.get(&hash).map(|s| &s.state), Some(KeyState::Open(_)));
         let rows = changed.then(|| shelf(hash)).into_iter().chain(gone);
         self.dirty.extend(rows.map(|shelf| RowKey::Known(rid, shelf)));
+        self.weigh_kinds(before, after);
         if new || open {
             return false;
         }
@@ -181,6 +187,17 @@ impl Judge {
         rule.last_hit = rule.last_hit.max(Some(at));
         self.mark_rule(rid);
         true
+    }
+
+    /// Forgets a part of what a rule knows, the least recently hit; `false` where it knows nothing.
+    pub(super) fn forget_kinds(&mut self, rid: Rid) -> bool {
+        let known = &mut self.rules[rid.0].known;
+        let before = known.len();
+        let shelves = known.forget_some();
+        let after = known.len();
+        self.dirty.extend(shelves.into_iter().map(|shelf| RowKey::Known(rid, shelf)));
+        self.weigh_kinds(before, after);
+        after < before
     }
 
     /// Tells what was counted of what is known, where a day is over.

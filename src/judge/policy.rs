@@ -25,6 +25,8 @@ pub struct Policy {
     pub redactor: Redactor,
     /// Backlog hits older than this fold into "while away".
     pub late_after: Duration,
+    /// Bytes that the judge may hold.
+    pub memory: u64,
     /// Windows of the week in which rules are held.
     pub mutes: Vec<MutePolicy>,
 }

@@ -24,6 +24,7 @@ impl Judge {
     pub(super) fn adopt(&mut self, mut policy: Policy, now: Now) {
         let rules = std::mem::take(&mut policy.rules);
         let spaces = std::mem::take(&mut policy.spaces);
+        self.memory.budget = policy.memory;
         self.policy = policy;
         let mut kept = BTreeSet::new();
         for space in spaces {
@@ -60,6 +61,8 @@ impl Judge {
             self.retire_space(space);
         }
         self.set_inhibitors();
+        self.weigh_all();
+        self.keep_in_budget(now);
         self.hold_anew(now);
         for rid in live {
             let hashes: Vec<u64> = self.rules[rid.0].keys.keys().copied().collect();

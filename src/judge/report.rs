@@ -29,6 +29,8 @@ pub struct Report {
     pub silences: Vec<SilenceReport>,
     /// Every mute of the file.
     pub mutes: Vec<MuteReport>,
+    /// Bytes that it holds by its own count.
+    pub bytes: u64,
     /// Hits whose timestamp was not believed.
     pub clock_odd: u64,
     /// Rows of the saved state that could not be understood and were left out.
@@ -157,6 +159,7 @@ impl Judge {
             spaces,
             silences,
             mutes,
+            bytes: self.bytes().0,
             clock_odd: self.clock.odd,
             left_out: self.left_out.len() as u64,
         }

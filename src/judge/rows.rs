@@ -111,6 +111,7 @@ struct Numbered<N, T> {
 impl Judge {
     /// The rows that have changed since the last call. Putting back all rows ever written gives the same judge.
     pub fn changes(&mut self) -> Vec<StateRow> {
+        self.weigh_beside();
         let mut rows = Vec::new();
         self.head.clock_odd = self.clock.odd;
         if self.head != self.saved_head {
@@ -193,7 +194,7 @@ impl Judge {
     fn key_row(&mut self, rid: Rid, hash: u64) -> Option<String> {
         let rule = &mut self.rules[rid.0];
         let slot = rule.keys.get_mut(&hash)?;
-        slot.dirty = false;
+        (slot.dirty, slot.saved) = (false, true);
         let names = rule.policy.as_ref().map_or(&[][..], |p| &p.captures);
         if let Some(expected) = &mut slot.expected {
             expected.tidy(&self.policy.redactor, names);
@@ -204,6 +205,8 @@ impl Judge {
             }
             KeyState::Open(incident) => incident.newest.tidy(&self.policy.redactor, names),
         }
+        let change = slot.weigh();
+        self.memory.add(&mut rule.bytes, change);
         Some(json(&KeyRow { rule: Arc::clone(&rule.name), hash, slot: &*slot }))
     }
 
@@ -256,6 +259,8 @@ impl Judge {
             self.head.next_thread = u64::try_from(now.wall.0).unwrap_or(0);
         }
         self.set_inhibitors();
+        self.rules.iter_mut().flat_map(|r| r.keys.values_mut()).for_each(|slot| slot.saved = true);
+        self.weigh_all();
         for n in 0..self.rules.len() {
             let rule = &mut self.rules[n];
             let (open, holds) = (rule.incidents().filter(|i| i.folded).count() as u64, rule.fold.hits > 0);
@@ -287,7 +292,7 @@ impl Judge {
                 let row: RuleRow<Fold> = parse(value)?;
                 counted(row.ledger.terms())?;
                 counted([row.held.repeats, row.held.rule_limit, row.held.space_budget, row.held.while_away])?;
-                counted([row.held.muted, row.held.inhibited])?;
+                counted([row.held.muted, row.held.inhibited, row.held.evicted])?;
                 counted([row.resolves.ended, row.resolves.idle, row.known.hits])?;
                 counted(row.fold.counts())?;
                 let rid = self.ensure_rule(&row.name);

@@ -29,7 +29,7 @@ use crate::hit::Told;
 use crate::time::{Now, Tick, Wall};
 
 /// Keys of one rule; beyond it the least recently hit ones go, counts first.
-pub(super) const KEYS_A_RULE: usize = 10_000;
+pub const KEYS_A_RULE: usize = 10_000;
 
 /// Keys of all rules together; beyond it the largest rule gives.
 pub(super) const KEYS: usize = 100_000;
@@ -64,6 +64,8 @@ pub(super) struct Rule {
     pub(super) last_message: Option<Wall>,
     /// Its row is marked already.
     pub(super) dirty: bool,
+    /// What its keys weigh.
+    pub(super) bytes: u64,
     /// Its open incidents.
     pub(super) open: usize,
     /// The rules that say nothing while there are some.
@@ -95,6 +97,12 @@ pub(super) struct Slot {
     /// Its row is marked already.
     #[serde(skip)]
     pub(super) dirty: bool,
+    /// A row of it has been saved.
+    #[serde(skip)]
+    pub(super) saved: bool,
+    /// The bytes that it counts for.
+    #[serde(skip)]
+    pub(super) weight: u32,
     /// It counts among its rule's open incidents.
     #[serde(skip)]
     pub(super) counted_open: bool,
@@ -136,6 +144,7 @@ impl Rule {
             last_hit: None,
             last_message: None,
             dirty: false,
+            bytes: 0,
             open: 0,
             inhibits: Vec::new(),
             quieted: Vec::new(),
@@ -228,6 +237,8 @@ impl Judge {
                 expected: None,
                 timer: None,
                 dirty: false,
+                saved: false,
+                weight: 0,
                 counted_open: false,
             }
         });
@@ -245,6 +256,8 @@ impl Judge {
                 }
                 let news = incident.hit(told, at, policy.hold);
                 rule.held.repeats += u64::from(news != News::Held);
+                let change = slot.weigh();
+                self.memory.add(&mut rule.bytes, change);
                 self.news(rid, hash, news, now);
             }
             KeyState::Counting(window) => {
@@ -262,6 +275,7 @@ impl Judge {
                 if begun || fired.is_some() {
                     self.reschedule(rid, hash);
                 }
+                self.weigh(rid, hash);
             }
         }
         if fresh {
@@ -280,13 +294,23 @@ impl Judge {
         } else {
             return;
         };
-        let keys = &self.rules[victim.0].keys;
-        let mut ages: Vec<(u64, u64)> = keys.iter().map(|(hash, slot)| (slot.used, *hash)).collect();
-        let some = (ages.len() / EVICTED).max(1);
+        self.let_go(victim, now);
+    }
+
+    /// Lets go of a part of a rule's keys, the least recently hit ones; of how many. What the rules file expects by name is
+    /// kept: nothing would begin to expect it again.
+    pub(super) fn let_go(&mut self, rid: Rid, now: Now) -> usize {
+        let keys = self.rules[rid.0].keys.iter();
+        let may_go = keys.filter(|(_, slot)| slot.expected.as_ref().is_none_or(|e| !e.listed));
+        let mut ages: Vec<(u64, u64)> = may_go.map(|(hash, slot)| (slot.used, *hash)).collect();
+        let some = ages.len().div_ceil(EVICTED);
         ages.sort_unstable();
-        for (_, hash) in ages.into_iter().take(some) {
-            self.evict_key(victim, hash, now);
+        ages.truncate(some);
+        for (_, hash) in &ages {
+            self.evict_key(rid, *hash, now);
         }
+        self.rules[rid.0].held.evicted += ages.len() as u64;
+        ages.len()
     }
 
     /// Takes a key away, counts first: of a window they are `below`, of an incident they go to the rule's fold.
@@ -309,10 +333,17 @@ impl Judge {
             self.timers.remove(&(t, rid, hash));
         }
         self.key_count -= 1;
+        self.memory.add(&mut self.rules[rid.0].bytes, -i64::from(slot.weight));
         if slot.counted_open {
             self.count_open(rid, false);
         }
-        self.dirty.insert(RowKey::Key(rid, hash));
+        let row = RowKey::Key(rid, hash);
+        if slot.saved {
+            self.dirty.insert(row);
+        } else {
+            // nobody has heard of it: a flood of new keys leaves nothing to write
+            self.dirty.remove(&row);
+        }
         self.mark_rule(rid);
         Some(slot)
     }

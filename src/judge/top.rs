@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::cut;
+use super::memory::PIECE;
 use super::window::Firing;
 use super::wording::list_line;
 use crate::time::Wall;
@@ -40,6 +41,14 @@ pub(super) struct One {
 pub(super) struct Waiting(VecDeque<(Wall, Vec<One>)>);
 
 impl Waiting {
+    /// What it holds beside itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        let hit = |(_, values): &(Wall, Vec<One>)| {
+            values.iter().map(|one| size_of::<One>() + PIECE + one.text.len()).sum::<usize>() + PIECE
+        };
+        self.0.capacity() * size_of::<(Wall, Vec<One>)>() + self.0.iter().map(hit).sum::<usize>()
+    }
+
     /// Nobody asks.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -88,6 +97,13 @@ struct Counted {
 }
 
 impl Top {
+    /// What it holds beside itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        let list =
+            |l: &List| l.values.iter().map(|v| size_of::<Counted>() + PIECE + v.text.len()).sum::<usize>();
+        self.0.iter().map(|l| size_of::<List>() + list(l)).sum()
+    }
+
     /// Nobody asks.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

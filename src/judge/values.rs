@@ -10,6 +10,7 @@ use super::RulePolicy;
 use super::distinct::{Different, Values};
 use super::evidence::clean_capture;
 use super::incident::Incident;
+use super::memory::PIECE;
 use super::rule::part_hash;
 use super::top::{One, Top, Waiting};
 use super::window::{Firing, Pushed, Window};
@@ -86,6 +87,11 @@ impl Window {
 }
 
 impl Asked {
+    /// What it holds beside itself, and itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        size_of::<Asked>() + PIECE + self.values.heap() + self.waiting.heap()
+    }
+
     /// What the incident that fires knows of its values.
     pub(super) fn fired(self, firing: Firing) -> (Different, Top) {
         (Different::of(&self.values), self.waiting.fired(firing))

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
+use super::memory::lines;
 use super::values::Asked;
 use crate::time::Wall;
 
@@ -60,6 +61,12 @@ impl Window {
     /// Hits held now.
     pub(super) fn len(&self) -> u64 {
         self.times.len() as u64 + self.asked.as_ref().map_or(0, |a| a.values.hits())
+    }
+
+    /// What it holds beside itself, in bytes.
+    pub(super) fn heap(&self) -> usize {
+        let asked = self.asked.as_ref().map_or(0, |a| a.heap());
+        self.times.capacity() * size_of::<Wall>() + lines(&self.samples) + asked
     }
 
     /// Keeps a line as evidence.
