@@ -97,6 +97,7 @@ fn policy(threshold: u32) -> Policy {
         redactor: Redactor::new(),
         late_after: Duration::from_secs(3600),
         memory: logherald::judge::MEMORY,
+        alive: None,
         mutes: Vec::new(),
     }
 }

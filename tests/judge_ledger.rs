@@ -109,6 +109,7 @@ impl Setup {
             redactor: Redactor::new(),
             late_after: Duration::from_secs(3600),
             memory: logherald::judge::MEMORY,
+            alive: None,
             mutes: self.mute.iter().map(|(from, to, all)| mute(*from, *to, *all)).collect(),
         }
     }

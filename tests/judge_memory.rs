@@ -42,6 +42,7 @@ fn policy(rules: &[RulePolicy]) -> Policy {
         redactor: Redactor::new(),
         late_after: Duration::from_secs(3600),
         memory: BUDGET,
+        alive: None,
         mutes: Vec::new(),
     }
 }

@@ -55,6 +55,7 @@ pub(crate) fn policy(rules: &[RulePolicy]) -> Policy {
         redactor: Redactor::new(),
         late_after: secs(3600),
         memory: logherald::judge::MEMORY,
+        alive: None,
         mutes: Vec::new(),
     }
 }

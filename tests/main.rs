@@ -9,6 +9,7 @@
 mod architecture;
 mod harness;
 
+mod alive;
 mod backtest;
 mod chat_bodies;
 mod check;

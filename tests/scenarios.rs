@@ -125,12 +125,12 @@ fn a_fault_of_a_scenario_has_its_place_and_its_remedy() {
             "log = 'No space left'",
             "log = 'x'\nchat = \"drops\"",
             "a.toml:8:1: this step has more than one thing to happen\n\
-             hint: a step has one of `log`, `agent` and `chat`",
+             hint: a step has one of `log`, `agent`, `chat`, `silence` and `unsilence`",
         ),
         (
             "log = 'No space left'",
             "",
-            "a.toml:8:1: nothing happens in this step\nhint: a step has one of `log`, `agent` and `chat`",
+            "a.toml:8:1: nothing happens in this step\nhint: a step has one of `log`, `agent`, `chat`, `silence` and `unsilence`",
         ),
         (
             "log = 'No space left'",

@@ -95,6 +95,7 @@ fn policy(shape: u8) -> Policy {
         redactor: Redactor::new(),
         late_after: Duration::from_secs(3600),
         memory: logherald::judge::MEMORY,
+        alive: None,
         mutes: Vec::new(),
     }
 }

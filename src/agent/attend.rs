@@ -197,7 +197,8 @@ impl Agent {
 
     async fn swap(&mut self, set: Set) {
         self.running = Running::new(&set);
-        let Set { sources, rules, policy, clients, workers, notices, files, unusable: _ } = set;
+        let Set { sources, rules, policy, clients, workers, notices, files, ping, unusable: _ } = set;
+        self.ping.send_if_modified(|now| std::mem::replace(now, ping.clone()) != ping);
         self.watched.change_to(files);
         // the old workers finish what they have in hand; their rows are in the store and go on with the new ones,
         // in the old ones' pace

@@ -459,6 +459,7 @@ mod tests {
             redactor: Redactor::default(),
             late_after: Duration::from_secs(3600),
             memory: crate::judge::MEMORY,
+            alive: None,
             mutes: Vec::new(),
         }
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use crate::alert::Severity;
-use crate::chat::{Client, Screen, Target, Way};
+use crate::chat::{Client, Ping, Screen, Target, Way};
 use crate::config::{self, Disk, Files, Loaded, Look, Settings};
 use crate::judge::{Notice, Policy, SpacePolicy};
 use crate::rules::RuleSet;
@@ -44,6 +44,8 @@ pub(super) struct Set {
     pub workers: Workers,
     /// Spaces without a client, and why.
     pub unusable: BTreeMap<Arc<str>, Unusable>,
+    /// Whom to tell that the agent lives.
+    pub ping: Option<Ping>,
     /// What the admin space should hear of this set.
     pub notices: Vec<Notice>,
     /// The files and folders it came from, for the look-out for changes.
@@ -154,7 +156,7 @@ impl Loader {
             let path = loaded.sources.path(fault.place.file).display();
             warn!("{path}:{line}:{column} deserves a look; `logherald check` says why");
         }
-        let Settings { mut sources, clocks, rules, mut policy, targets, fallbacks, .. } = settings;
+        let Settings { mut sources, clocks, rules, mut policy, targets, fallbacks, ping, .. } = settings;
         if self.from_start {
             for source in &mut sources {
                 source.from = From::Start;
@@ -192,7 +194,7 @@ impl Loader {
         let rules = RuleSet::new(rules, clocks, policy.host.clone());
         let named = targets.iter().map(|t| t.name.clone()).collect();
         let workers = Workers { named, fallbacks, ..Workers::default() };
-        Set { sources, rules, policy, clients, workers, unusable, notices, files: looked_at(loaded) }
+        Set { sources, rules, policy, clients, workers, unusable, ping, notices, files: looked_at(loaded) }
     }
 
     fn client(&self, target: &Target) -> Result<Client, crate::chat::ClientError> {

@@ -9,6 +9,7 @@
 //! past: there `history` and `past_file` read, and `replay` drives the judge. What may surprise: nothing here decides what an alert
 //! says or when; the agent only carries.
 
+mod alive;
 mod attend;
 mod backlog;
 pub mod control;

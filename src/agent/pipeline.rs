@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert::Severity;
-use crate::chat::{Client, Screen};
+use crate::chat::{Client, Ping, Screen};
 use crate::deliver::{self, Pace, ProjectPace, Report};
 use crate::judge::{Input, Judge, Notice};
 use crate::state::StateRow;
@@ -27,6 +27,7 @@ use crate::store::{self, Store, StoreError};
 use crate::tail::{Bell, TailOptions, Tailer};
 use crate::time::{Clock, Tick, Wall};
 
+use super::alive;
 use super::attend::{Signals, kept};
 use super::control;
 use super::desk::{Ask, Desk, Inlets, Worker, Workers};
@@ -125,6 +126,8 @@ pub(super) struct Agent {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) crew: Crew,
+    /// Whom it tells that it lives.
+    pub(super) ping: watch::Sender<Option<Ping>>,
     /// All that was to be read has been, and told.
     pub(super) over: CancellationToken,
     /// What is wrong with delivery, in a line.
@@ -231,6 +234,8 @@ impl Agent {
         };
         drop(requests);
         let watchdog = spawn(service::watchdog(pulses.to_vec(), clock.clone(), stop.clone()));
+        let (ping, whom) = watch::channel(set.ping);
+        let outside = spawn(alive::ping(whom, pulses.to_vec(), clock.clone(), stop.clone()));
 
         let mut agent = Agent {
             started: now.wall,
@@ -245,6 +250,7 @@ impl Agent {
             asks,
             reports,
             crew,
+            ping,
             clock,
             options,
             over,
@@ -269,7 +275,7 @@ impl Agent {
                 STOP_WITHIN.as_secs()
             );
         }
-        for task in control.into_iter().chain([watchdog]) {
+        for task in control.into_iter().chain([watchdog, outside]) {
             if tokio::time::timeout(Duration::from_secs(1), task).await.is_err() {
                 warn!("a task did not end in time");
             }

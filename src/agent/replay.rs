@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::hit::Hit;
-use crate::judge::{Input, Judge, Policy, Report};
+use crate::judge::{Input, Judge, Policy, Report, SilenceFault, SilenceOrder};
 use crate::message::{Fate, Message, MessageNo};
 use crate::state::StateRow;
 use crate::time::{Now, Tick, Wall};
@@ -164,6 +164,11 @@ impl Replay {
     /// The bytes that the judge holds by its own count, and those that it may.
     pub fn bytes(&self) -> (u64, u64) {
         self.judge.bytes()
+    }
+
+    /// Why an order cannot be followed, if it cannot.
+    pub fn may_silence(&self, order: &SilenceOrder) -> Result<(), SilenceFault> {
+        self.judge.may_silence(order)
     }
 
     /// The books, and what waits.

@@ -63,6 +63,11 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
+/// Every stage with a pulse has had a turn of late.
+pub(super) fn have_turns(pulses: &[Arc<AtomicU64>], now: Tick) -> bool {
+    pulses.iter().all(|p| now.since(Tick(p.load(Ordering::Relaxed))) < STUCK_AFTER)
+}
+
 /// Pings the watchdog at half its interval while every pulse is fresh; ends when stopped.
 pub(super) async fn watchdog(pulses: Vec<Arc<AtomicU64>>, clock: Clock, stop: CancellationToken) {
     let Some(interval) = sd_notify::watchdog_enabled() else { return };
@@ -73,9 +78,23 @@ pub(super) async fn watchdog(pulses: Vec<Arc<AtomicU64>>, clock: Clock, stop: Ca
             _ = turn.tick() => {}
         }
         let now = clock.now().tick;
-        let alive = |p: &Arc<AtomicU64>| now.since(Tick(p.load(Ordering::Relaxed))) < STUCK_AFTER;
-        if pulses.iter().all(alive) {
+        if have_turns(&pulses, now) {
             tell(&[NotifyState::Watchdog]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_without_a_turn_for_long_earns_no_ping() {
+        let pulses: Vec<Arc<AtomicU64>> =
+            [50_000, 60_000].into_iter().map(|t| Arc::new(AtomicU64::new(t))).collect();
+        assert!(have_turns(&pulses, Tick(60_000)) && have_turns(&pulses, Tick(69_999)));
+        assert!(!have_turns(&pulses, Tick(70_000)));
+        pulses[0].store(70_000, Ordering::Relaxed);
+        assert!(have_turns(&pulses, Tick(79_000)));
     }
 }

@@ -7,6 +7,7 @@ mod credential;
 mod escape;
 mod http;
 mod outcome;
+mod ping;
 mod sheet;
 mod split;
 mod target;
@@ -17,6 +18,7 @@ pub use card::*;
 pub use client::*;
 pub use console::{COLUMNS, draw};
 pub use outcome::*;
+pub use ping::Ping;
 pub use target::*;
 pub use token::Watch;
 

@@ -48,6 +48,8 @@ pub(super) enum Happens {
     Starts(Option<String>),
     /// It loads its rules anew.
     Reloads(Option<String>),
+    /// An operator orders a silence, or its end.
+    Order(Told),
     /// From now on Chat answers so.
     Chat { space: Option<Arc<str>>, answer: Answer },
 }
@@ -143,6 +145,15 @@ impl<'s> Stage<'s> {
             }
             Happens::Log { text, file, fields } => self.log(place, text, file.as_deref(), fields, false)?,
             Happens::Chat { space, answer } => self.replay.answers(space.as_ref(), *answer, say),
+            Happens::Order(_) if self.stopped => {
+                return Err((place, "an agent that is stopped takes no orders".into()));
+            }
+            Happens::Order(order) => {
+                if let Told::Silence(order) = order {
+                    self.replay.may_silence(order).map_err(|e| (place, e.what))?;
+                }
+                self.replay.apply(order.clone(), say);
+            }
             Happens::Stops if self.stopped => return Err((place, "the agent is stopped already".into())),
             Happens::Stops => {
                 self.give(true);

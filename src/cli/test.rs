@@ -21,6 +21,7 @@ use super::brief::count;
 use super::scenario::{self, Happens, Scenario};
 use super::{Done, Failure, exit, transcript};
 use crate::agent::Answer;
+use crate::judge::{Input as Told, SilenceOrder};
 use crate::message::Fate;
 use crate::time::Wall;
 
@@ -99,6 +100,19 @@ struct Step {
     rules: Option<Spanned<String>>,
     chat: Option<Chat>,
     space: Option<String>,
+    silence: Option<Silence>,
+    unsilence: Option<String>,
+}
+
+/// As `logherald silence` is given it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Silence {
+    rule: String,
+    #[serde(default)]
+    key: BTreeMap<String, String>,
+    r#for: Spanned<String>,
+    why: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -325,7 +339,15 @@ fn happens_in(
 ) -> Result<(), Fault> {
     let (place, of) = (step.span(), step.get_ref());
     let at = moment(&of.at, start)?;
-    let fault = |what: &str| Err(Fault::at(&place, what, "a step has one of `log`, `agent` and `chat`"));
+    let one = "a step has one of `log`, `agent`, `chat`, `silence` and `unsilence`";
+    let fault = |what: &str| Err(Fault::at(&place, what, one));
+    if let Some(happens) = of.order()? {
+        if of.log.is_some() || of.agent.is_some() || of.chat.is_some() {
+            return fault("this step has more than one thing to happen");
+        }
+        out.push((at, place.start, happens));
+        return Ok(());
+    }
     match (&of.log, of.agent, of.chat) {
         (Some(text), None, None) => {
             if of.rules.is_some() || of.space.is_some() {
@@ -375,6 +397,23 @@ fn happens_in(
         _ => return fault("this step has more than one thing to happen"),
     }
     Ok(())
+}
+
+impl Step {
+    /// An operator's order at the terminal.
+    fn order(&self) -> Result<Option<Happens>, Fault> {
+        let Some(silence) = &self.silence else {
+            return Ok(self.unsilence.clone().map(|id| Happens::Order(Told::Unsilence(id))));
+        };
+        let order = SilenceOrder {
+            rule: silence.rule.clone(),
+            key: silence.key.clone().into_iter().collect(),
+            length: span(&silence.r#for)?,
+            author: "ana".to_owned(),
+            why: silence.why.clone(),
+        };
+        Ok(Some(Happens::Order(Told::Silence(Box::new(order)))))
+    }
 }
 
 /// Rules as they stand there, or those of the file that is named, beside the scenario.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
+use super::alive::alive;
 use super::inhibit;
 use super::judge::{judge, warn_of_memory};
 use super::judging::Judged;
@@ -28,9 +29,10 @@ use crate::rules::RuleSpec;
 /// At most this many rules in all files.
 const MOST_RULES: usize = 2000;
 
-const TOP: [&str; 11] =
-    ["admin", "include", "space", "chat", "defaults", "route", "rule", "source", "mute", "redact", "judge"];
-const TOP_LATER: [&str; 1] = ["alive"];
+const TOP: [&str; 12] = [
+    "admin", "include", "space", "chat", "defaults", "route", "rule", "source", "mute", "redact", "judge",
+    "alive",
+];
 /// What an included file may hold.
 const INCLUDED: [&str; 3] = ["rule", "source", "mute"];
 
@@ -42,7 +44,7 @@ pub(super) fn assemble<'t>(
     files: &'t impl Files,
 ) -> Option<Settings> {
     let main = &tops[0];
-    main.check_keys(&TOP, &TOP_LATER);
+    main.check_keys(&TOP, &[]);
     for top in &tops[1..] {
         included_keys(top);
     }
@@ -57,6 +59,7 @@ pub(super) fn assemble<'t>(
     let names: Vec<&str> = drafts.iter().map(|d| d.name.value).collect();
     let mutes = mutes(tops.iter().flat_map(|top| tables(top, "mute")), &names, env);
     let redactor = redactor(main);
+    let (alive, ping) = alive(main, env);
     let broken = tops.iter().any(|t| t.scope.broken());
     let chosen = choose(drafts);
     let inhibited = inhibit::resolve(&chosen);
@@ -109,6 +112,7 @@ pub(super) fn assemble<'t>(
         late_after: judge.late_after,
         memory: judge.memory,
         mutes,
+        alive,
     };
     let targets = spaces.targets.clone();
     (!broken).then(|| Settings {
@@ -118,6 +122,7 @@ pub(super) fn assemble<'t>(
         policy,
         targets,
         fallbacks: spaces.fallbacks.clone(),
+        ping,
         tests,
         matches,
         files: paths.to_vec(),
@@ -143,7 +148,7 @@ fn included_keys(top: &Table<'_>) {
             top.scope.error_hint(span, message, "move it to the file that includes this one");
         }
     }
-    top.check_keys(&TOP, &TOP_LATER);
+    top.check_keys(&TOP, &[]);
 }
 
 /// The tables of every `[[key]]` of a file.

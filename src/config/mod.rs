@@ -8,6 +8,7 @@
 //! bad rule must not mean that nobody watches, so the same walk also builds the set without the faulty rules
 //! ([`Loaded::without_faulty_rules`]); only a fault outside rules takes that away.
 
+mod alive;
 mod assemble;
 pub mod diagnostic;
 mod expect;

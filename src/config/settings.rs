@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::diagnostic::Place;
-use crate::chat::Target;
+use crate::chat::{Ping, Target};
 use crate::hit::RuleNo;
 use crate::judge::Policy;
 use crate::line::Field;
@@ -28,6 +28,8 @@ pub struct Settings {
     pub targets: Vec<Target>,
     /// Which space stands in for which, while that one cannot be reached.
     pub fallbacks: BTreeMap<Arc<str>, Arc<str>>,
+    /// Whom the agent tells that it lives.
+    pub ping: Option<Ping>,
     /// The rules' inline tests.
     pub tests: Vec<RuleTest>,
     /// Where the `match` of each rule stands, in the order of `rules`.

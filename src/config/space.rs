@@ -364,7 +364,7 @@ pub(super) fn is_web(url: &url::Url) -> bool {
     matches!(url.scheme(), "http" | "https") && url.has_host()
 }
 
-fn is_loopback(url: &url::Url) -> bool {
+pub(super) fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),

@@ -13,6 +13,7 @@
 //! The surprise: an alert's hits do not count as told when it is sent, nor when it is due, but when the first space has
 //! accepted it. So an incident waits for news of its own opening before it says another word.
 
+mod alive;
 mod backlog;
 mod batch;
 mod clock;
@@ -51,6 +52,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::alive::Alive;
 use self::batch::Space;
 use self::clock::EventClock;
 use self::fold::Fold;
@@ -68,6 +70,7 @@ use crate::redact::Redactor;
 use crate::state::StateRow;
 use crate::time::{Now, Tick};
 
+pub use self::alive::AlivePolicy;
 pub use self::expect::{Expect, When};
 pub use self::input::{Input, Notice, Recall};
 pub use self::ledger::{HeldCounts, Ledger, Resolves};
@@ -93,6 +96,7 @@ pub struct Judge {
     claims: BTreeMap<AlertNo, Claim>,
     flights: BTreeMap<MessageNo, Flight>,
     notices: BTreeMap<String, Recent>,
+    alive: Alive,
     clock: EventClock,
     watch: Watch,
     /// When to look at which key. Set behind the true deadline is never; before it often, and then in vain.
@@ -149,6 +153,7 @@ impl Judge {
                 late_after: policy.late_after,
                 memory: policy.memory,
                 mutes: Vec::new(),
+                alive: None,
             },
             install,
             rules: Vec::new(),
@@ -158,6 +163,7 @@ impl Judge {
             claims: BTreeMap::new(),
             flights: BTreeMap::new(),
             notices: BTreeMap::new(),
+            alive: Alive::default(),
             clock: EventClock::default(),
             watch: Watch::default(),
             timers: BTreeSet::new(),
@@ -221,7 +227,8 @@ impl Judge {
         let folds = self.folding.iter().filter_map(|rid| self.rules[rid.0].fold.due).min();
         let spaces = self.spaces.values().filter_map(Space::due).min();
         let known = self.knowing.iter().filter_map(|rid| self.rules[rid.0].known.state.due).min();
-        [keys, folds, known, spaces, self.notices_due(), self.silences_due()].into_iter().flatten().min()
+        let beside = [self.notices_due(), self.silences_due(), self.alive_due()];
+        [keys, folds, known, spaces].into_iter().chain(beside).flatten().min()
     }
 
     fn settle(&mut self, now: Now) -> Vec<Message> {
@@ -240,6 +247,7 @@ impl Judge {
         }
         self.fold_timers(now);
         self.known_timers(now);
+        self.alive_timers(now);
         self.notice_timers(now);
     }
 

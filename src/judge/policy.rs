@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::alive::AlivePolicy;
 use super::expect::Expect;
 use super::mute::MutePolicy;
 use super::novelty::Novelty;
@@ -29,6 +30,8 @@ pub struct Policy {
     pub memory: u64,
     /// Windows of the week in which rules are held.
     pub mutes: Vec<MutePolicy>,
+    /// It tells the admin space that it lives.
+    pub alive: Option<AlivePolicy>,
 }
 
 /// One rule.

@@ -60,6 +60,7 @@ impl Judge {
         for space in gone {
             self.retire_space(space);
         }
+        self.plan_alive(now);
         self.set_inhibitors();
         self.weigh_all();
         self.keep_in_budget(now);

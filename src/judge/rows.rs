@@ -46,6 +46,7 @@ pub(super) enum RowKey {
     Silence(u64),
     Muted(Rid, By),
     Known(Rid, u64),
+    Alive,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +146,7 @@ impl Judge {
                     (format!("judge/known/{}/{shelf}", rule.name), is)
                 }
                 RowKey::Watch => ("judge/watch".to_owned(), Some(json(&self.watch))),
+                RowKey::Alive => ("judge/alive".to_owned(), Some(json(&self.alive))),
                 RowKey::Notice(about) => (
                     format!("judge/notice/{about}"),
                     self.notices.get(about).map(|is| json(&Numbered { no: about, is })),
@@ -353,6 +355,7 @@ impl Judge {
                 self.rules[rid.0].known.restore(&row.keys)?;
             }
             "watch" => self.watch = parse(value)?,
+            "alive" => self.alive = parse(value)?,
             "silence" => {
                 let row: Numbered<u64, Silence> = parse(value)?;
                 counted([row.no])?;

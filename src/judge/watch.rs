@@ -48,6 +48,7 @@ impl Judge {
     pub(super) fn away(&mut self, from: Tick, now: Now) {
         self.watch.add(from, now.tick);
         self.dirty.insert(RowKey::Watch);
+        self.say_away(from, now);
     }
 }
 

@@ -237,6 +237,8 @@ fn policy() -> Policy {
         host: "h".into(),
         redactor: Redactor::default(),
         late_after: Duration::from_secs(3600),
+        memory: crate::judge::MEMORY,
+        alive: None,
         mutes: Vec::new(),
     }
 }
