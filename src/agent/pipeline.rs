@@ -96,7 +96,7 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Fatal
 /// Runs the agent until SIGTERM or SIGINT, or until standard input, its only source, has ended and was told of.
 pub fn run(options: Options) -> Result<(), Fatal> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .max_blocking_threads(4)
         .enable_all()
         .build()

@@ -117,7 +117,7 @@ fn add(tx: &Transaction<'_>, row: &OutboxRow) -> Result<(), Refusal> {
         .query_row(params![&*row.id.0, &*row.space, row.message.0 as i64, &*row.body, draft], |r| r.get(0))
         .optional()?;
     match known {
-        None => Ok(insert(tx, row)?),
+        None => Ok(insert_with(tx, row, &draft)?),
         Some(true) => Ok(()),
         Some(false) => Err(Refusal::Changed(row.id.clone())),
     }
@@ -125,6 +125,10 @@ fn add(tx: &Transaction<'_>, row: &OutboxRow) -> Result<(), Refusal> {
 
 /// Inserts a row of the outbox.
 pub(super) fn insert(tx: &Transaction<'_>, row: &OutboxRow) -> rusqlite::Result<()> {
+    insert_with(tx, row, &json(&*row.draft)?)
+}
+
+fn insert_with(tx: &Transaction<'_>, row: &OutboxRow, draft: &str) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO outbox (id, space, message, severity, body, draft, plain, born, tries, due, last_error)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -135,7 +139,7 @@ pub(super) fn insert(tx: &Transaction<'_>, row: &OutboxRow) -> rusqlite::Result<
         row.message.0 as i64,
         row.severity as i64,
         &*row.body,
-        json(&*row.draft)?,
+        draft,
         row.plain,
         row.born.0,
         row.tries,
@@ -184,7 +188,8 @@ fn hold(
 ) -> rusqlite::Result<()> {
     let size =
         format!("SELECT count(*), coalesce(sum(octet_length(body) + octet_length(draft)), 0) FROM {table}");
-    let (mut n, mut sum): (i64, i64) = tx.query_row(&size, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    let mut size = tx.prepare_cached(&size)?;
+    let (mut n, mut sum): (i64, i64) = size.query_row([], |r| Ok((r.get(0)?, r.get(1)?)))?;
     if n <= rows as i64 && sum <= bytes as i64 {
         return Ok(());
     }

@@ -24,6 +24,26 @@ impl Store {
         })
     }
 
+    /// [`Store::next`], out of the caller's own hand where it is one of `added`, which were committed just now: reading
+    /// its words again would make an alert wait.
+    pub(super) fn next_of(&self, space: &str, added: &[OutboxRow]) -> Result<Option<OutboxRow>, StoreError> {
+        if !added.iter().any(|row| *row.space == *space) {
+            return self.next(space);
+        }
+        let sql = "SELECT id, tries FROM outbox WHERE space = ?1 ORDER BY (severity = 3) DESC, seq LIMIT 1";
+        let first = self.ask(|db| {
+            let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?));
+            Ok(db.prepare_cached(sql)?.query_row([space], columns).optional()?)
+        })?;
+        let is_first = |row: &&OutboxRow| {
+            first.as_ref().is_some_and(|(id, tries)| **id == *row.id.0 && *tries == row.tries)
+        };
+        match added.iter().find(is_first) {
+            Some(row) => Ok(Some(row.clone())),
+            None => self.next(space),
+        }
+    }
+
     /// All that waits, oldest first.
     pub fn outbox(&self) -> Result<Vec<OutboxSummary>, StoreError> {
         let sql =

@@ -54,7 +54,7 @@ pub(super) struct Hints {
 struct State {
     rung: bool,
     hints: Hints,
-    /// The eventfd is readable. Changed together with it, under the lock, so that many rings write once.
+    /// The eventfd is readable, or will be at once: whoever set this is writing to it. So many rings write once.
     signalled: bool,
 }
 
@@ -73,17 +73,24 @@ impl Default for Shared {
 }
 
 impl Shared {
-    fn signal(&self, state: &mut State) {
-        if let Some(wake) = self.wake.as_ref().filter(|_| !state.signalled) {
-            state.signalled = rustix::io::write(wake, &1u64.to_ne_bytes()).is_ok();
+    /// Under the lock: whoever gets `true` is to [`Shared::wake`] the reader, once the lock is free: it would wake the
+    /// reader into waiting for it.
+    fn signal(&self, state: &mut State) -> bool {
+        self.wake.is_some() && !std::mem::replace(&mut state.signalled, true)
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = &self.wake {
+            // it fails only where it says so much already that it cannot say more
+            _ = rustix::io::write(wake, &1u64.to_ne_bytes());
         }
     }
 
-    fn unsignal(&self, state: &mut State) {
-        if let Some(wake) = self.wake.as_ref().filter(|_| state.signalled) {
+    /// Takes what the eventfd says.
+    fn clear(&self) {
+        if let Some(wake) = &self.wake {
             // it fails only with nothing to read, which is what is wanted
             _ = rustix::io::read(wake, &mut [0; 8]);
-            state.signalled = false;
         }
     }
 }
@@ -102,9 +109,7 @@ impl Bell {
 
     /// Wakes the reader without telling it anything: it looks at its flags and timers.
     pub fn ring(&self) {
-        let mut state = self.lock();
-        state.rung = true;
-        self.shared.signal(&mut state);
+        self.change(|state| state.rung = true);
     }
 
     /// Says that bytes may have been written to (or cut from) the file at `path`.
@@ -119,10 +124,10 @@ impl Bell {
 
     /// Says that hints were lost: the next look is at everything.
     pub fn ring_everything(&self) {
-        let mut state = self.lock();
-        state.hints.everything = true;
-        state.hints.paths.clear();
-        self.shared.signal(&mut state);
+        self.change(|state| {
+            state.hints.everything = true;
+            state.hints.paths.clear();
+        });
     }
 
     /// Waits until somebody rings, at most for `timeout`. Hints stay for the next step of the tailer to take,
@@ -146,20 +151,28 @@ impl Bell {
         }
         let answer = poll(&mut polled, Some(&timespec(timeout)));
         let readable = polled.iter().take(fds.len()).any(|fd| !fd.revents().is_empty());
+        let woken = polled.iter().skip(fds.len()).any(|fd| !fd.revents().is_empty());
         if self.heard() || answer.is_err() {
+            return Rung::Rang;
+        }
+        if woken {
+            // what it told of had been heard before it was written; whatever is rung by now is heard before the next poll
+            self.shared.clear();
             return Rung::Rang;
         }
         if readable { Rung::Readable } else { Rung::Timeout }
     }
 
-    /// Somebody has rung, or hints wait. When not, whatever the eventfd still says is over.
+    /// Somebody has rung, or hints wait. When not, whatever the eventfd says of it is over: the next ring writes again.
     fn heard(&self) -> bool {
         let mut state = self.lock();
         let hints = state.hints.everything || !state.hints.paths.is_empty();
         if std::mem::take(&mut state.rung) || hints {
             return true;
         }
-        self.shared.unsignal(&mut state);
+        if std::mem::take(&mut state.signalled) {
+            self.shared.clear();
+        }
         false
     }
 
@@ -169,22 +182,30 @@ impl Bell {
     }
 
     fn hint(&self, path: &Path, touch: Touch) {
+        self.change(|State { hints, .. }| {
+            if hints.everything {
+                return; // says more
+            }
+            if let Some(known) = hints.paths.get_mut(path) {
+                *known = touch.max(*known);
+            } else if hints.paths.len() < HINTS {
+                hints.paths.insert(path.to_path_buf(), touch);
+            } else {
+                hints.everything = true;
+                hints.paths.clear();
+            }
+        });
+    }
+
+    /// Changes the state, and wakes the reader where nobody has since it last found nothing.
+    fn change(&self, what: impl FnOnce(&mut State)) {
         let mut state = self.lock();
-        let hints = &mut state.hints;
-        if hints.everything {
-            return; // a ring is under way already, and says more
+        what(&mut state);
+        let wakes = self.shared.signal(&mut state);
+        drop(state);
+        if wakes {
+            self.shared.wake();
         }
-        if let Some(known) = hints.paths.get_mut(path) {
-            *known = touch.max(*known);
-            return;
-        }
-        if hints.paths.len() < HINTS {
-            hints.paths.insert(path.to_path_buf(), touch);
-        } else {
-            hints.everything = true;
-            hints.paths.clear();
-        }
-        self.shared.signal(&mut state);
     }
 
     /// No code that holds this lock can panic half-way, so a poisoned one still guards sound state.
