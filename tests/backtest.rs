@@ -375,6 +375,28 @@ fn twice_the_same_files_give_the_same_bytes() {
 }
 
 #[test]
+fn what_each_rule_cost_is_told_where_it_is_asked_for() {
+    let place = folder();
+    let args = ["backtest", "--rules", "rules.toml", "log"];
+    let plain = place.says(&args);
+    let said = place.says(&[&args[..], &["--costs"]].concat());
+    // only one rule has a line to look at, so that all of the time is its
+    let want = "\
+costs: how often a line was looked at for a rule, and the rule's share of the time
+   rule                                   candidates         hits      time
+   app                                           120          120   100.0 %
+   silent                                          0            0     0.0 %
+";
+    assert_eq!(said, format!("{plain}\n{want}"));
+    let doc: Value =
+        serde_json::from_str(&place.says(&[&args[..], &["--costs", "--json"]].concat())).unwrap();
+    let app = serde_json::json!({ "candidates": 120, "hits": 120, "share": 1.0 });
+    assert_eq!(doc["costs"]["app"], app);
+    let doc: Value = serde_json::from_str(&place.says(&[&args[..], &["--json"]].concat())).unwrap();
+    assert!(doc.get("costs").is_none());
+}
+
+#[test]
 fn a_file_that_no_source_names_is_asked_about_by_every_rule_and_says_so() {
     let place = folder();
     let said = place.says(&["backtest", "--rules", "rules.toml", "other.log"]);

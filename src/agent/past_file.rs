@@ -231,7 +231,7 @@ impl Open {
 
     fn search(&self, block: &Block<'_>, rules: &mut RuleSet) -> Line {
         let mut hits = Vec::new();
-        rules.scan(block, &mut hits);
+        rules.scan_again(block, &mut hits);
         let written = self.past.written();
         let stamp = lines(block).next().and_then(|(text, r)| time(text, r, written, &self.file.tz));
         Line { first: stamp, last: stamp, hits }

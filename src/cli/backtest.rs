@@ -20,6 +20,7 @@ use crate::rules::RuleSet;
 use crate::time::Clock;
 
 use super::against::Against;
+use super::costs::Costs;
 use super::past_logs::{self, PastLogs};
 use super::tally::Tally;
 use super::{Done, Failure, RulesOption, brief, exit, paths, tally_text};
@@ -39,6 +40,7 @@ const LOOK_EVERY: u32 = 256;
   logherald backtest /var/log/auth.log* --rules rules.toml
   logherald backtest /srv/app/log --rules new.toml --against rules.toml
   logherald backtest saved.log.gz --as billing --messages
+  logherald backtest /var/log/syslog --costs
   logherald backtest --json /var/log | jq '.rules[] | .hits'
 
 Files are read as the source that names them says, rotated generations as their
@@ -59,6 +61,10 @@ pub(super) struct Args {
     /// Print each message as it would have been sent, and when
     #[arg(long)]
     messages: bool,
+    /// Say what each rule cost: lines that were looked at for it, hits, and its share of the time, which differs from
+    /// run to run
+    #[arg(long)]
+    costs: bool,
     /// As one JSON document
     #[arg(long)]
     json: bool,
@@ -75,6 +81,15 @@ pub(super) struct Run {
     /// Those that were asked for.
     pub(super) messages: Vec<Message>,
     pub(super) names: Vec<std::sync::Arc<str>>,
+    /// Where they were asked for.
+    costs: Option<Costs>,
+}
+
+/// What a run is to keep beside its counts.
+#[derive(Clone, Copy, Debug)]
+struct Keep {
+    messages: bool,
+    costs: bool,
 }
 
 pub(super) fn backtest(args: &Args) -> Done {
@@ -83,11 +98,12 @@ pub(super) fn backtest(args: &Args) -> Done {
         paths::rules(args.rules.rules.as_deref(), "logherald backtest FILES --rules path/to/rules.toml")?;
     let settings = sound(&path, &clock)?;
     let old = args.against.as_ref().map(|path| Ok::<_, Failure>((path, sound(path, &clock)?))).transpose()?;
-    let keep = args.messages || args.against.is_some();
+    let keep = Keep { messages: args.messages || args.against.is_some(), costs: args.costs };
     let new = run(&args.files, settings, args.all_as.as_deref(), keep, &clock)?;
     let against = match old {
         Some((old_path, old)) => {
-            let old = run(&args.files, old, args.all_as.as_deref(), true, &clock)?;
+            let keep = Keep { costs: false, ..keep };
+            let old = run(&args.files, old, args.all_as.as_deref(), keep, &clock)?;
             Some(Against::new(&path, &new, old_path, &old))
         }
         None => None,
@@ -104,6 +120,9 @@ pub(super) fn backtest(args: &Args) -> Done {
             }
         }
         tally_text::write(&mut out, &new, &path)?;
+        if let Some(costs) = &new.costs {
+            costs.write(&mut out)?;
+        }
         if let Some(against) = &against {
             against.write(&mut out)?;
         }
@@ -130,17 +149,21 @@ fn run(
     named: &[PathBuf],
     settings: Settings,
     all_as: Option<&str>,
-    keep: bool,
+    keep: Keep,
     clock: &Clock,
 ) -> Result<Run, Failure> {
     let paths = past_logs::files_of(named, &settings)?;
-    let PastLogs { files, sets } = PastLogs::new(&paths, &settings, all_as)?;
+    let PastLogs { files, mut sets } = PastLogs::new(&paths, &settings, all_as)?;
+    if keep.costs {
+        sets.iter_mut().for_each(RuleSet::count_costs);
+    }
     let bar = Bar::new(&files, clock.clone());
-    let names = settings.policy.rules.iter().map(|r| r.name.clone()).collect();
-    let ran = replay(files.clone(), sets, settings, keep, bar);
+    let names: Vec<_> = settings.policy.rules.iter().map(|r| r.name.clone()).collect();
+    let ran = replay(files.clone(), sets, settings, keep.messages, bar);
     let Ran { history, tally, report, messages } = ran;
     let (remarks, progress) = (history.remarks().to_vec(), history.progress());
-    Ok(Run { files, remarks, progress, tally, report, messages, names })
+    let costs = keep.costs.then(|| Costs::new(history.sets(), &names, &tally));
+    Ok(Run { files, remarks, progress, tally, report, messages, names, costs })
 }
 
 struct Ran {
@@ -206,6 +229,9 @@ fn as_json(run: &Run, messages: Option<&[Message]>, against: Option<&Against>) -
     }
     if let Some(messages) = messages {
         doc["messages"] = messages.iter().map(message_json).collect();
+    }
+    if let Some(costs) = &run.costs {
+        doc["costs"] = costs.to_json();
     }
     if let Some(against) = against {
         doc["against"] = against.to_json();

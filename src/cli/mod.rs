@@ -9,6 +9,7 @@ mod backtest;
 mod brief;
 mod check;
 mod cost;
+mod costs;
 mod explain;
 mod limiter;
 mod outbox;

@@ -144,6 +144,13 @@ impl RuleSet {
         out.append(&mut hits.into_full());
     }
 
+    /// The same of lines that were scanned before: it costs the rules nothing where their costs are counted.
+    pub fn scan_again(&mut self, block: &Block<'_>, out: &mut Vec<Hit>) {
+        let tally = std::mem::take(&mut self.scratch.tally);
+        self.scan(block, out);
+        self.scratch.tally = tally;
+    }
+
     /// The same with the hits of rules that allow it folded: what the agent does.
     pub fn scan_folded(&mut self, block: &Block<'_>, out: &mut Hits) {
         self.pass(block, Out::Folded(out));
