@@ -37,6 +37,9 @@ fn main() {
     made(size(100, 300), true);
     made(size(100, 300), false);
     beside_a_hot_one(Duration::from_secs(size(3, 10)));
+    for logs in [size(250, 2000), size(500, 4000), size(1000, 8000)] {
+        rotated_together(logs);
+    }
     throughput(size(128, 512), size(3, 5) as usize);
 }
 
@@ -249,6 +252,28 @@ fn made(samples: u64, inotify: bool) {
     } else {
         row("a new file → its first line, without inotify", took, "1000");
     }
+}
+
+/// All logs of a directory are renamed at once, each with a line that nobody has read. Twice as many must not take much
+/// more than twice the time.
+fn rotated_together(logs: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = |n: u64| dir.path().join(format!("log-{n:05}.log"));
+    (0..logs).for_each(|n| _ = append(&log(n), n));
+    let reader = Reader::start(dir.path(), false);
+    for n in 0..logs {
+        append(&log(n), n);
+        std::fs::rename(log(n), log(n).with_extension("log.1")).unwrap();
+    }
+    let begun = now();
+    let mut last = begun;
+    for _ in 0..logs {
+        last = reader.hear().1;
+    }
+    println!(
+        "measured: tail, {logs} logs of one directory rotated together, without inotify: the last line read {:.0} ms later",
+        last.saturating_duration_since(begun).as_secs_f64() * 1e3
+    );
 }
 
 /// One file grows by 200 MB/s, 99 others by a line now and then.

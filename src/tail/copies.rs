@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::file::Tailed;
-use super::generation::{Generation, near, style};
+use super::generation::{Generation, style};
 use super::handle::Handle;
 use super::identity::{self, HEAD, PROOF};
 use super::missing::{TRIES, written};
@@ -57,7 +57,7 @@ impl Tailer {
         now: Now,
     ) -> Option<Generation> {
         let own = place.path.parent()?.to_path_buf();
-        let near_it = if away { near(&own) } else { vec![] };
+        let near_it = if away { self.near(&own) } else { vec![] };
         for dir in std::iter::once(own).chain(near_it) {
             for _ in 0..TRIES {
                 let mut moved = false;

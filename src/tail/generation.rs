@@ -10,12 +10,12 @@ use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 use super::archive;
 use super::handle::Handle;
 use super::identity::{FileId, Look};
+use super::listing::Listing;
 use super::tailer::Tailer;
 
 /// At most so many generations are looked at in one directory.
@@ -28,8 +28,8 @@ const NEAR: usize = 64;
 const OLD: [&str; 9] =
     ["old", "archive", "archives", "archived", "backup", "backups", "rotated", "history", "logs.old"];
 
-/// A directory is listed at most so often before what it shows is believed.
-const LISTS: usize = 5;
+/// What is renamed while it is looked for is looked for at most so often.
+const LOOKS: usize = 5;
 
 /// For at most so many directories is remembered where their rotated files lie.
 const DIRECTORIES: usize = 1024;
@@ -98,6 +98,12 @@ pub(super) fn style(name: &OsStr, base: &OsStr) -> Option<Style> {
     (middle.first().is_some_and(|b| b".-_".contains(b)) && numbered(middle)).then_some(Style::Before)
 }
 
+/// What the names of all generations of `base` begin with.
+fn stem(base: &OsStr) -> &[u8] {
+    let base = base.as_bytes();
+    base.iter().rposition(|&b| b == b'.').filter(|&at| at > 0).map_or(base, |at| &base[..at])
+}
+
 fn numbered(suffix: &[u8]) -> bool {
     suffix.iter().any(u8::is_ascii_digit)
         && suffix.iter().all(|b| b.is_ascii_digit() || b".-_:TZ+".contains(b))
@@ -106,58 +112,64 @@ fn numbered(suffix: &[u8]) -> bool {
 impl Tailer {
     /// The generations of the log at `path` that lie in `dir`, the oldest first. An archive in the making is none.
     ///
-    /// A program that rotates renames one after the other while we list them, so one may be seen under no name at all:
-    /// only a list that is the same twice is believed.
+    /// What is renamed while we look may be seen under no name at all: then only what is the same twice is believed.
     pub(super) fn generations(&self, dir: &Path, path: &Path) -> Vec<Generation> {
-        let mut known = self.generations_once(dir, path);
-        for _ in 0..LISTS {
-            let again = self.generations_once(dir, path);
-            let same = known.len() == again.len()
-                && known.iter().zip(&again).all(|(a, b)| a.look.id == b.look.id && a.path == b.path);
-            known = again;
-            if same {
+        let (mut known, mut sure) = self.generations_in(&self.listings.of(dir), dir, path);
+        for _ in 0..LOOKS {
+            if sure {
                 break;
             }
+            let (again, settled) = self.generations_in(&self.listings.anew(dir), dir, path);
+            let same = known.len() == again.len()
+                && known.iter().zip(&again).all(|(a, b)| a.look.id == b.look.id && a.path == b.path);
+            (known, sure) = (again, settled || same);
         }
         known
     }
 
-    fn generations_once(&self, dir: &Path, path: &Path) -> Vec<Generation> {
-        let Some(base) = path.file_name() else { return vec![] };
-        let Ok(entries) = fs::read_dir(dir) else { return vec![] };
+    /// Those that are listed, and whether these are all.
+    fn generations_in(&self, listing: &Listing, dir: &Path, path: &Path) -> (Vec<Generation>, bool) {
+        let Some(base) = path.file_name() else { return (vec![], true) };
+        let mut all = vec![];
+        let mut sure = listing.settled;
         let named =
-            entries.filter_map(Result::ok).filter_map(|e| Some((e.path(), style(&e.file_name(), base)?)));
-        let mut all: Vec<Generation> = named
-            .take(GENERATIONS)
-            .filter(|(at, _)| at != path)
-            .filter_map(|(path, style)| {
-                let look = self.see(&path).ok().filter(Look::is_file)?;
-                let packed = archive::is_packed(&path);
-                Some(Generation { path, look, style, packed })
-            })
-            .filter(|g| !g.packed || is_finished(&g.path))
-            .collect();
+            listing.beginning(stem(base)).filter_map(|name| Some((dir.join(name), style(name, base)?)));
+        for (at, style) in named.take(GENERATIONS).filter(|(at, _)| at != path) {
+            let packed = archive::is_packed(&at);
+            match self.see(&at) {
+                Ok(look) if look.is_file() && (!packed || is_finished(&at)) => {
+                    all.push(Generation { path: at, look, style, packed });
+                }
+                Ok(_) => {}
+                Err(_) => sure = false,
+            }
+        }
         all.sort_by(Generation::order);
-        all
+        (all, sure)
     }
 
     /// Where the file of identity `id` is now: in the directory it was in, or near it.
     pub(super) fn find(&self, path: &Path, id: FileId) -> Option<PathBuf> {
-        let own = path.parent()?;
-        let within = |dir: &Path| {
+        let (own, name) = (path.parent()?, path.file_name()?);
+        let among = |listing: &Listing, dir: &Path| {
             let same = |p: &PathBuf| self.see(p).is_ok_and(|l| l.id == id && l.is_file());
-            let entries = fs::read_dir(dir).ok()?;
-            entries.filter_map(Result::ok).filter(|e| e.ino() == id.ino).map(|e| e.path()).find(same)
+            listing.names_of(id.ino).map(|n| dir.join(n)).find(same)
         };
-        // It may be renamed while we list.
-        let within = |dir: &Path| within(dir).or_else(|| within(dir));
-        within(own).or_else(|| near(own).iter().find_map(|dir| within(dir)))
+        let within = |dir: &Path| {
+            let listing = self.listings.of(dir);
+            // Where it has still its name, the listing is from before; and it may be renamed while we list.
+            let past = dir == own && listing.inode(name) == Some(id.ino);
+            let known = if past { None } else { among(&listing, dir) };
+            let sure = listing.settled && !past;
+            known.or_else(|| if sure { None } else { among(&self.listings.anew(dir), dir) })
+        };
+        within(own).or_else(|| self.near(own).iter().find_map(|dir| within(dir)))
     }
 
     /// Opens the file of this identity that was seen at `path` just now, wherever it was moved to since.
     pub(super) fn open_the(&self, path: &Path, id: FileId) -> Option<(PathBuf, Look, Handle)> {
         let mut path = path.to_path_buf();
-        for _ in 0..LISTS {
+        for _ in 0..LOOKS {
             if let Some((look, handle)) = self.open_as(&path)
                 && look.id == id
             {
@@ -191,29 +203,26 @@ impl Tailer {
         all.sort_by(Generation::order);
         all
     }
+
+    /// Directories in which rotated files of a log in `own` may lie, apart from itself: any in it, and those beside it
+    /// that have such a name. Other neighbours hold logs of their own, which may be twins of this one.
+    pub(super) fn near(&self, own: &Path) -> Vec<PathBuf> {
+        let within = |dir: &Path, all: bool| -> Vec<PathBuf> {
+            let listing = self.listings.of(dir);
+            let named = |n: &&OsStr| all || OLD.iter().any(|old| n.eq_ignore_ascii_case(old));
+            listing.directories().filter(named).map(|n| dir.join(n)).take(NEAR).collect()
+        };
+        let mut all = within(own, true);
+        all.extend(own.parent().map(|above| within(above, false)).unwrap_or_default());
+        all.retain(|d| d != own);
+        all
+    }
 }
 
 /// Nothing is left of what the archive is made from.
 fn is_finished(path: &Path) -> bool {
     let plain = path.file_name().and_then(|n| archive::unpacked_name(n.as_bytes()));
     plain.is_none_or(|n| fs::symlink_metadata(path.with_file_name(OsStr::from_bytes(n))).is_err())
-}
-
-/// Directories in which rotated files of a log in `own` may lie, apart from itself: any in it, and those beside it that
-/// have such a name. Other neighbours hold logs of their own, which may be twins of this one.
-pub(super) fn near(own: &Path) -> Vec<PathBuf> {
-    let within = |dir: &Path, all: bool| -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(dir) else { return vec![] };
-        let dirs = entries.filter_map(Result::ok).filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
-        let named = |e: &fs::DirEntry| all || OLD.iter().any(|n| e.file_name().eq_ignore_ascii_case(n));
-        let mut dirs: Vec<PathBuf> = dirs.filter(named).map(|e| e.path()).take(NEAR).collect();
-        dirs.sort();
-        dirs
-    };
-    let mut all = within(own, true);
-    all.extend(own.parent().map(|above| within(above, false)).unwrap_or_default());
-    all.retain(|d| d != own);
-    all
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ impl Tailer {
     /// Nothing of the file is left, neither as itself nor as a copy: reads what came after it, and tells the gap.
     fn lost_file(&mut self, source: usize, id: FileId, place: &FilePlace, at: Wall, now: Now) {
         // Nothing says where its generations are.
-        for dir in place.path.parent().map(super::generation::near).unwrap_or_default() {
+        for dir in place.path.parent().map(|own| self.near(own)).unwrap_or_default() {
             if !self.generations(&dir, &place.path).is_empty() {
                 self.learn_directory(&place.path, Some(&dir));
             }

@@ -35,6 +35,7 @@ mod index;
 mod join;
 mod journal;
 mod lines;
+mod listing;
 mod looking;
 mod marks;
 mod missing;

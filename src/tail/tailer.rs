@@ -19,6 +19,7 @@ use super::files::Files;
 use super::identity::FileId;
 use super::index::Index;
 use super::journal::Journal;
+use super::listing::Listings;
 use super::reading::OPEN;
 use super::rotation::ns;
 use super::stdin::Stdin;
@@ -131,6 +132,7 @@ pub struct Tailer {
     pub(super) empty: Vec<(usize, PathBuf, i64)>,
     /// Directories in which rotated files of the logs of a directory were found.
     pub(super) elsewhere: HashMap<PathBuf, Vec<PathBuf>>,
+    pub(super) listings: Listings,
     /// Files that were read to their end and let go.
     pub(super) done: Done,
     pub(super) open: usize,
@@ -184,6 +186,7 @@ impl Tailer {
             done: Done::default(),
             empty: vec![],
             elsewhere: HashMap::new(),
+            listings: Listings::default(),
             open: 0,
             last_no: 0,
             full: false,
@@ -258,6 +261,7 @@ impl Tailer {
     /// Goes over to other sources. Files and positions of sources that stay (by name) stay; files that no
     /// source asks for any more are let go, their positions kept for when one does again.
     pub fn reload(&mut self, specs: Vec<SourceSpec>, now: Now) {
+        self.listings.clear();
         self.discover(now); // what appeared under the old globs is new, not "there before"
         let mut sources: Vec<Source> = specs.into_iter().map(|s| self.source(s, false, now)).collect();
         let mut moved = HashMap::new();
@@ -325,6 +329,7 @@ impl Tailer {
             self.thaw();
         }
         self.unnamed.clear();
+        self.listings.clear();
         self.hints(now);
         self.thawed = false;
         self.ring_timers(now);

@@ -30,6 +30,26 @@ stories! {
         assert!(rig.troubles[1].over);
     }
 
+    /// As logrotate leaves a directory behind; each log has a rest that nobody has read.
+    fn a_thousand_logs_of_one_directory_are_rotated_together(rig) {
+        let name = |n: u32| format!("{n:04}.log");
+        (0..1000).for_each(|n| rig.put(&name(n), b""));
+        rig.start();
+        for n in 0..1000 {
+            rig.append(&name(n), 1);
+            rig.rename(&name(n), &format!("{}.1", name(n)));
+            if n % 3 > 0 {
+                rig.append(&name(n), 1);
+            }
+            // twice, before anybody looked
+            if n % 3 > 1 {
+                rig.rename(&name(n), &format!("{}.2", name(n)));
+            }
+        }
+        rig.settle_unordered();
+        assert!(rig.gaps.is_empty(), "{:?}", rig.gaps);
+    }
+
     /// Beyond what the bell remembers, hints become one: look at everything.
     fn t72_more_files_change_at_once_than_are_remembered(rig) {
         for n in 0..4200 {
