@@ -137,3 +137,36 @@ fn a_mute_in_an_included_file_holds_and_a_reload_without_it_tells() {
     agent.wait_for_output("the mute nearly-always is over: held 1 hit in 1 incident");
     agent.wait_for_status("the hit to be told", |s| term(s, "refused", "told") == 1);
 }
+
+#[test]
+fn why_tells_what_was_said_and_what_was_held() {
+    let place = place();
+    let mut agent = place.start();
+    let why = |args: &[&str]| place.says(&[&["why", "refused", "--state", "state"], args].concat());
+    assert!(why(&[]).starts_with("`refused` has decided nothing since the agent was started\n"));
+    place.append("app.log", "refused 192.0.2.1\n");
+    agent.wait_for_output("1 from 192.0.2.1");
+    place.says(&["silence", "refused", "--for", "2h", "--why", "pentest", "--state", "state"]);
+    place.append("app.log", "refused 192.0.2.2\n");
+    agent.wait_for_status("a muted hit", |s| term(s, "refused", "muted") == 1);
+    let said = why(&[]);
+    let lines: Vec<&str> = said.lines().map(|l| l.split_once("Z  ").map_or(l, |(_, rest)| rest)).collect();
+    assert_eq!(
+        lines,
+        [
+            "said  opened, to console · ip=192.0.2.1 · 1 hit",
+            "held  what goes on is held: the silence s1 · ip=192.0.2.1",
+            "held  opening held: the silence s1 · ip=192.0.2.2 · 1 hit",
+        ]
+    );
+    let all: Value = serde_json::from_str(&why(&["--json"])).unwrap();
+    assert_eq!(
+        (&all[2]["key"], &all[2]["said"], &all[2]["hits"]),
+        (&"ip=192.0.2.2".into(), &false.into(), &1.into())
+    );
+    let (code, fault) = place.fails(&["why", "refuse", "--state", "state"]);
+    assert_eq!(
+        (code, fault.as_str()),
+        (65, "error: no rule is called `refuse`\nhint: did you mean `refused`?\n")
+    );
+}

@@ -67,6 +67,7 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
     let app = Router::new()
         .route("/status", get(status))
         .route("/reload", post(reload))
+        .route("/why", post(why))
         .route("/silences", get(silences).post(silence))
         .route("/unsilence", post(unsilence))
         .route("/outbox", get(letters))
@@ -105,10 +106,17 @@ async fn silence(State(requests): Requests, Json(order): Json<SilenceOrder>) -> 
     }
 }
 
-/// Which silence is to end, or which message is to be shown.
+/// Which silence is to end, which message is to be shown, or which rule is asked after.
 #[derive(Deserialize)]
 struct Named {
     id: String,
+}
+
+async fn why(State(requests): Requests, Json(Named { id }): Json<Named>) -> Response {
+    match ask(&requests, |tx| Request::Ask(Ask::Why(id, tx))).await {
+        Some(Err(fault)) => refusal(&fault.what, &fault.hint),
+        decisions => answer(decisions.and_then(Result::ok)),
+    }
 }
 
 async fn unsilence(State(requests): Requests, Json(Named { id }): Json<Named>) -> Response {

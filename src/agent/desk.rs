@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::alert::Severity;
 use crate::chat::Surface;
 use crate::deliver::Report;
-use crate::judge::{Input, Judge, Notice, SilenceFault, SilenceOrder};
+use crate::judge::{Decision, Input, Judge, Notice, SilenceFault, SilenceOrder};
 use crate::line::{Position, PositionKey};
 use crate::message::{Fate, Message, OutboxRow, RowId};
 use crate::state::StateRow;
@@ -53,6 +53,8 @@ pub(super) enum Ask {
     Status(oneshot::Sender<StatusParts>),
     /// Say this to the admin space.
     Notice(Notice),
+    /// The last decisions of the rule of this name.
+    Why(String, oneshot::Sender<Result<Vec<Decision>, SilenceFault>>),
     /// The silences in force.
     Silences(oneshot::Sender<Vec<SilenceView>>),
     /// Silence this.
@@ -413,6 +415,7 @@ impl Desk {
                 self.say(said);
             }
             // the same: whoever asked may have gone
+            Ask::Why(rule, answer) => drop(answer.send(self.judge.why(&rule))),
             Ask::Silences(answer) => drop(answer.send(self.silences(now))),
             Ask::Silence(order, answer) => drop(answer.send(self.silence(order, now).await?)),
             Ask::Unsilence(id, answer) => drop(answer.send(self.unsilence(id, now).await?)),

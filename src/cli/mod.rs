@@ -25,6 +25,7 @@ mod tally;
 mod tally_text;
 mod test;
 mod transcript;
+mod why;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -81,6 +82,8 @@ enum Command {
     Silences(silence::ListArgs),
     /// End a silence before its time
     Unsilence(silence::EndArgs),
+    /// Say why a rule spoke, or did not: its last 20 decisions
+    Why(why::Args),
     /// Have the running agent judge and load the rules on disk
     Reload(reload::Args),
 }
@@ -131,6 +134,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Silence(args) => silence::silence(&args),
         Command::Silences(args) => silence::silences(&args),
         Command::Unsilence(args) => silence::unsilence(&args),
+        Command::Why(args) => why::why(&args),
         Command::Reload(args) => reload::reload(&args),
     };
     match done {

@@ -194,6 +194,7 @@ impl Judge {
             }
             return;
         }
+        self.decided_to_say(alert, now.wall, &to);
         let copies = to.len() as u32;
         let opens: Vec<IncidentRef> = opens.into_iter().cloned().collect();
         if hits > 0 {
@@ -291,6 +292,8 @@ impl Judge {
         for mut entry in entries {
             if let Some(rule) = self.rule_mut(&entry.alert.rule) {
                 rule.held.space_budget += 1;
+                let what = format!("held for the digest: over the budget of {name}");
+                rule.decisions.held(now.wall, &entry.alert.key, entry.alert.hits, what);
             }
             entry.lane = Lane::Digest;
             self.push(name, entry);

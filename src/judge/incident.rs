@@ -23,6 +23,7 @@ use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::silence::By;
 use super::top::Top;
+use super::why::held_by;
 use super::window::Firing;
 use super::wording::{Facts, over_text};
 use super::{Judge, RulePolicy};
@@ -266,10 +267,13 @@ impl Judge {
             Verdict::Show => Lane::Batch,
             Verdict::Hold(Reason::Away) => {
                 rule.held.while_away += 1;
+                let what = "opening held: told with what opened while away";
+                rule.decisions.held(now.wall, &slot.key, incident.since_last, what);
                 Lane::Away
             }
             Verdict::Hold(Reason::Muted(by)) => {
                 rule.held.hold(&by);
+                rule.decisions.held(now.wall, &slot.key, incident.since_last, held_by("opening", &by));
                 // nobody is told: there is no opening that a space could hear or refuse
                 incident.standing.clear();
                 incident.held_by = Some(by);
@@ -278,6 +282,8 @@ impl Judge {
             Verdict::Hold(Reason::Until(until)) => {
                 rule.held.rule_limit += 1;
                 let key = slot.key.clone();
+                let what = "opening held: over the rule's limit, for its fold";
+                rule.decisions.held(now.wall, &key, incident.since_last, what);
                 self.fold_opening(rid, hash, &key, samples.into_iter().next_back(), until, now);
                 return;
             }
@@ -332,6 +338,8 @@ impl Judge {
                 Verdict::Show => self.remind(rid, hash, to, now),
                 Verdict::Hold(reason) => {
                     rule.held.rule_limit += 1;
+                    let what = "reminder held: over the rule's limit, for its fold";
+                    rule.decisions.held(now.wall, &slot.key, incident.since_last, what);
                     self.fold_reminder(rid, hash, &reason, now);
                 }
             }

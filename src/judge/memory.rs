@@ -149,9 +149,11 @@ impl Judge {
         let folds: usize = self.folding.iter().map(|rid| self.rules[rid.0].fold.heap()).sum();
         let muted: usize = self.muted.values().map(|f| in_map(size_of::<Fold>()) + f.heap()).sum();
         let queues = self.spaces.values().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
+        let decisions: usize = self.rules.iter().map(|r| r.decisions.heap()).sum();
         let waiting: usize = queues.flat_map(|q| q.entries.values()).map(entry).sum();
         let flying: usize = self.flights.values().map(flight).sum();
-        (folds + muted + waiting + flying + self.claims.len() * in_map(size_of::<Claim>() + 8)) as u64
+        (folds + muted + decisions + waiting + flying + self.claims.len() * in_map(size_of::<Claim>() + 8))
+            as u64
     }
 
     /// Counts what is held beside keys: as often as changes are saved.

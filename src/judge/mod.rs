@@ -43,6 +43,7 @@ mod silence;
 mod top;
 mod values;
 mod watch;
+mod why;
 mod window;
 mod wording;
 
@@ -81,6 +82,7 @@ pub use self::policy::*;
 pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
 pub use self::rule::KEYS_A_RULE;
 pub use self::silence::{LONGEST, MuteReport, SILENCES, SilenceFault, SilenceOrder, SilenceReport};
+pub use self::why::Decision;
 
 /// The judge.
 pub struct Judge {

@@ -21,6 +21,7 @@ use super::phase::Phase;
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Rule};
 use super::silence::{By, Silence};
+use super::why::held_by;
 use super::wording::{count, key_text, list_line};
 use crate::alert::{Alert, Held, What};
 use crate::time::Now;
@@ -70,7 +71,13 @@ impl Judge {
             }
             match (std::mem::replace(&mut incident.held_by, by.clone()), by) {
                 (Some(before), None) => freed.entry(before).or_default().push(hash),
-                (None, Some(by)) => self.rules[n].held.hold(&by),
+                (None, Some(by)) => {
+                    let rule = &mut self.rules[n];
+                    rule.held.hold(&by);
+                    if let Some(slot) = rule.keys.get(&hash) {
+                        rule.decisions.held(now.wall, &slot.key, 0, held_by("what goes on is", &by));
+                    }
+                }
                 _ => {}
             }
             if unfold {

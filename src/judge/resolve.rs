@@ -12,6 +12,7 @@ use super::ledger::Term;
 use super::limit::Verdict;
 use super::phase::{News, Phase};
 use super::rule::{KeyState, Rid, Rule};
+use super::why::held_by;
 use super::window::Window;
 use super::wording::{over_text, seen_text};
 use crate::alert::What;
@@ -49,7 +50,10 @@ impl Judge {
         let Some(incident) = rule.incident_mut(hash) else { return };
         if let Phase::Holding { fired, .. } = incident.phase {
             if at.since(fired) < hold {
-                rule.ledger.below += incident.since_last;
+                let hits = incident.since_last;
+                rule.ledger.below += hits;
+                let key = rule.keys.get(&hash).map(|slot| slot.key.clone()).unwrap_or_default();
+                rule.decisions.held(now.wall, &key, hits, "resolved within `hold`: nothing to say");
                 self.remove_slot(rid, hash);
                 return;
             }
@@ -145,6 +149,7 @@ impl Judge {
         (incident.remind_at, incident.remind_every) = (now.tick + policy.remind, policy.remind);
         if let Some(by) = by {
             rule.held.hold(&by);
+            rule.decisions.held(now.wall, &slot.key, incident.since_last, held_by("opening again", &by));
             incident.held_by = Some(by);
             return;
         }
@@ -164,6 +169,8 @@ impl Judge {
             Verdict::Hold(reason) => {
                 incident.phase = Phase::Quietly;
                 rule.held.rule_limit += 1;
+                let what = "opening again held: over the rule's limit, for its fold";
+                rule.decisions.held(now.wall, &slot.key, incident.since_last, what);
                 self.fold_reminder(rid, hash, &reason, now);
             }
         }

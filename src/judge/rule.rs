@@ -23,6 +23,7 @@ use super::phase::News;
 use super::rows::RowKey;
 use super::silence::InForce;
 use super::values::Asking;
+use super::why::Decisions;
 use super::window::{Pushed, Window};
 use super::{Judge, RulePolicy};
 use crate::hit::Told;
@@ -64,6 +65,7 @@ pub(super) struct Rule {
     pub(super) last_message: Option<Wall>,
     /// Its row is marked already.
     pub(super) dirty: bool,
+    pub(super) decisions: Decisions,
     /// What its keys weigh.
     pub(super) bytes: u64,
     /// Its open incidents.
@@ -144,6 +146,7 @@ impl Rule {
             last_hit: None,
             last_message: None,
             dirty: false,
+            decisions: Decisions::default(),
             bytes: 0,
             open: 0,
             inhibits: Vec::new(),
@@ -309,7 +312,11 @@ impl Judge {
         for (_, hash) in &ages {
             self.evict_key(rid, *hash, now);
         }
-        self.rules[rid.0].held.evicted += ages.len() as u64;
+        let rule = &mut self.rules[rid.0];
+        rule.held.evicted += ages.len() as u64;
+        if !ages.is_empty() {
+            rule.decisions.held(now.wall, &[], 0, format!("{} keys let go for want of room", ages.len()));
+        }
         ages.len()
     }
 

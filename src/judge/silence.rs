@@ -411,7 +411,7 @@ fn known_key(rule: &Rule, policy: &RulePolicy, hashed: &[(String, u64)]) -> Opti
 }
 
 /// The name that was most likely meant.
-fn nearest<'a>(found: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(found: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let far = 1 + found.chars().count() / 4;
     let near = |name: &&str| strsim::damerau_levenshtein(found, name);
     names.min_by_key(near).filter(|name| near(name) <= far)
