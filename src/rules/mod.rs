@@ -40,3 +40,4 @@ pub use scanner::RuleSet;
 pub use share::Share;
 pub use spec::*;
 pub use tally::Cost;
+pub use walk::both_walks;
