@@ -205,6 +205,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         10 => (0usize..4, 1usize..30, 1u8..60, 0u64..20, Just(false))
             .prop_map(|(rule, count, keys, old, backlog)| Step::Hits { rule, count, keys, old, backlog }),
+        1 => (0usize..4, 1usize..400, 1u8..60, 0u64..20, Just(false))
+            .prop_map(|(rule, count, keys, old, backlog)| Step::Hits { rule, count, keys, old, backlog }),
         1 => (0usize..4, 1usize..30, 1u8..60, 0u64..20_000, Just(true))
             .prop_map(|(rule, count, keys, old, backlog)| Step::Hits { rule, count, keys, old, backlog }),
         4 => (0usize..4, prop::option::weighted(0.8, 0u8..6), 0u64..20)
@@ -474,6 +476,11 @@ fn books(judge: &Judge, now: Now) -> Report {
     Report { bytes: 0, ..judge.report(now) }
 }
 
+/// Some hundred hits each: a tenth of what `.ci/long` asks for, which is over a million.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(128)
+}
+
 fn assert_balanced(world: &World) {
     for (name, rule) in world.judge.report(world.now).rules {
         assert_eq!(rule.ledger.hits, rule.ledger.settled() + rule.pending, "{name}: {rule:?}");
@@ -530,7 +537,7 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// The identity holds after every step; when all is delivered and nothing is due, nothing is pending, and what is
     /// shown and told is what the spaces heard.

@@ -18,7 +18,12 @@ fn faults(rules: &str) -> String {
 
 /// The keys that a rule is said to know when it has one that nobody knows.
 fn known() -> BTreeSet<String> {
-    let said = faults("[[rule]]\nname = 'x'\njournal = true\nmatch = 'a'\nzzzzzzzzzzzz = 1\n");
+    listed("[[rule]]\nname = 'x'\njournal = true\nmatch = 'a'\n")
+}
+
+/// The keys that this table is said to know.
+fn listed(table: &str) -> BTreeSet<String> {
+    let said = faults(&format!("{table}zzzzzzzzzzzz = 1\n"));
     let list = said.split("known keys: ").nth(1).and_then(|s| s.lines().next());
     list.unwrap_or_else(|| panic!("no list in {said}")).split(", ").map(str::to_owned).collect()
 }
@@ -40,6 +45,22 @@ fn the_table_has_every_key_once() {
     let listed: BTreeSet<String> = rows.iter().map(|(key, _)| key.clone()).collect();
     assert_eq!(listed, known());
     assert_eq!(listed.len(), rows.len(), "a key stands there twice");
+}
+
+#[test]
+fn the_tables_for_all_rules_have_every_key() {
+    let text = doc();
+    for (name, table) in [
+        ("judge", "[judge]\n"),
+        ("alive", "[alive]\n"),
+        ("redact", "[redact]\n"),
+        ("mute", "[[mute]]\nname = 'm'\nwhen = { to = '01:00' }\n"),
+    ] {
+        let start = format!("| {name} | `");
+        let rows = text.lines().filter_map(|l| l.strip_prefix(&start)?.split_once('`'));
+        let rows: BTreeSet<String> = rows.map(|(key, _)| key.to_owned()).collect();
+        assert_eq!(rows, listed(table), "[{name}]");
+    }
 }
 
 #[test]
