@@ -18,6 +18,7 @@ mod crash;
 mod delivery;
 mod end_to_end;
 mod folded;
+mod full_disk;
 mod journal;
 mod judge_ledger;
 mod judge_memory;

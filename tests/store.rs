@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ use logherald::store::{
 use logherald::time::{Now, Tick, Wall};
 use proptest::prelude::*;
 use rusqlite::Connection;
+
+use crate::harness::disk::SmallDisk;
 
 // ---- what the tests commit ------------------------------------------------------------------------------------
 
@@ -871,47 +873,6 @@ fn only_so_many_unreadable_files_are_kept() {
 }
 
 // ---- a full disk ----------------------------------------------------------------------------------------------
-
-/// A disk of `mib` MiB, gone with the value; `None` where this machine does not let us have one.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(mib: u32) -> Option<SmallDisk> {
-        let dir = tempfile::tempdir().unwrap();
-        let size = format!("size={mib}m");
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(dir.path())
-            .stderr(Stdio::null())
-            .status();
-        if done.is_ok_and(|s| s.success()) {
-            return Some(SmallDisk(dir));
-        }
-        eprintln!("SKIPPED: no small disk could be mounted here (it needs root)");
-        None
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("state")
-    }
-
-    /// Lets another file take what is left.
-    fn fill(&self, name: &str) {
-        let mut file = fs::File::create(self.0.path().join(name)).unwrap();
-        let chunk = [7; 4096];
-        while file.write_all(&chunk).is_ok() {}
-    }
-
-    fn free(&self, name: &str) {
-        fs::remove_file(self.0.path().join(name)).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(self.0.path()).status().unwrap();
-    }
-}
 
 fn commit_one(store: &mut Store, n: u64) -> bool {
     let commit = Commit { positions: vec![position("files", 1, n)], ..adding(vec![warning(n)]) };

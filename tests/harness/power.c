@@ -2,10 +2,14 @@
  * when it was last synced. A power cut may leave that much of it and no more.
  *
  * POWER_STATE is the directory whose files are kept, POWER_SYNCED where the copies lie. A file that was made and never
- * synced is there without content once its directory was synced, and not at all before. */
+ * synced is there without content once its directory was synced, and not at all before.
+ *
+ * While there is a file POWER_REFUSES, the disk refuses all that is written to the state with the error whose number
+ * stands in it. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -55,16 +59,36 @@ static void synced_directory(const char *state, const char *synced) {
     closedir(dir);
 }
 
+/* What the file is called, if it is of the state: its name in `path` behind so many bytes, else 0. */
+static size_t of_state(int fd, char *link, char *path) {
+    const char *state = getenv("POWER_STATE");
+    snprintf(link, 64, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, PATH_MAX - 1);
+    if (!state || n < 0) return 0;
+    path[n] = 0;
+    size_t len = strlen(state);
+    return strncmp(path, state, len) == 0 ? len : 0;
+}
+
+static int refused(int fd) {
+    const char *refuses = getenv("POWER_REFUSES");
+    char link[64], path[PATH_MAX], number[16] = "";
+    int kept = errno, told = refuses ? open(refuses, O_RDONLY) : -1;
+    errno = kept;
+    if (told < 0) return 0;
+    ssize_t n = read(told, number, sizeof number - 1);
+    close(told);
+    if (n <= 0 || of_state(fd, link, path) == 0) return 0;
+    errno = atoi(number);
+    return 1;
+}
+
 static void keep(int fd) {
     const char *state = getenv("POWER_STATE"), *synced = getenv("POWER_SYNCED");
     char link[64], path[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, path, sizeof path - 1);
-    if (!state || !synced || n < 0) return;
-    path[n] = 0;
-    size_t len = strlen(state);
+    size_t len = of_state(fd, link, path);
     struct stat st;
-    if (strncmp(path, state, len) != 0 || fstat(fd, &st) != 0) return;
+    if (!synced || len == 0 || fstat(fd, &st) != 0) return;
     if (S_ISDIR(st.st_mode)) {
         synced_directory(state, synced);
     } else if (path[len] == '/' && st.st_nlink > 0) {
@@ -78,10 +102,19 @@ static void keep(int fd) {
 static int sync_by(const char *name, int fd) {
     int (*real)(int);
     *(void **)&real = dlsym(RTLD_NEXT, name);
-    int done = real(fd);
+    int done = refused(fd) ? -1 : real(fd);
     if (done == 0) keep(fd);
     return done;
 }
 
 int fsync(int fd) { return sync_by("fsync", fd); }
 int fdatasync(int fd) { return sync_by("fdatasync", fd); }
+
+static ssize_t write_by(const char *name, int fd, const void *buf, size_t n, off_t at) {
+    ssize_t (*real)(int, const void *, size_t, off_t);
+    *(void **)&real = dlsym(RTLD_NEXT, name);
+    return refused(fd) ? -1 : real(fd, buf, n, at);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t at) { return write_by("pwrite", fd, buf, n, at); }
+ssize_t pwrite64(int fd, const void *buf, size_t n, off_t at) { return write_by("pwrite64", fd, buf, n, at); }

@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::io::Errno;
+
 use super::dice::Dice;
 use super::program::{Agent, Place, have};
 
@@ -44,8 +46,18 @@ impl Power {
         let place = place
             .env("LD_PRELOAD", &text(&library))
             .env("POWER_STATE", &text(&state))
-            .env("POWER_SYNCED", &text(&synced));
+            .env("POWER_SYNCED", &text(&synced))
+            .env("POWER_REFUSES", &text(&dir.path().join("refuses")));
         Some((place, Power { dir, state }))
+    }
+
+    /// From now on the disk refuses what is written to the state, in this way; `None`: no longer.
+    pub(crate) fn refuses(&self, why: Option<Errno>) {
+        let told = self.dir.path().join("refuses");
+        match why {
+            Some(why) => fs::write(told, why.raw_os_error().to_string()).unwrap(),
+            None => fs::remove_file(told).unwrap(),
+        }
     }
 
     /// The power fails, now. Tells how many pages are as they were last synced though they had been written since.

@@ -282,6 +282,11 @@ impl Agent<'_> {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// What it has logged so far, as far as somebody waited for it.
+    pub(crate) fn story(&self) -> &[String] {
+        &self.story
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

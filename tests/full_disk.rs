@@ -1,0 +1,106 @@
+//! Scenario T36: the state cannot be written. Does the agent go on to read, to tell, and to let deleted files go?
+
+use std::cell::Cell;
+use std::fs;
+
+use rustix::io::Errno;
+
+use crate::harness::disk::SmallDisk;
+use crate::harness::fake_chat::FakeChat;
+use crate::harness::power::Power;
+use crate::harness::program::{Agent, DEADLINE, Place, term};
+
+const RULES: &str = "[space.ops]\nwebhook = { env = 'HOOK' }\nwait = '100ms'\nmax_per_hour = 3600\n\
+                     [[rule]]\nname = 'trouble'\nfiles = ['DIR/app.log']\nspace = 'ops'\n\
+                     match = 'trouble (?<part>\\w+)'\nby = ['part']\nquiet = '2s'\nremind = '1s'\nmax_per_hour = 3600\n";
+
+fn place(chat: &FakeChat) -> Place {
+    let place = Place::new().env("HOOK", &chat.webhook_url("OPS"));
+    place.rules(&format!("{RULES}\n[chat]\napi_url = '{}'\n", chat.base_url()));
+    place.append("app.log", "this line was there before\n");
+    place
+}
+
+/// A line that hits, and the message that tells of it.
+fn is_told(chat: &FakeChat, place: &Place, part: &str) {
+    place.append("app.log", &format!("trouble {part}\n"));
+    chat.wait_until(DEADLINE, part, |all| all.iter().any(|m| m.shown().contains(part)));
+}
+
+/// Deleted files that the agent still holds.
+fn held(agent: &Agent<'_>) -> usize {
+    let open = fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().map(Result::unwrap);
+    // one may be closed while we look
+    let to = open.filter_map(|fd| fs::read_link(fd.path()).ok());
+    to.filter(|to| to.to_string_lossy().contains("app.log") && to.to_string_lossy().ends_with(" (deleted)"))
+        .count()
+}
+
+/// What is told, read and let go while `refuse` holds, and what is left of it when the disk is well again.
+fn life_goes_on(chat: &FakeChat, place: &Place, refuse: impl Fn(), mend: impl FnOnce()) {
+    let mut agent = place.start();
+    is_told(chat, place, "before");
+    let n = Cell::new(0);
+    agent.wait_for_status("the disk to be full", |status| {
+        // again and again: the agent gives its ballast up, and whoever fills the disk takes that too
+        refuse();
+        n.set(n.get() + 1);
+        place.append("app.log", "trouble flood\n");
+        status["durable"] == false
+    });
+    is_told(chat, place, "meanwhile");
+    assert!(
+        place.says(&["status", "--state", "state"]).contains("cannot be written to the disk"),
+        "it is said first of all"
+    );
+
+    // a log that is rotated and deleted gives its room back
+    fs::rename(place.path("app.log"), place.path("app.log.1")).unwrap();
+    is_told(chat, place, "rotated");
+    fs::remove_file(place.path("app.log.1")).unwrap();
+    agent.wait_for_status("the deleted file to be let go", |_| held(&agent) == 0);
+
+    mend();
+    // as it says itself, and as often as it changes: once
+    agent.wait_for_log("the state is written to the disk again");
+    is_told(chat, place, "after");
+    let hits = n.get() + 4;
+    let settled =
+        |s: &serde_json::Value| term(s, "trouble", "hits") == hits && term(s, "trouble", "pending") == 0;
+    agent.wait_for_status("all to be told", |s| s["durable"] == true && settled(s));
+    let told = agent.story().iter().filter(|line| line.contains("cannot be written to the disk")).count();
+    assert_eq!(told, 1, "{:#?}", agent.story());
+    agent.kill();
+
+    let agent = place.start();
+    is_told(chat, place, "anew");
+    let status = agent.wait_for_status("the last to be told", |s| term(s, "trouble", "hits") > hits);
+    assert_eq!(term(&status, "trouble", "hits"), hits + 1, "{status:#}");
+    assert_eq!(term(&status, "trouble", "lost"), 0, "{status:#}");
+    assert_eq!(status["read"]["lost_bytes"], 0, "{status:#}");
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn t36_no_space_left() {
+    let chat = FakeChat::start();
+    let place = place(&chat);
+    let Some(disk) = SmallDisk::mount_at(&place.path("state"), 12) else { return };
+    life_goes_on(&chat, &place, || disk.fill("other"), || disk.free("other"));
+}
+
+fn refusing(why: Errno) {
+    let chat = FakeChat::start();
+    let Some((place, power)) = Power::over(place(&chat)) else { return };
+    life_goes_on(&chat, &place, || power.refuses(Some(why)), || power.refuses(None));
+}
+
+#[test]
+fn t36_a_read_only_file_system() {
+    refusing(Errno::ROFS);
+}
+
+#[test]
+fn an_input_output_error() {
+    refusing(Errno::IO);
+}
