@@ -464,3 +464,73 @@ async fn through_every_fault_each_message_arrives_once_in_order_and_in_pace() {
     assert_eq!(b.chat.pace_violations("AAAA"), 0);
     assert!(b.chat.attempts().iter().all(|a| a.status != 429));
 }
+
+#[tokio::test]
+async fn a_secret_that_is_exchanged_on_disk_is_taken_up_and_a_bad_one_is_not() {
+    let b = bench();
+    let rest = b.rest(TokenWay::Auto);
+    let webhook = b.webhook();
+    for client in [&rest, &webhook] {
+        assert_eq!(said(client.post(&row(b.chat.all_messages().len() as u8)).await), "delivered");
+        assert!(!client.is_mended(), "the secret is the one that is in use");
+    }
+    b.chat.exchange_secrets();
+    for client in [&rest, &webhook] {
+        let refused = said(client.post(&row(9)).await);
+        assert!(refused.starts_with("pause: "), "{refused}");
+        assert!(!client.is_mended(), "nobody has exchanged it yet");
+    }
+    b.secret("https://chat.googleapis.com/half-a-url");
+    std::fs::write(b.dir.path().join("key.json"), "{ half a key").unwrap();
+    for client in [&rest, &webhook] {
+        assert!(!client.is_mended(), "what cannot be used changes nothing");
+    }
+    b.chat.key_file(b.dir.path());
+    b.secret(&b.chat.webhook_url("AAAA"));
+    for (n, client) in [(11, &rest), (12, &webhook)] {
+        assert!(client.is_mended());
+        assert_eq!(said(client.post(&row(n)).await), "delivered");
+        assert!(!client.is_mended());
+    }
+    assert_eq!(b.chat.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn through_rest_a_message_is_as_loud_as_it_is_severe() {
+    let b = bench();
+    let rest = b.rest(TokenWay::Auto);
+    for (n, severity) in [(1, Severity::Info), (2, Severity::Warning), (3, Severity::Critical)] {
+        assert_eq!(said(rest.post(&OutboxRow { severity, ..row(n) }).await), "delivered");
+    }
+    let loud: Vec<Option<String>> = b
+        .chat
+        .attempts()
+        .iter()
+        .map(|a| Some(a.line.split_once("notificationType=NOTIFICATION_TYPE_")?.1.to_owned()))
+        .collect();
+    assert_eq!(loud, [Some("SILENT".into()), None, Some("FORCE_NOTIFY".into())]);
+    assert_eq!(
+        said(b.webhook().post(&OutboxRow { severity: Severity::Critical, ..row(4) }).await),
+        "delivered"
+    );
+    assert_eq!(b.chat.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_look_at_a_space_says_whether_the_app_is_in_it() {
+    let b = bench();
+    let rest = b.rest(TokenWay::Auto);
+    let there = Outcome::Delivered { name: Some("spaces/AAAA".into()), thread: None };
+    assert_eq!(rest.look().await, Some(there));
+    assert_eq!(b.webhook().look().await, None, "a webhook can only write");
+    let other = b.try_rest(b.chat.key_of_another_project(b.dir.path()), TokenWay::Auto).unwrap();
+    let refused = said(other.look().await.unwrap());
+    assert!(refused.contains("hint: add the Chat app of project `proj-2`"), "{refused}");
+    b.chat.remove_space("AAAA");
+    let refused = said(rest.look().await.unwrap());
+    assert!(
+        refused.contains("404 NOT_FOUND: Space not found.\nhint: see that `spaces/AAAA` is right"),
+        "{refused}"
+    );
+    assert!(b.chat.all_messages().is_empty());
+}

@@ -35,6 +35,7 @@ mod restart;
 mod rules_doc;
 mod scan;
 mod scenarios;
+mod secrets;
 mod silence;
 mod stdin;
 mod store;

@@ -203,7 +203,7 @@ impl Agent {
         // the old workers finish what they have in hand; their rows are in the store and go on with the new ones,
         // in the old ones' pace
         let paces = std::mem::replace(&mut self.crew, Crew::none()).leave().await;
-        let (crew, workers) = Crew::hire(clients, workers, &self.reports, &self.clock, &paces);
+        let (crew, workers) = Crew::hire(clients, workers, (&self.reports, &self.asks), &self.clock, &paces);
         self.crew = crew;
         self.ask(Ask::Workers(workers)).await;
         let (tx, first) = oneshot::channel();

@@ -174,6 +174,21 @@ impl Desk {
         Ok(())
     }
 
+    /// A space that nothing was said to yet cannot be spoken to.
+    pub(super) async fn looked(
+        &mut self,
+        space: &Arc<str>,
+        why: String,
+        hint: String,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        error!("space `{space}` cannot be spoken to: {why}; hint: {hint}");
+        let event = Event::Paused { tries: 0, due: now.tick, why, hint };
+        let (_, change) = self.spaces.entry(space.clone()).or_default().take(&event, now);
+        self.told_of(space, change, now);
+        if change == Change::Trouble { self.detour(space).await } else { Ok(()) }
+    }
+
     /// A space is in trouble, or out of it: told once a change, not once a try.
     fn told_of(&mut self, space: &Arc<str>, change: Change, now: Now) {
         let state = self.spaces.get(space).cloned().unwrap_or_default();

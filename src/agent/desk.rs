@@ -69,6 +69,8 @@ pub(super) enum Ask {
     Retry(Which, oneshot::Sender<Result<Vec<LetterView>, LetterFault>>),
     /// Give these up.
     Drop(Which, oneshot::Sender<Result<Vec<LetterView>, LetterFault>>),
+    /// A space was looked at before there was anything to say, and cannot be spoken to.
+    Looked { space: Arc<str>, why: String, hint: String },
     /// Spaces came or went with a reload: these are the workers now.
     Workers(Workers),
 }
@@ -423,6 +425,7 @@ impl Desk {
             Ask::Letter(id, answer) => drop(answer.send(self.letter(&id).await?)),
             Ask::Retry(which, answer) => drop(answer.send(self.retry(which, now).await?)),
             Ask::Drop(which, answer) => drop(answer.send(self.drop_letters(which, now).await?)),
+            Ask::Looked { space, why, hint } => self.looked(&space, why, hint, now).await?,
             Ask::Workers(workers) => {
                 // the old ones have ended, and may have reported since reports were last looked at: what they have
                 // delivered must not be handed out again

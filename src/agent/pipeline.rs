@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert::Severity;
-use crate::chat::{Client, Ping, Screen};
+use crate::chat::{Client, Outcome, Ping, Screen};
 use crate::deliver::{self, Pace, ProjectPace, Report};
 use crate::judge::{Input, Judge, Notice};
 use crate::state::StateRow;
@@ -142,6 +142,7 @@ pub(super) struct Crew {
 
 impl Agent {
     async fn start_and_run(options: Options) -> Result<(), Fatal> {
+        service::no_core_dumps();
         let handles = service::raise_file_limit();
         let mut signals = Signals::listen()?;
         let (store, opened) = Store::open(&options.state)?;
@@ -209,7 +210,7 @@ impl Agent {
         let reader_thread = named("reader").spawn(move || reader.run()).map_err(system("a thread"))?;
 
         // tasks
-        let (crew, workers) = Crew::hire(set.clients, set.workers, &reports, &clock, &paces);
+        let (crew, workers) = Crew::hire(set.clients, set.workers, (&reports, &asks), &clock, &paces);
         let desk = Desk::new(judge, handle, clock.clone(), workers);
         let over = CancellationToken::new();
         let inlets = Inlets {
@@ -317,7 +318,7 @@ impl Crew {
     pub(super) fn hire(
         clients: BTreeMap<Arc<str>, Client>,
         mut workers: Workers,
-        reports: &mpsc::Sender<Report>,
+        (reports, asks): (&mpsc::Sender<Report>, &mpsc::Sender<Ask>),
         clock: &Clock,
         paces: &BTreeMap<Arc<str>, Tick>,
     ) -> (Crew, Workers) {
@@ -333,8 +334,10 @@ impl Crew {
                 Pace::chat(paces.get(&space).copied().unwrap_or_default())
             };
             if let Some(project) = client.project() {
-                pace = pace.of(projects.entry(project.to_owned()).or_default().clone());
+                pace = pace.of(projects.entry(project).or_default().clone());
             }
+            let client = Arc::new(client);
+            let look = look(space.clone(), client.clone(), asks.clone(), crew.stop.clone());
             let work = deliver::worker(
                 client,
                 move || clock.now(),
@@ -345,7 +348,7 @@ impl Crew {
                 super::mint::random_u64,
             );
             let name = space.clone();
-            crew.tasks.spawn(async move { (name, work.await) });
+            crew.tasks.spawn(async move { (name, tokio::join!(work, look).0) });
             workers.at_work.insert(space, Worker { hand, console });
         }
         (crew, workers)
@@ -363,6 +366,18 @@ impl Crew {
             }
         }
         paces
+    }
+}
+
+/// Asks, beside a space's worker and before there is anything to say, whether the space can be spoken to at all.
+async fn look(space: Arc<str>, client: Arc<Client>, asks: mpsc::Sender<Ask>, stop: CancellationToken) {
+    let looked = tokio::select! {
+        () = stop.cancelled() => return,
+        looked = client.look() => looked,
+    };
+    if let Some(Outcome::Pause { why, hint, .. }) = looked {
+        // a desk that has ended wants to hear of nothing
+        _ = asks.send(Ask::Looked { space, why, hint }).await;
     }
 }
 

@@ -40,6 +40,14 @@ pub(super) fn raise_file_limit() -> usize {
     limit.unwrap_or(LOGS_OPEN).min(LOGS_OPEN)
 }
 
+/// Secrets lie in this process's memory: it leaves no image of it behind, whoever started it.
+pub(super) fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    if let Err(e) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        debug!("core dumps stay as they are: {e}");
+    }
+}
+
 /// Rules are compiled, files opened, positions read.
 pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);

@@ -1,12 +1,13 @@
 //! Posts a committed row to its space, once, and says what became of it.
 //!
-//! A client never loops and never waits for a better time; that is the worker's business. The one thing it repeats
-//! is a REST request answered by 401, with a token made anew. A try whose answer got lost is
+//! A client never loops and never waits for a better time; that is the worker's business. What it repeats
+//! is a REST request answered by 401, with a token made anew, and one that is refused while another secret lies where this
+//! one was read: keys are exchanged on disk while the agent runs. One that cannot be used changes nothing. A try whose answer got lost is
 //! harmless: the ids are the row's own, and a second create under them finds the first.
 
 use std::fmt;
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -21,6 +22,7 @@ use super::http::{self, Got};
 use super::outcome::{Ask, Caller, Door, Outcome, classify};
 use super::target::{Target, Way};
 use super::token::{Tokens, Watch};
+use crate::alert::Severity;
 use crate::message::OutboxRow;
 
 /// Why a space cannot be reached from the start.
@@ -83,13 +85,23 @@ impl fmt::Debug for Screen {
 /// A way into one space.
 #[derive(Debug)]
 pub struct Client {
-    way: Open,
+    /// The way that is in use; another when its secret was exchanged.
+    way: RwLock<Arc<Open>>,
+    target: Target,
+    screen: Arc<Screen>,
     now: Watchful,
     warnings: Vec<String>,
 }
 
+/// A way that is open, and the secret that opened it.
 #[derive(Debug)]
-enum Open {
+struct Open {
+    door: Opened,
+    secret: Option<SecretString>,
+}
+
+#[derive(Debug)]
+enum Opened {
     Console(Arc<Screen>),
     Webhook { http: reqwest::Client, url: WebhookUrl },
     Rest(Box<RestSpace>),
@@ -99,6 +111,8 @@ enum Open {
 #[derive(Debug)]
 struct RestSpace {
     http: reqwest::Client,
+    /// Its URL.
+    url: String,
     /// The URL of its messages, without a query.
     messages: String,
     /// For messages; no secret.
@@ -128,7 +142,35 @@ impl Client {
             hint: fault.hint,
         })?;
         let warnings = warnings.into_iter().map(|w| format!("space `{}`: {w}", target.name)).collect();
-        Ok(Client { way, now: Watchful(now), warnings })
+        let way = RwLock::new(Arc::new(way));
+        Ok(Client { way, target: target.clone(), screen: screen.clone(), now: Watchful(now), warnings })
+    }
+
+    fn way(&self) -> Arc<Open> {
+        self.way.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The way that another secret opens, where one lies by now at the place of the one in use.
+    ///
+    /// Blocks for the time of reading a small file.
+    fn exchanged(&self, used: &Open) -> Option<Open> {
+        let source = match &self.target.way {
+            Way::Webhook(source) | Way::Rest { key: Some(source), .. } => source,
+            Way::Console | Way::Rest { key: None, .. } => return None,
+        };
+        let found = resolve(source, &|name| std::env::var_os(name)).ok()?;
+        let known = used.secret.as_ref().map(ExposeSecret::expose_secret);
+        if known == Some(found.secret.expose_secret()) {
+            return None;
+        }
+        open(&self.target, &self.now.0, &self.screen, &mut vec![]).ok()
+    }
+
+    /// Another secret lies where the one in use was read, and it can be used: worth a try before its time.
+    ///
+    /// Blocks for the time of reading a small file.
+    pub fn is_mended(&self) -> bool {
+        self.exchanged(&self.way()).is_some()
     }
 
     /// What is odd about the secrets, but no reason to refuse them.
@@ -138,60 +180,88 @@ impl Client {
 
     /// Writes need no pace: the space is a terminal.
     pub fn is_console(&self) -> bool {
-        matches!(self.way, Open::Console(_))
+        matches!(self.way().door, Opened::Console(_))
     }
 
     /// Whose quota its writes count against, beside the space's own: the Cloud project of a REST space; of one without
     /// a key, whatever project the host's credentials belong to.
-    pub fn project(&self) -> Option<&str> {
-        match &self.way {
-            Open::Rest(rest) => Some(rest.tokens.key().map_or("", |key| &key.project_id)),
-            Open::Console(_) | Open::Webhook { .. } => None,
+    pub fn project(&self) -> Option<String> {
+        match &self.way().door {
+            Opened::Rest(rest) => {
+                Some(rest.tokens.key().map(|key| key.project_id.clone()).unwrap_or_default())
+            }
+            Opened::Console(_) | Opened::Webhook { .. } => None,
+        }
+    }
+
+    /// Asks whether the app is in the space, without writing; `None` where nobody can be asked: a webhook can only write.
+    pub async fn look(&self) -> Option<Outcome> {
+        match &self.way().door {
+            Opened::Rest(rest) => Some(self.look_at(rest).await),
+            Opened::Console(_) | Opened::Webhook { .. } => None,
+        }
+    }
+
+    async fn look_at(&self, rest: &RestSpace) -> Outcome {
+        let got = match rest.asked(&|| rest.http.get(&rest.url)).await {
+            Ok((got, _)) => got,
+            Err(outcome) => return outcome,
+        };
+        let answer = got.answer();
+        let json: Value = serde_json::from_slice(answer.body).unwrap_or_default();
+        if answer.status == 200 && json["name"].as_str() == Some(&rest.space) {
+            return Outcome::Delivered { name: Some(rest.space.clone()), thread: None };
+        }
+        match classify(&self.ask(&rest.door(), &rest.space, true), &answer) {
+            Outcome::Delivered { .. } => {
+                let why = format!("{}, but not for `{}`", answer.status, rest.space);
+                Outcome::Retry { why, after: None }
+            }
+            outcome => outcome,
         }
     }
 
     /// Sends `row` as it is, once.
     pub async fn post(&self, row: &OutboxRow) -> Outcome {
-        match &self.way {
-            Open::Console(screen) => screen.show(row).await,
-            Open::Webhook { http, url } => {
+        let way = self.way();
+        let outcome = self.post_by(&way, row).await;
+        if !matches!(outcome, Outcome::Pause { .. }) {
+            return outcome;
+        }
+        let Some(fresh) = self.exchanged(&way).map(Arc::new) else { return outcome };
+        *self.way.write().unwrap_or_else(PoisonError::into_inner) = fresh.clone();
+        self.post_by(&fresh, row).await
+    }
+
+    async fn post_by(&self, way: &Open, row: &OutboxRow) -> Outcome {
+        match &way.door {
+            Opened::Console(screen) => screen.show(row).await,
+            Opened::Webhook { http, url } => {
                 let request = create(http, url.create(&row.id).expose_secret(), row);
-                let outcome = match http::send(request, &url.host).await {
-                    Ok(got) => self.judge(&Door::Webhook, &url.space, row, &got),
+                match http::send(request, &url.host).await {
+                    Ok(got) => self.judge(&Door::Webhook, &url.space, row, &got.without(&url.parts)),
                     Err(outcome) => outcome,
-                };
-                without(outcome, &url.parts)
+                }
             }
-            Open::Rest(rest) => self.post_rest(rest, row).await,
+            Opened::Rest(rest) => self.post_rest(rest, row).await,
         }
     }
 
     async fn post_rest(&self, rest: &RestSpace, row: &OutboxRow) -> Outcome {
-        let RestSpace { http, messages, host, space, tokens } = rest;
-        let url = format!("{messages}?{}", ids(&row.id));
-        let send =
-            async |token: &SecretString| http::send(bearing(create(http, &url, row), token), host).await;
+        let RestSpace { http, messages, host, space, .. } = rest;
+        let url = format!("{messages}?{}{}", ids(&row.id), notify(row.severity));
         let tried = async {
-            let mut token = tokens.bearer().await?;
-            let mut got = send(&token).await?;
-            if got.answer().status == 401 {
-                token = tokens.other().await?;
-                got = send(&token).await?;
-                if got.answer().status == 401 {
-                    tokens.forget().await;
-                }
-            }
-            let door = Door::Rest(tokens.key().map_or_else(Caller::default, |key| Caller {
-                client_email: Some(key.client_email.clone()),
-                project_id: Some(key.project_id.clone()),
-            }));
+            let (got, token) = rest.asked(&|| create(http, &url, row)).await?;
+            let door = rest.door();
             let outcome = self.judge(&door, space, row, &got);
             if got.answer().status != 409 || !matches!(outcome, Outcome::Delivered { .. }) {
                 return Ok(outcome);
             }
             let id = format!("client-{}", row.id.0);
             let got = http::send(bearing(http.get(format!("{messages}/{id}")), &token), host).await?;
-            Ok(ours(&got, &id, self.judge(&door, space, row, &got), row.plain))
+            let got = got.without(&[token]);
+            let read = self.judge(&door, space, row, &got);
+            Ok(ours(&got, &id, read, row.plain))
         };
         match tried.await {
             Ok(outcome) | Err(outcome) => outcome,
@@ -199,7 +269,50 @@ impl Client {
     }
 
     fn judge(&self, door: &Door, space: &str, row: &OutboxRow, got: &Got) -> Outcome {
-        classify(&Ask { door, space, plain: row.plain, at: (self.now.0)().wall }, &got.answer())
+        classify(&self.ask(door, space, row.plain), &got.answer())
+    }
+
+    fn ask<'a>(&self, door: &'a Door, space: &'a str, plain: bool) -> Ask<'a> {
+        Ask { door, space, plain, at: (self.now.0)().wall }
+    }
+}
+
+impl RestSpace {
+    /// Sends by a token, and after a 401 once more by another. Gives the token that the answer is for.
+    async fn asked(
+        &self,
+        make: &(dyn Fn() -> reqwest::RequestBuilder + Sync),
+    ) -> Result<(Got, SecretString), Outcome> {
+        let mut token = self.tokens.bearer().await?;
+        let mut got = http::send(bearing(make(), &token), &self.host).await?;
+        if got.answer().status == 401 {
+            token = self.tokens.other().await?;
+            got = http::send(bearing(make(), &token), &self.host).await?;
+            if got.answer().status == 401 {
+                self.tokens.forget().await;
+            }
+        }
+        let got = got.without(std::slice::from_ref(&token));
+        Ok((got, token))
+    }
+
+    fn door(&self) -> Door {
+        Door::Rest(self.tokens.key().map_or_else(Caller::default, |key| Caller {
+            client_email: Some(key.client_email.clone()),
+            project_id: Some(key.project_id.clone()),
+        }))
+    }
+}
+
+/// How loud the message is: what is only good to know rings no phone, and what is critical rings it also where somebody
+/// has muted the space. Apps alone may say so.
+fn notify(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "&createMessageNotificationOptions.notificationType=NOTIFICATION_TYPE_SILENT",
+        Severity::Warning | Severity::Error => "",
+        Severity::Critical => {
+            "&createMessageNotificationOptions.notificationType=NOTIFICATION_TYPE_FORCE_NOTIFY"
+        }
     }
 }
 
@@ -238,20 +351,6 @@ fn bearing(request: reqwest::RequestBuilder, token: &SecretString) -> reqwest::R
     }
 }
 
-/// `outcome` with every secret taken out of what a server said.
-fn without(mut outcome: Outcome, secrets: &[SecretString]) -> Outcome {
-    if let Outcome::Retry { why, .. }
-    | Outcome::Slow { why, .. }
-    | Outcome::Pause { why, .. }
-    | Outcome::Refused { why, .. } = &mut outcome
-    {
-        for secret in secrets {
-            *why = why.replace(secret.expose_secret(), "…");
-        }
-    }
-    outcome
-}
-
 fn open(
     target: &Target,
     now: &Watch,
@@ -260,22 +359,23 @@ fn open(
 ) -> Result<Open, Fault> {
     let env = |name: &str| std::env::var_os(name);
     match &target.way {
-        Way::Console => Ok(Open::Console(screen.clone())),
+        Way::Console => Ok(Open { door: Opened::Console(screen.clone()), secret: None }),
         Way::Webhook(source) => {
             let found = resolve(source, &env)?;
             let url = WebhookUrl::parse(&found.secret, &found.place)?;
             warnings.extend(found.warning);
-            Ok(Open::Webhook { http: client(url.loopback)?, url })
+            let door = Opened::Webhook { http: client(url.loopback)?, url };
+            Ok(Open { door, secret: Some(found.secret) })
         }
         Way::Rest { space, key, token, api_url } => {
-            let key = match key {
+            let (key, secret) = match key {
                 Some(source) => {
                     let found = resolve(source, &env)?;
                     let key = ServiceKey::parse(&found)?;
                     warnings.extend(found.warning);
-                    Some(key)
+                    (Some(key), Some(found.secret))
                 }
-                None => None,
+                None => (None, None),
             };
             let bad = |what: &str| Fault {
                 what: format!("`api_url` {what}"),
@@ -287,13 +387,16 @@ fn open(
             if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
                 return Err(bad("does not begin with `https:`"));
             }
-            Ok(Open::Rest(Box::new(RestSpace {
+            let url_of_space = format!("{}/v1/{space}", api_url.trim_end_matches('/'));
+            let rest = RestSpace {
                 http: client(loopback)?,
-                messages: format!("{}/v1/{space}/messages", api_url.trim_end_matches('/')),
+                messages: format!("{url_of_space}/messages"),
+                url: url_of_space,
                 host: url.host_str().unwrap_or_default().to_owned(),
                 space: space.clone(),
                 tokens: Tokens::new(key, *token, now.clone()),
-            })))
+            };
+            Ok(Open { door: Opened::Rest(Box::new(rest)), secret })
         }
     }
 }
@@ -303,16 +406,4 @@ fn client(loopback: bool) -> Result<reqwest::Client, Fault> {
         what: format!("TLS cannot be set up: {e}"),
         hint: "install the CA bundle of the system (package `ca-certificates`)".into(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_secret_survives_in_what_a_server_said() {
-        let said = Outcome::Refused { why: "400: bad token hunter2 for key".into(), resend_plain: false };
-        let want = Outcome::Refused { why: "400: bad token … for key".into(), resend_plain: false };
-        assert_eq!(without(said, &[SecretString::from("hunter2")]), want);
-    }
 }

@@ -227,7 +227,12 @@ impl WebhookUrl {
         for name in ["key", "token"] {
             let value = raw.split('&').find_map(|p| p.strip_prefix(name)?.strip_prefix('='));
             match value {
-                Some(v) if !v.is_empty() => parts.push(SecretString::from(v)),
+                Some(v) if !v.is_empty() => {
+                    parts.push(SecretString::from(v));
+                    // a server may say it as it reads it
+                    let read = url.query_pairs().find(|(n, read)| n == name && *read != v);
+                    parts.extend(read.map(|(_, read)| SecretString::from(read.into_owned())));
+                }
                 _ => return bad(&format!("has no `{name}`")),
             }
         }

@@ -7,6 +7,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::escape::clean;
 use super::outcome::{Answer, Outcome};
@@ -60,6 +61,18 @@ pub(super) struct Got {
 }
 
 impl Got {
+    /// Takes secrets out of an answer that is no message: before what it says is cut, which might leave half of one.
+    pub(super) fn without(mut self, secrets: &[SecretString]) -> Got {
+        if !(200..300).contains(&self.status) {
+            let mut text = String::from_utf8_lossy(&self.body).into_owned();
+            for secret in secrets {
+                text = text.replace(secret.expose_secret(), "…");
+            }
+            self.body = text.into_bytes();
+        }
+        self
+    }
+
     /// As the table of answers takes it.
     pub(super) fn answer(&self) -> Answer<'_> {
         let header = |name: HeaderName| self.headers.get(name).and_then(|v| v.to_str().ok());

@@ -191,7 +191,8 @@ impl Tokens {
             .post(key.token_uri.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
-        let got = http::send(request, host).await?;
+        // whatever the other end makes of it, an assertion is as good as a token for an hour
+        let got = http::send(request, host).await?.without(&[assertion]);
         let answer = got.answer();
         self.granted(answer.status, answer.body, now, host)
     }

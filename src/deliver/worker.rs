@@ -24,7 +24,8 @@ use crate::time::{Now, Tick};
 pub const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a request in flight may still take when the agent stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// The clock is looked at again so often while waiting: tokio's clock stands still while the machine sleeps.
+/// The clock is looked at again so often while waiting: tokio's clock stands still while the machine sleeps. Also whether
+/// what paused a space was mended.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// What a worker is to have in hand: the last word counts. A row that the worker has ended is not in it any more; it
@@ -35,15 +36,28 @@ pub type Hand = watch::Receiver<Option<OutboxRow>>;
 pub trait Transport {
     /// Sends `row` once and says what became of it.
     fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send;
+
+    /// While the space is paused: something was mended by now, so that a try before its time is worth it.
+    fn is_mended(&self) -> bool {
+        false
+    }
 }
 
 impl Transport for Client {
+    fn is_mended(&self) -> bool {
+        Client::is_mended(self)
+    }
+
     fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send {
         Client::post(self, row)
     }
 }
 
 impl<T: Transport + Send + Sync> Transport for Arc<T> {
+    fn is_mended(&self) -> bool {
+        T::is_mended(self)
+    }
+
     fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send {
         T::post(self, row)
     }
@@ -152,7 +166,13 @@ pub async fn worker<T: Transport>(
                     hand.mark_changed();
                     break;
                 }
-                () = until(begin.min(expires), &now) => {}
+                mended = until(begin.min(expires), &now, || course.is_paused() && transport.is_mended()) => {
+                    if mended {
+                        course.hold = Tick(0);
+                        due = now().tick;
+                        continue;
+                    }
+                }
             }
             let at = now().tick;
             if at >= expires {
@@ -206,14 +226,17 @@ pub async fn worker<T: Transport>(
     }
 }
 
-/// Waits until the agent's clock shows `due`.
-async fn until(due: Tick, now: &impl Fn() -> Now) {
+/// Waits until the agent's clock shows `due`, or somebody has `mended` what it waits for, which is then said.
+async fn until(due: Tick, now: &impl Fn() -> Now, mended: impl Fn() -> bool) -> bool {
     loop {
         let left = due.since(now().tick);
         if left.is_zero() {
-            return;
+            return false;
         }
         tokio::time::sleep(left.min(LOOK)).await;
+        if mended() {
+            return true;
+        }
     }
 }
 

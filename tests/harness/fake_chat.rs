@@ -168,12 +168,17 @@ struct State {
     token_faults: VecDeque<Fault>,
     violations: Vec<String>,
     tokens: HashSet<String>,
+    /// Every token that was ever granted.
+    ever: HashSet<String>,
     granted: u32,
     last_write: HashMap<String, Instant>,
     refuse_self_signed: bool,
     forget_request_ids: bool,
     enforce_pace: bool,
     outage: bool,
+    /// The secrets of the second set are good, those of the first are not any more.
+    exchanged: bool,
+    echo: bool,
 }
 
 #[derive(Default)]
@@ -218,7 +223,33 @@ impl FakeChat {
     /// A webhook of `space` (`AAAA`), which exists from now on.
     pub(crate) fn webhook_url(&self, space: &str) -> String {
         self.add_space(space);
-        format!("{}/v1/spaces/{space}/messages?key={KEY}&token={}", self.base_url(), token_of(space))
+        let token = token_of(space, self.shared.state().exchanged);
+        format!("{}/v1/spaces/{space}/messages?key={KEY}&token={token}", self.base_url())
+    }
+
+    /// From now on neither the webhooks nor the keys that were given out so far are good, but those that are given out
+    /// from now on.
+    pub(crate) fn exchange_secrets(&self) {
+        let mut state = self.shared.state();
+        state.exchanged = true;
+        state.tokens.clear();
+    }
+
+    /// From now on every refusal says all that was sent, secrets too.
+    pub(crate) fn echo(&self) {
+        self.shared.state().echo = true;
+    }
+
+    /// Whatever nobody else may read: parts of webhook URLs, keys and tokens.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let state = self.shared.state();
+        let mut all: Vec<String> = vec![KEY.into(), "eyJ0eXAi".into(), "eyJhbGci".into()];
+        all.extend(state.spaces.iter().flat_map(|s| [token_of(s, false), token_of(s, true)]));
+        all.extend(state.ever.iter().cloned());
+        for key in [keys::own(), keys::revoked()] {
+            all.extend(key.pem.lines().filter(|l| l.len() == 64).map(str::to_owned));
+        }
+        all
     }
 
     /// From now on there is `spaces/{space}`, with the app of [`PROJECT`] in it; gives its name.
@@ -234,7 +265,8 @@ impl FakeChat {
 
     /// A service-account key that is accepted, mode 0600.
     pub(crate) fn key_file(&self, dir: &Path) -> PathBuf {
-        self.write_key(dir, "key.json", PROJECT, &keys::own().pem)
+        let key = if self.shared.state().exchanged { keys::revoked() } else { keys::own() };
+        self.write_key(dir, "key.json", PROJECT, &key.pem)
     }
 
     /// A good key of a project whose app is in no space: 403.
@@ -396,8 +428,9 @@ impl Drop for FakeChat {
 }
 
 /// The secret of a space's webhook, as it stands in the URL: its end must survive as it is.
-fn token_of(space: &str) -> String {
-    format!("tok-{space}_x%3D")
+fn token_of(space: &str, exchanged: bool) -> String {
+    let set = if exchanged { "y" } else { "x" };
+    format!("tok-{space}_{set}%3D")
 }
 
 fn email_of(project: &str) -> String {

@@ -250,6 +250,12 @@ impl Agent<'_> {
         }
     }
 
+    /// All that it has logged so far.
+    pub(crate) fn log(&mut self) -> String {
+        self.story.extend(self.err.try_iter());
+        self.story.join("\n")
+    }
+
     /// Waits until it ends by itself: its exit code, and what it still had to print.
     pub(crate) fn ends(mut self) -> (i32, Vec<String>) {
         let begun = stopwatch();

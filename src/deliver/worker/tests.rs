@@ -6,6 +6,7 @@ use crate::message::Message;
 use crate::time::Wall;
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Answers with what the script says, then delivers; notes when it was asked and for what.
 struct Script {
@@ -13,9 +14,14 @@ struct Script {
     asked: Mutex<Vec<(u64, String, Arc<str>)>>,
     begin: tokio::time::Instant,
     takes: Duration,
+    mended: AtomicBool,
 }
 
 impl Transport for Script {
+    fn is_mended(&self) -> bool {
+        self.mended.swap(false, Ordering::Relaxed)
+    }
+
     async fn post(&self, row: &OutboxRow) -> Outcome {
         let at = self.begin.elapsed().as_millis() as u64;
         self.asked.lock().unwrap().push((at, row.id.0.to_string(), row.body.clone()));
@@ -40,6 +46,7 @@ fn bench(outcomes: impl Into<VecDeque<Outcome>>, takes_ms: u64) -> Bench {
         asked: Mutex::default(),
         begin,
         takes: Duration::from_millis(takes_ms),
+        mended: AtomicBool::new(false),
     });
     let (hand, in_hand) = watch::channel(None);
     let (reports_out, reports) = mpsc::channel(64);
@@ -280,4 +287,49 @@ async fn who_can_give_nothing_any_more_ends_the_worker() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     drop(b.hand);
     assert_eq!(b.task.await.unwrap(), Tick(1200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_whose_cause_was_mended_ends_at_the_next_look() {
+    let mut b = bench([pause(), pause()], 0);
+    b.give(row(1));
+    assert!(matches!(b.event().await.1, Event::Paused { .. }));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    b.script.mended.store(true, Ordering::Relaxed);
+    assert!(matches!(b.event().await.1, Event::Paused { tries: 2, .. }), "it was not what was wrong");
+    b.script.mended.store(true, Ordering::Relaxed);
+    assert_eq!(b.event().await, (MessageNo(1), Event::Resumed));
+    assert_eq!(b.asked_at(), [0, 120_000, 150_000]);
+}
+
+/// When each of a hundred good spaces is written to, while others fail in four ways.
+async fn written_beside(broken: usize) -> Vec<Vec<u64>> {
+    let mut good: Vec<Bench> = (0..100).map(|_| bench([], 300)).collect();
+    let bad: Vec<Bench> = (0..broken)
+        .map(|n| match n % 4 {
+            0 => bench(vec![retry(); 1000], 30_000),
+            1 => bench(vec![slow(1); 1000], 10),
+            2 => bench(vec![pause(); 1000], 10),
+            _ => bench(vec![Outcome::Refused { why: "400".into(), resend_plain: false }; 1000], 1),
+        })
+        .collect();
+    for b in &bad {
+        b.give(row(1));
+    }
+    for n in 1..=20 {
+        for b in &good {
+            b.give(row(n));
+        }
+        for b in &mut good {
+            assert_eq!(b.end_of(n.into()).await, Event::Delivered);
+        }
+    }
+    good.iter().map(Bench::asked_at).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_broken_spaces_move_no_write_of_the_good_ones_by_a_millisecond() {
+    let alone = written_beside(0).await;
+    assert!(alone.iter().all(|at| *at == (0..20).map(|n| n * 1500).collect::<Vec<_>>()), "{:?}", alone[0]);
+    assert_eq!(written_beside(100).await, alone);
 }

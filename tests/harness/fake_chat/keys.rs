@@ -51,12 +51,12 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// The account of a good JWT; `audience`: it must be for that one, else for none.
-pub(super) fn verify(jwt: &str, audience: Option<&str>) -> Result<String, String> {
+/// The account of a JWT that `key` has signed well; `audience`: it must be for that one, else for none.
+pub(super) fn verify(jwt: &str, audience: Option<&str>, key: &Key) -> Result<String, String> {
     let mut rules = Validation::new(Algorithm::RS256);
     rules.validate_aud = false;
     rules.leeway = 0;
-    let key = DecodingKey::from_rsa_der(&own().public);
+    let key = DecodingKey::from_rsa_der(&key.public);
     let token = jsonwebtoken::decode::<Value>(jwt, &key, &rules).map_err(|e| format!("Invalid JWT: {e}"))?;
     let claims = token.claims;
     let text = |name: &str| claims[name].as_str().unwrap_or_default().to_owned();

@@ -104,7 +104,29 @@ fn ok(body: &Value) -> Answer {
 }
 
 impl State {
+    /// The key whose signatures are good.
+    fn key(&self) -> &'static keys::Key {
+        if self.exchanged { keys::revoked() } else { keys::own() }
+    }
+
     fn handle(&mut self, request: &Request, address: SocketAddr) -> (Answer, Option<Fault>) {
+        let (mut answer, fault) = self.answer(request, address);
+        if self.echo && answer.0 >= 400 {
+            let sent = String::from_utf8_lossy(&request.body);
+            let bearer = request.header("authorization").unwrap_or_default();
+            let why = format!("you sent {}?{} by {bearer}: {sent}", request.path, request.query);
+            let mut body: Value = serde_json::from_str(&answer.2).unwrap_or_default();
+            if body["error"].is_object() {
+                body["error"]["message"] = why.into();
+            } else {
+                body = json!({ "error": "invalid_grant", "error_description": why });
+            }
+            answer.2 = body.to_string();
+        }
+        (answer, fault)
+    }
+
+    fn answer(&mut self, request: &Request, address: SocketAddr) -> (Answer, Option<Fault>) {
         match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/token") => (self.token(request, address), None),
             ("POST", path) if path.ends_with("/messages") => {
@@ -116,6 +138,9 @@ impl State {
                     return (ok(&Value::Null), fault);
                 }
                 (self.create(request), fault)
+            }
+            ("GET", path) if path.strip_prefix("/v1/spaces/").is_some_and(|id| !id.contains('/')) => {
+                (self.look(request), None)
             }
             ("GET", _) => (self.get(request), None),
             _ => (error(404, "NOT_FOUND", "no such method", &json!([])), None),
@@ -135,12 +160,13 @@ impl State {
             return refuse("unsupported_grant_type", "Invalid grant_type");
         }
         let audience = format!("http://{address}/token");
-        match keys::verify(form.get("assertion").map_or("", String::as_str), Some(&audience)) {
+        match keys::verify(form.get("assertion").map_or("", String::as_str), Some(&audience), self.key()) {
             Err(why) => refuse("invalid_grant", &why),
             Ok(account) => {
                 self.granted += 1;
                 let token = format!("ya29.{}.{account}", self.granted);
                 self.tokens.insert(token.clone());
+                self.ever.insert(token.clone());
                 ok(&json!({ "access_token": token, "expires_in": 3599, "token_type": "Bearer" }))
             }
         }
@@ -162,7 +188,7 @@ impl State {
             if !self.spaces.contains(space) {
                 return Err(error(404, "NOT_FOUND", "Space not found.", &json!([])));
             }
-            let good = request.field("token") == Some(&token_of(space));
+            let good = request.field("token") == Some(&token_of(space, self.exchanged));
             return if good { Ok(Came::Webhook) } else { denied("The caller does not have permission") };
         }
         let no =
@@ -178,7 +204,7 @@ impl State {
             if self.refuse_self_signed {
                 return Err(no());
             }
-            (keys::verify(bearer, None).map_err(|_| no())?, Came::SelfSigned)
+            (keys::verify(bearer, None, self.key()).map_err(|_| no())?, Came::SelfSigned)
         };
         if account != email_of(PROJECT) {
             return denied("The caller does not have permission");
@@ -238,6 +264,17 @@ impl State {
         answer
     }
 
+    /// `spaces.get`: whether the app is in the space.
+    fn look(&self, request: &Request) -> Answer {
+        let space = request.path.trim_start_matches("/v1/spaces/");
+        match self.door(request, space) {
+            Err(answer) => answer,
+            Ok(Came::Webhook) => error(401, "UNAUTHENTICATED", "webhooks cannot read", &json!([])),
+            Ok(_) => ok(&json!({ "name": format!("spaces/{space}"), "spaceType": "SPACE",
+                                 "spaceThreadingState": "THREADED_MESSAGES" })),
+        }
+    }
+
     fn get(&self, request: &Request) -> Answer {
         let space = space_of(&request.path).unwrap_or_default();
         match self.door(request, space) {
@@ -256,7 +293,8 @@ impl State {
 }
 
 fn query_fault(request: &Request, id: &str) -> Option<String> {
-    const KNOWN: [&str; 5] = ["key", "token", "requestId", "messageId", "messageReplyOption"];
+    const NOTIFY: &str = "createMessageNotificationOptions.notificationType";
+    const KNOWN: [&str; 6] = ["key", "token", "requestId", "messageId", "messageReplyOption", NOTIFY];
     let names = request.query.split('&').filter(|p| !p.is_empty()).map(|p| p.split('=').next().unwrap_or(p));
     for name in names {
         if !KNOWN.contains(&name) {
@@ -267,6 +305,12 @@ fn query_fault(request: &Request, id: &str) -> Option<String> {
     let well_formed = id.starts_with("client-") && id.len() <= 63 && id.chars().all(good);
     if !id.is_empty() && !well_formed {
         return Some(format!("Invalid message id `{id}`"));
+    }
+    if let Some(how) = request.field(NOTIFY) {
+        let known = ["NOTIFICATION_TYPE_NONE", "NOTIFICATION_TYPE_FORCE_NOTIFY", "NOTIFICATION_TYPE_SILENT"];
+        if request.field("key").is_some() || !known.contains(&how) {
+            return Some(format!("Invalid value `{how}` of {NOTIFY}: apps alone may say it"));
+        }
     }
     let reply = request.field("messageReplyOption");
     let known = ["REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD", "REPLY_MESSAGE_OR_FAIL"];
