@@ -59,7 +59,8 @@ fn that_it_is_not_reached_is_told_without_its_url() {
     let place = Place::new();
     place.append("app.log", "");
     place.rules(&rules(port, "s3cret"));
-    let mut agent = place.start();
+    // it may say so before it says what it watches
+    let mut agent = place.launch(&[]);
     asked.recv_timeout(DEADLINE).unwrap();
     let said = agent
         .wait_for_log("the watcher outside that [alive] names was not reached: the answer is 404 Not Found");
