@@ -240,7 +240,12 @@ impl Tailer {
         let young = |g: &Generation| {
             let born = g.look.id.born.zip(found.look.id.born).map(|(g, f)| g > f);
             let plain = !g.packed && !found.packed;
-            if plain { born.unwrap_or(found.order(g).is_lt()) } else { g.look.mtime > since }
+            if plain {
+                born.unwrap_or(found.order(g).is_lt())
+            } else {
+                // Who wrote to the rotated file late made it look younger than an archive of what came after it.
+                g.look.mtime > since || g.is_later_by_name(found)
+            }
         };
         let asked = |g: &Generation| g.look.id != found.look.id && g.style == found.style && young(g);
         self.take_all(source, path, found.path.parent(), &asked, usize::MAX, now);

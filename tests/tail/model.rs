@@ -611,6 +611,13 @@ mod found {
     }
 
     #[test]
+    fn a_log_that_was_compressed_at_once_is_written_to_late() {
+        let late =
+            [Rotate(false), Stop, Start, Write(1), Rotate(false), Compress(0), Late(1), Look(175), Stop];
+        told(false, false, &late);
+    }
+
+    #[test]
     fn a_late_writer_makes_a_generation_look_younger_than_the_next() {
         let late = [Rotate(false), Half, Rotate(false), Look(79), Write(1), Late(1), Compress(0)];
         told(false, false, &[&late[..], &[Rotate(false), Stop, Write(1), Create]].concat());
