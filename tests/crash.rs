@@ -139,14 +139,17 @@ fn each_line_is_hit_once_however_often(
     place: &Place,
     what: &str,
     times: u32,
+    more: &[&str],
     mut end: impl FnMut(Agent<'_>, &mut Dice),
 ) {
-    place.rules(&counted::rules(&["*.log"]));
+    if !place.path("rules.toml").exists() {
+        place.rules(&counted::rules(&["*.log"]));
+    }
     let logs = ["app.log", "access.log", "audit.log"];
     let mut writers = logs.map(|log| Writer::start(&place.path(log)));
     let mut dice = Dice::new();
     let mut renamed = 0;
-    let mut agent = place.start();
+    let mut agent = place.start_with(more);
     for _ in 0..times {
         for writer in &mut writers {
             writer.write(dice.below(400));
@@ -160,12 +163,12 @@ fn each_line_is_hit_once_however_often(
         }
         agent.live(Duration::from_millis(dice.below(500)));
         end(agent, &mut dice);
-        agent = place.launch(&[]);
+        agent = place.launch(more);
         // lines stream in, but not without end: the writers are at most one round ahead
         writers.iter_mut().for_each(Writer::wait);
     }
     agent.kill();
-    let agent = place.start();
+    let agent = place.start_with(more);
     let writers: Vec<&Writer> = writers.iter().collect();
     counted::each_line_was_hit_once(place, agent, &writers);
     let lines: u64 = writers.iter().map(|w| w.written()).sum();
@@ -176,7 +179,29 @@ fn each_line_is_hit_once_however_often(
 #[test]
 fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
     let what = "kills under load";
-    each_line_is_hit_once_however_often(&Place::new(), what, kills_under_load(), |agent, _| agent.kill());
+    let kill = |agent: Agent<'_>, _: &mut Dice| agent.kill();
+    each_line_is_hit_once_however_often(&Place::new(), what, kills_under_load(), &[], kill);
+}
+
+/// Scenario T34, where no event tells of anything.
+#[test]
+fn no_line_is_lost_or_hit_twice_by_kills_where_changes_are_found_by_looking() {
+    let what = "kills under load without inotify";
+    let kill = |agent: Agent<'_>, _: &mut Dice| agent.kill();
+    each_line_is_hit_once_however_often(&Place::new(), what, kills_under_load() / 5, &["--no-inotify"], kill);
+}
+
+/// Scenario T34, where nothing that is said arrives.
+#[test]
+fn no_line_is_lost_or_hit_twice_by_kills_while_delivery_is_blocked() {
+    let chat = FakeChat::start();
+    let place = Place::new().env("HOOK", &chat.webhook_url("OPS"));
+    let rules = counted::rules(&["*.log"]).replacen("[defaults]\n", "[defaults]\nspace = 'ops'\n", 1);
+    place.rules(&format!("{WEBHOOK}[chat]\napi_url = '{}'\n{rules}", chat.base_url()));
+    chat.outage(true);
+    let kill = |agent: Agent<'_>, _: &mut Dice| agent.kill();
+    each_line_is_hit_once_however_often(&place, "kills, delivery blocked", kills_under_load() / 5, &[], kill);
+    assert_eq!(chat.all_messages().len(), 0);
 }
 
 /// Scenario T35.
@@ -184,7 +209,7 @@ fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
 fn no_line_is_lost_or_hit_twice_however_often_the_power_fails() {
     let Some((place, power)) = Power::over(Place::new()) else { return };
     let mut lost = 0;
-    each_line_is_hit_once_however_often(&place, "power cuts", kills_under_load() / 2, |agent, dice| {
+    each_line_is_hit_once_however_often(&place, "power cuts", kills_under_load() / 2, &[], |agent, dice| {
         lost += power.fails(agent, dice);
     });
     // else the library was not there
