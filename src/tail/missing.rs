@@ -243,8 +243,8 @@ impl Tailer {
             if plain {
                 born.unwrap_or(found.order(g).is_lt())
             } else {
-                // Who wrote to the rotated file late made it look younger than an archive of what came after it.
-                g.look.mtime > since || g.is_later_by_name(found)
+                // Who wrote late to a file that is still plain made it look younger than an archive of what came after.
+                g.look.mtime > since || (!found.packed && g.is_later_by_name(found))
             }
         };
         let asked = |g: &Generation| g.look.id != found.look.id && g.style == found.style && young(g);
