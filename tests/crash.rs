@@ -133,6 +133,13 @@ fn kills_under_load() -> u32 {
     std::env::var("LOGHERALD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
 }
 
+/// A folder whose rules count the lines that are written there.
+fn counting() -> Place {
+    let place = Place::new();
+    place.rules(&counted::rules(&["*.log"]));
+    place
+}
+
 /// Three programs write all the while, and one of their logs is renamed now and then. The agent may end while it starts,
 /// reads, commits or catches up.
 fn each_line_is_hit_once_however_often(
@@ -142,9 +149,6 @@ fn each_line_is_hit_once_however_often(
     more: &[&str],
     mut end: impl FnMut(Agent<'_>, &mut Dice),
 ) {
-    if !place.path("rules.toml").exists() {
-        place.rules(&counted::rules(&["*.log"]));
-    }
     let logs = ["app.log", "access.log", "audit.log"];
     let mut writers = logs.map(|log| Writer::start(&place.path(log)));
     let mut dice = Dice::new();
@@ -180,7 +184,7 @@ fn each_line_is_hit_once_however_often(
 fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
     let what = "kills under load";
     let kill = |agent: Agent<'_>, _: &mut Dice| agent.kill();
-    each_line_is_hit_once_however_often(&Place::new(), what, kills_under_load(), &[], kill);
+    each_line_is_hit_once_however_often(&counting(), what, kills_under_load(), &[], kill);
 }
 
 /// Scenario T34, where no event tells of anything.
@@ -188,7 +192,7 @@ fn no_line_is_lost_or_hit_twice_however_often_the_agent_is_killed_under_load() {
 fn no_line_is_lost_or_hit_twice_by_kills_where_changes_are_found_by_looking() {
     let what = "kills under load without inotify";
     let kill = |agent: Agent<'_>, _: &mut Dice| agent.kill();
-    each_line_is_hit_once_however_often(&Place::new(), what, kills_under_load() / 5, &["--no-inotify"], kill);
+    each_line_is_hit_once_however_often(&counting(), what, kills_under_load() / 5, &["--no-inotify"], kill);
 }
 
 /// Scenario T34, where nothing that is said arrives.
@@ -207,7 +211,7 @@ fn no_line_is_lost_or_hit_twice_by_kills_while_delivery_is_blocked() {
 /// Scenario T35.
 #[test]
 fn no_line_is_lost_or_hit_twice_however_often_the_power_fails() {
-    let Some((place, power)) = Power::over(Place::new()) else { return };
+    let Some((place, power)) = Power::over(counting()) else { return };
     let mut lost = 0;
     each_line_is_hit_once_however_often(&place, "power cuts", kills_under_load() / 2, &[], |agent, dice| {
         lost += power.fails(agent, dice);

@@ -263,4 +263,4 @@ fn notice(about: String, severity: Severity, text: String, hint: Option<String>)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -445,30 +445,8 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::delivery::tests::policy;
     use crate::deliver::{Event, Hand};
-    use crate::judge::{Policy, SpacePolicy};
-    use crate::redact::Redactor;
-
-    fn policy() -> Policy {
-        let space = SpacePolicy {
-            name: "ops".into(),
-            wait: Duration::ZERO,
-            wait_at_most: Duration::ZERO,
-            max_per_hour: 3600,
-            digest_every: Duration::from_secs(600),
-        };
-        Policy {
-            rules: Vec::new(),
-            spaces: vec![space],
-            admin: "ops".into(),
-            host: "h".into(),
-            redactor: Redactor::default(),
-            late_after: Duration::from_secs(3600),
-            memory: crate::judge::MEMORY,
-            alive: None,
-            mutes: Vec::new(),
-        }
-    }
 
     fn crew() -> (Workers, Hand) {
         let (hand, in_hand) = watch::channel(None);
@@ -494,7 +472,7 @@ mod tests {
         #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
         std::thread::spawn(move || store::run(store, inbox));
         let clock = Clock::continuing(opened.last);
-        let (judge, _) = Judge::new(policy(), opened.state, opened.install, clock.now());
+        let (judge, _) = Judge::new(policy(&["ops"]), opened.state, opened.install, clock.now());
         let (workers, mut hand) = crew();
         let mut desk = Desk::new(judge, handle, clock, workers);
         for text in ["first", "second"] {

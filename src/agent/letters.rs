@@ -106,8 +106,7 @@ impl Desk {
         which: Which,
         now: Now,
     ) -> Result<Result<Vec<LetterView>, LetterFault>, StoreError> {
-        let all = self.found().await?;
-        let chosen = match choose(&all, &which) {
+        let chosen = match choose(self.found().await?, &which) {
             Ok(chosen) => chosen,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -139,7 +138,7 @@ impl Desk {
                 OutboxSummary { born: now.wall, due: now.tick, tries: 0, last_error: None, ..f.row.clone() };
             view(&Found { row, dead: false }, now)
         };
-        Ok(Ok(chosen.into_iter().map(again).collect()))
+        Ok(Ok(chosen.iter().map(again).collect()))
     }
 
     /// Messages are given up: their hits are lost, and counted so.
@@ -148,8 +147,7 @@ impl Desk {
         which: Which,
         now: Now,
     ) -> Result<Result<Vec<LetterView>, LetterFault>, StoreError> {
-        let all = self.found().await?;
-        let chosen = match choose(&all, &which) {
+        let chosen = match choose(self.found().await?, &which) {
             Ok(chosen) => chosen,
             Err(fault) => return Ok(Err(fault)),
         };
@@ -164,7 +162,7 @@ impl Desk {
         }
         self.commit(idle).await?;
         info!("messages that an operator gave up: {}", chosen.len());
-        Ok(Ok(chosen.into_iter().map(|f| view(f, now)).collect()))
+        Ok(Ok(chosen.iter().map(|f| view(f, now)).collect()))
     }
 
     async fn found(&self) -> Result<Vec<Found>, StoreError> {
@@ -177,18 +175,12 @@ impl Desk {
 }
 
 /// What an order is about: at least one message, each once.
-fn choose<'a>(all: &'a [Found], which: &Which) -> Result<Vec<&'a Found>, LetterFault> {
-    let mut chosen: Vec<&Found> = Vec::new();
-    for id in &which.ids {
-        let found = named(all, id)?;
-        if !chosen.iter().any(|c| c.row.id == found.row.id) {
-            chosen.push(found);
-        }
-    }
-    if which.all {
-        let of = |f: &&Found| which.space.as_ref().is_none_or(|s| *f.row.space == **s);
-        chosen.extend(all.iter().filter(|f| f.dead).filter(of));
-    }
+fn choose(mut all: Vec<Found>, which: &Which) -> Result<Vec<Found>, LetterFault> {
+    let by_name: Vec<RowId> =
+        which.ids.iter().map(|id| Ok(named(&all, id)?.row.id.clone())).collect::<Result<_, LetterFault>>()?;
+    let of = |f: &Found| which.space.as_ref().is_none_or(|s| *f.row.space == **s);
+    all.retain(|f| by_name.contains(&f.row.id) || (which.all && f.dead && of(f)));
+    let chosen = all;
     if chosen.is_empty() {
         let of = which.space.as_ref().map(|s| format!(" of the space `{s}`")).unwrap_or_default();
         let what = format!("there is no dead letter{of}");

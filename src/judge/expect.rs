@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::ToSpan as _;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +20,7 @@ use super::evidence::{Evidence, clean_key};
 use super::incident::{Incident, Voice, say, threads};
 use super::ledger::Term;
 use super::limit::Verdict;
+use super::mute::minute;
 use super::phase::Phase;
 use super::rule::{KeyState, Rid, Slot};
 use super::window::Window;
@@ -40,9 +40,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The clock on the wall may be set: an instant of the day is looked for at least so often.
 const LOOK: Duration = Duration::from_secs(3600);
-
-/// Minutes of a day.
-const DAY: u16 = 24 * 60;
 
 /// What a rule expects.
 #[derive(Clone, Debug)]
@@ -100,12 +97,6 @@ impl When {
         };
         (-1..=3).filter_map(span).find(|s| s.by > after && begun.is_none_or(|b| s.from >= b))
     }
-}
-
-fn minute(day: Date, minute: u16) -> Option<jiff::civil::DateTime> {
-    let day = if minute >= DAY { day.tomorrow().ok()? } else { day };
-    let minute = minute % DAY;
-    Some(day.at(i8::try_from(minute / 60).ok()?, i8::try_from(minute % 60).ok()?, 0, 0))
 }
 
 /// What is expected of one key.

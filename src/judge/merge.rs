@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::Judge;
 use super::batch::{Entry, Lane};
-use super::wording::{count, key_text, list_line, time_text};
+use super::wording::{count, key_text, list_line, time_text, verb};
 use crate::alert::{Alert, Held, Sample, What};
 use crate::time::Wall;
 
@@ -104,29 +104,14 @@ fn line(alert: &Alert) -> String {
     if alert.what == What::Notice {
         return format!("{} {}: {}", alert.severity, alert.rule, alert.text);
     }
-    let verb = match alert.what {
-        What::Opening | What::WhileAway => "opened",
-        What::Reminder => "goes on",
-        What::End => "ended",
-        What::Resolved => "resolved",
-        What::Again => "opened again",
-        What::Missing => "missing",
-        What::Seen => "seen again",
-        What::CannotTell => "cannot tell",
-        What::Unmuted => "no longer muted",
-        What::Uninhibited => "no longer inhibited",
-        What::Known => "nothing new",
-        What::Fold | What::Digest | What::Notice => "",
-    };
     let mut out = format!("{} {}", alert.severity, alert.rule);
     if !alert.key.is_empty() {
         _ = write!(out, " ({})", key_text(&alert.key));
     }
-    if verb.is_empty() {
-        _ = write!(out, ": {}", count(alert.incidents, "incident"));
-    } else {
-        _ = write!(out, ": {verb}");
-    }
+    _ = match verb(alert.what) {
+        Some(verb) => write!(out, ": {verb}"),
+        None => write!(out, ": {}", count(alert.incidents, "incident")),
+    };
     _ = write!(out, ", {}, last {}", count(alert.hits, "hit"), time_text(alert.last));
     out
 }

@@ -125,7 +125,7 @@ impl Window {
 }
 
 /// A minute of a day; minute 1440 is the next day's first.
-fn minute(day: Date, minute: u16) -> Option<DateTime> {
+pub(super) fn minute(day: Date, minute: u16) -> Option<DateTime> {
     let day = if minute >= DAY { day.tomorrow().ok()? } else { day };
     let minute = minute % DAY;
     Some(day.at(i8::try_from(minute / 60).ok()?, i8::try_from(minute % 60).ok()?, 0, 0))

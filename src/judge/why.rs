@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::Judge;
 use super::silence::{By, SilenceFault, nearest};
-use super::wording::{key_text, list_line};
+use super::wording::{key_text, list_line, verb};
 use crate::alert::{Alert, What};
 use crate::time::Wall;
 
@@ -95,21 +95,10 @@ impl Judge {
     /// An alert of a rule is on its way to these spaces.
     pub(super) fn decided_to_say(&mut self, alert: &Alert, at: Wall, to: &[(Arc<str>, Option<String>)]) {
         let Some(&rid) = self.names.get(&alert.rule).filter(|_| alert.what != What::Notice) else { return };
-        let verb = match alert.what {
-            What::Opening | What::WhileAway => "opened",
-            What::Reminder => "goes on",
-            What::End => "ended",
-            What::Resolved => "resolved",
-            What::Again => "opened again",
-            What::Missing => "missing",
-            What::Seen => "seen again",
-            What::CannotTell => "cannot tell",
-            What::Unmuted => "no longer muted",
-            What::Uninhibited => "no longer inhibited",
-            What::Known => "nothing new",
+        let verb = verb(alert.what).unwrap_or(match alert.what {
             What::Fold => "fold of what was held",
-            What::Digest | What::Notice => "told with others",
-        };
+            _ => "told with others",
+        });
         let names: Vec<&str> = to.iter().map(|(name, _)| &**name).collect();
         self.rules[rid.0].decisions.push(Decision {
             at,

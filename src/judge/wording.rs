@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::RulePolicy;
 use super::distinct::Different;
 use super::evidence::{Evidence, cut};
+use crate::alert::What;
 use crate::template::{DISTINCT, span_text};
 use crate::time::Wall;
 
@@ -117,6 +118,24 @@ pub(super) fn cut_chars(text: String, max: usize) -> String {
 /// One line of a list, at most 200 bytes.
 pub(super) fn list_line(text: &str) -> String {
     cut(text.lines().next().unwrap_or(""), 200)
+}
+
+/// What has happened to an incident, in a word or three; `None` for what is about several, or about none.
+pub(super) fn verb(what: What) -> Option<&'static str> {
+    Some(match what {
+        What::Opening | What::WhileAway => "opened",
+        What::Reminder => "goes on",
+        What::End => "ended",
+        What::Resolved => "resolved",
+        What::Again => "opened again",
+        What::Missing => "missing",
+        What::Seen => "seen again",
+        What::CannotTell => "cannot tell",
+        What::Unmuted => "no longer muted",
+        What::Uninhibited => "no longer inhibited",
+        What::Known => "nothing new",
+        What::Fold | What::Digest | What::Notice => return None,
+    })
 }
 
 #[cfg(test)]

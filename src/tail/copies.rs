@@ -29,9 +29,6 @@ const COPIED: Duration = Duration::from_secs(10);
 /// Beyond so many names that the globs look at, a log that holds bytes is believed never to have been cut before.
 const MANY: usize = 2000;
 
-/// So many of a log's generations, the last ones that were met, are compared with a file that may be a copy of one.
-const GENERATIONS: usize = 8;
-
 /// Whether a file is a copy of a log that is read already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copy {
@@ -200,42 +197,24 @@ impl Tailer {
             let base = std::ffi::OsStr::from_bytes(&name.as_bytes()[..len]);
             let no = style(name, base).and_then(|_| self.live_at(source, &dir.join(base)))?;
             let log = self.files.get(no)?;
-            (log.offset > 0 || self.generations_held(log).next().is_some()).then_some(no)
-        })
-    }
-
-    /// The generations of the log that are held and of which something was read.
-    fn generations_held<'t>(&'t self, log: &'t Tailed) -> impl Iterator<Item = &'t Tailed> {
-        self.files.values().filter(move |f| {
-            let names = f.path.file_name().zip(log.path.file_name());
-            f.no != log.no
-                && f.source == log.source
-                && f.offset > 0
-                && f.busy.copy_of.is_none()
-                && f.path.parent() == log.path.parent()
-                && (f.path == log.path || names.is_some_and(|(n, base)| style(n, base).is_some()))
+            (log.offset > 0 || log.copied_to.is_some()).then_some(no)
         })
     }
 
     /// The log may have been cut before anybody met its copy `no`. Then another copy of it was claimed to read its rest
     /// from, and begins as this one does: the one of which this is a copy.
     fn copied_before_the_cut(&mut self, no: u64, now: Now) -> Option<u64> {
-        if !self.ensure_open(no, now) {
+        let file = self.files.get(no)?;
+        let log = self.copied_from(file.source, &file.path)?;
+        let other = self.files.get(log)?.copied_to.filter(|&other| other != no)?;
+        if !self.files.contains_key(other) || !self.ensure_open(no, now) || !self.ensure_open(other, now) {
             return None;
         }
-        let file = self.files.get(no)?;
-        let log = self.files.get(self.copied_from(file.source, &file.path)?)?;
-        let mut held: Vec<u64> = self.generations_held(log).map(|f| f.no).filter(|&g| g != no).collect();
-        held.sort_unstable();
-        held.into_iter().rev().take(GENERATIONS).find(|&one| {
-            self.ensure_open(one, now)
-                && self.files.get(no).zip(self.files.get(one)).is_some_and(|(copy, one)| {
-                    let (Some(a), Some(b)) = (&copy.open, &one.open) else { return false };
-                    // Programs may begin each of their logs with the same lines.
-                    let telling = |end| identity::bytes_before(a, end, PROOF).is_ok_and(|text| differ(&text));
-                    a.look().is_ok_and(|l| begins_alike(a, b, l.size) && telling(l.size))
-                })
-        })
+        let (a, b) = (self.files.get(no)?.open.as_ref()?, self.files.get(other)?.open.as_ref()?);
+        let size = a.look().ok()?.size;
+        // Programs may begin each of their logs with the same lines.
+        let telling = || identity::bytes_before(a, size, PROOF).is_ok_and(|text| differ(&text));
+        (begins_alike(a, b, size) && telling()).then_some(other)
     }
 
     /// Whether the file is a copy of a log that is read: then its bytes are not new.

@@ -62,6 +62,8 @@ pub(super) struct Tailed {
     pub(super) blind: bool,
     /// Where an old file was found, if it was.
     pub(super) found_at: Option<Arc<Path>>,
+    /// The copy from which its rest was read when it was cut last.
+    pub(super) copied_to: Option<u64>,
     /// Its modification time when it was last looked into what may have been cut before its start.
     pub(super) at_start: i64,
     /// The name it had before it was renamed to one that is watched, too.
@@ -138,6 +140,7 @@ impl Tailed {
             blind: false,
             found_at: None,
             was: None,
+            copied_to: None,
             at_start: look.mtime,
             moved: wall,
             queued: None,

@@ -35,19 +35,10 @@ pub(super) struct Listing {
 impl Listing {
     /// Lists a directory twice.
     fn of(dir: &Path) -> Listing {
-        let (first, second) = (Listing::once(dir), Listing::once(dir));
-        Listing { settled: first.names == second.names, ..second }
-    }
-
-    /// Lists it once; a directory that cannot be listed holds nothing.
-    fn once(dir: &Path) -> Listing {
-        let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-        let entry = |e: fs::DirEntry| (e.file_name(), e.ino(), e.file_type().is_ok_and(|t| t.is_dir()));
-        let mut names: Vec<(OsString, u64, bool)> = entries.map(entry).collect();
-        names.sort_unstable();
+        let (before, names) = (names_in(dir), names_in(dir));
         let mut inodes: Vec<(u64, u32)> = names.iter().zip(0..).map(|((_, ino, _), at)| (*ino, at)).collect();
         inodes.sort_unstable();
-        Listing { names, inodes, settled: false }
+        Listing { settled: before == names, names, inodes }
     }
 
     /// The inode of a name.
@@ -76,6 +67,15 @@ impl Listing {
     pub(super) fn directories(&self) -> impl Iterator<Item = &OsStr> {
         self.names.iter().filter(|(.., dir)| *dir).map(|(n, ..)| n.as_os_str())
     }
+}
+
+/// What is in a directory, by name; one that cannot be listed holds nothing.
+fn names_in(dir: &Path) -> Vec<(OsString, u64, bool)> {
+    let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    let entry = |e: fs::DirEntry| (e.file_name(), e.ino(), e.file_type().is_ok_and(|t| t.is_dir()));
+    let mut names: Vec<(OsString, u64, bool)> = entries.map(entry).collect();
+    names.sort_unstable();
+    names
 }
 
 /// The listings of a step, with the time in nanoseconds that each directory had.

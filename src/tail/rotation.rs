@@ -100,6 +100,10 @@ impl Tailer {
             if let Some(copy) = &copy {
                 // Whatever is as young as this copy, from now on, is not this copy.
                 behind = behind.max(copy.look.mtime + 1);
+                let copied_to = self.index.file(source, copy.look.id);
+                if let Some(file) = self.files.get_mut(no) {
+                    file.copied_to = copied_to;
+                }
                 self.take_later(source, &path, copy, written(&place, at), now);
             } else {
                 // Cut twice, and copied in between: what was written since, and is not known, was never read.

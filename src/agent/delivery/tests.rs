@@ -222,9 +222,10 @@ fn row_born() -> Wall {
     Wall(1_795_334_400_000)
 }
 
-fn policy() -> Policy {
-    let space = |name: &str| SpacePolicy {
-        name: name.into(),
+/// Spaces that are told at once, of which the first is the admin's.
+pub(in super::super) fn policy(spaces: &[&str]) -> Policy {
+    let space = |name: &&str| SpacePolicy {
+        name: (*name).into(),
         wait: Duration::ZERO,
         wait_at_most: Duration::ZERO,
         max_per_hour: 3600,
@@ -232,8 +233,8 @@ fn policy() -> Policy {
     };
     Policy {
         rules: Vec::new(),
-        spaces: vec![space("boss"), space("ops")],
-        admin: "boss".into(),
+        spaces: spaces.iter().map(space).collect(),
+        admin: spaces[0].into(),
         host: "h".into(),
         redactor: Redactor::default(),
         late_after: Duration::from_secs(3600),
@@ -244,20 +245,20 @@ fn policy() -> Policy {
 }
 
 /// A desk with two spaces, and what was put into the hands of their workers.
-pub(in super::super) struct Office {
-    pub(in super::super) desk: Desk,
+struct Office {
+    desk: Desk,
     _hands: Vec<crate::deliver::Hand>,
     _dir: tempfile::TempDir,
 }
 
-pub(in super::super) fn office(fallbacks: &[(&str, &str)]) -> Office {
+fn office(fallbacks: &[(&str, &str)]) -> Office {
     let dir = tempfile::tempdir().unwrap();
     let (store, opened) = Store::open(dir.path()).unwrap();
     let (handle, inbox) = channel();
     #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
     std::thread::spawn(move || run(store, inbox));
     let clock = Clock::continuing(opened.last);
-    let (judge, _) = Judge::new(policy(), opened.state, opened.install, clock.now());
+    let (judge, _) = Judge::new(policy(&["boss", "ops"]), opened.state, opened.install, clock.now());
     let mut workers = Workers::default();
     let mut hands = Vec::new();
     for space in ["boss", "ops"] {
