@@ -105,7 +105,8 @@ pub struct FilePlace {
     /// It was read to its end and let go; kept so that nothing that is made of it passes for news.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
-    /// When it had last been written when it was last looked at, in nanoseconds since the epoch; 0 where not known.
+    /// When it had last been written when it was last looked at under its name, in nanoseconds since the epoch; 0 where not
+    /// known.
     #[serde(default)]
     pub mtime: i64,
     /// The rest of an over-long line is being skipped: `offset` is inside it.

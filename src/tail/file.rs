@@ -37,7 +37,7 @@ pub(super) struct Tailed {
     /// Size when last read, modification time when last looked at.
     pub(super) size: u64,
     pub(super) mtime: i64,
-    /// Its modification time when its bytes were last proved, or some time before that.
+    /// Its modification time when its bytes were last proved under its name, or some time before that.
     pub(super) written: i64,
     /// The size as its name showed it last, proved or not.
     pub(super) listed: u64,

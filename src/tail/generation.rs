@@ -71,11 +71,6 @@ impl Generation {
             (a, b) => a.cmp(&b),
         }
     }
-
-    /// Whether both names say when, and this one's says after the other's.
-    pub(super) fn is_later_by_name(&self, other: &Generation) -> bool {
-        number(&self.path).and(number(&other.path)).is_some() && other.by_name(self).is_lt()
-    }
 }
 
 /// The digits of a generation's suffix, as a number.

@@ -240,12 +240,7 @@ impl Tailer {
         let young = |g: &Generation| {
             let born = g.look.id.born.zip(found.look.id.born).map(|(g, f)| g > f);
             let plain = !g.packed && !found.packed;
-            if plain {
-                born.unwrap_or(found.order(g).is_lt())
-            } else {
-                // Who wrote late to a file that is still plain made it look younger than an archive of what came after.
-                g.look.mtime > since || (!found.packed && g.is_later_by_name(found))
-            }
+            if plain { born.unwrap_or(found.order(g).is_lt()) } else { g.look.mtime > since }
         };
         let asked = |g: &Generation| g.look.id != found.look.id && g.style == found.style && young(g);
         self.take_all(source, path, found.path.parent(), &asked, usize::MAX, now);

@@ -71,7 +71,10 @@ impl Tailer {
         match fill {
             Ok(Fill::Bytes { base, start, end, full }) => {
                 let data = &buf[start..end];
-                file.written = file.written.max(file.mtime);
+                // Who writes to a rotated file makes it no younger than what came after it.
+                if !file.is_old() {
+                    file.written = file.written.max(file.mtime);
+                }
                 if as_it_stands {
                     self.give(no, base, data, full, now, take);
                 } else {

@@ -615,6 +615,8 @@ mod found {
         let late =
             [Rotate(false), Stop, Start, Write(1), Rotate(false), Compress(0), Late(1), Look(175), Stop];
         told(false, false, &late);
+        let late = [Rotate(false), Stop, Rotate(false), Start, Write(1), Late(1), Rotate(false), Compress(0)];
+        told(false, false, &[&late[..], &[Look(175), Compress(0), Stop]].concat());
     }
 
     #[test]
