@@ -216,6 +216,11 @@ impl Tailed {
         self.standing != Standing::Live
     }
 
+    /// It is what a rotated log became: an archive, as far as the name tells where it was found.
+    pub(super) fn is_archive(&self) -> bool {
+        self.is_old() && self.found_at.as_deref().is_some_and(super::archive::is_packed)
+    }
+
     /// Begins anew at `offset` of the open file, inside a line if `skipping`.
     pub(super) fn restart(&mut self, offset: u64, skipping: bool) -> io::Result<()> {
         self.offset = offset;

@@ -14,7 +14,6 @@ use rustix::fs::FileType;
 use super::archive::is_packed;
 use super::file::{Standing, Tailed};
 use super::generation::{Style, style};
-use super::handle::Handle;
 use super::identity::{self, Look};
 use super::missing::written;
 use super::rotation::ns;
@@ -100,6 +99,10 @@ impl Tailer {
         names.truncate(NAMELESS);
         let since = ns(self.passed) - COARSE.as_nanos() as i64;
         for (source, path) in names {
+            // What is older than one that is held was met no later than that one, and may be forgotten by now. An
+            // archive is younger than its text.
+            let of_name = self.files.values().filter(|f| f.source == source && f.path == path);
+            let since = of_name.filter(|f| !f.is_archive()).filter_map(|f| f.id.born).fold(since, i64::max);
             self.take_generations(source, &path, since, None, now);
         }
     }
@@ -389,18 +392,25 @@ impl Tailer {
 
     /// The file's own timer rang.
     pub(super) fn timer(&mut self, no: u64, now: Now) {
-        let old = self.files.get(no).filter(|f| f.is_old()).and_then(|f| f.open.as_ref());
-        let look = old.and_then(|f| self.see_open(f).ok());
+        let Some(file) = self.files.get(no) else { return };
+        let look = match (&file.open, &file.found_at) {
+            (Some(open), _) if file.is_old() => self.see_open(open).ok(),
+            (None, Some(found)) if file.is_old() => self.see(found).ok().filter(|l| l.id == file.id),
+            _ => None,
+        };
+        // Closed for want of handles, and by now at another place than it was found at.
+        let astray = file.open.is_none() && file.found_at.is_some() && look.is_none();
         let Some(file) = self.files.get_mut(no) else { return };
         let quiet = now.tick.since(file.active);
-        if file.idle_due().is_some_and(|at| at <= now.tick) || file.busy.copy_of.is_some() {
+        let due = file.idle_due().is_some_and(|at| at <= now.tick);
+        if due || astray || file.busy.copy_of.is_some() {
             self.enqueue(no);
         } else if file.is_old() {
             let changed = look.is_some_and(|l| (l.size, l.mtime) != (file.size, file.mtime));
             file.mtime = look.map_or(file.mtime, |l| l.mtime);
             let held = match look {
                 // An archive does not change, and holds the memory of its decoder.
-                Some(look) if look.links > 0 && !file.open.as_ref().is_some_and(Handle::is_packed) => HELD,
+                Some(look) if look.links > 0 && !file.is_archive() => HELD,
                 _ => HELD_DELETED,
             };
             if changed {

@@ -298,8 +298,11 @@ impl Rig {
         let short = |l: &&String| l.chars().take(80).collect::<String>();
         let lost: Vec<_> = self.expected.iter().filter(|l| !got.contains(l)).collect();
         let odd: Vec<_> = self.got.iter().filter(|l| !expected.contains(l)).collect();
+        let mut seen = std::collections::HashSet::new();
+        let twice: Vec<_> = self.got.iter().filter(|l| !seen.insert(*l)).collect();
         format!(
-            "got {} of {}, {} different; {} lost, the first {:?}; {} odd, the first {:?}; gaps {:?}; troubles {:?}",
+            "got {} of {}, {} different; {} lost, the first {:?}; {} odd, the first {:?}; twice {:?}; gaps {:?}; \
+             troubles {:?}",
             self.got.len(),
             self.expected.len(),
             got.len(),
@@ -307,6 +310,7 @@ impl Rig {
             lost.iter().take(3).map(short).collect::<Vec<_>>(),
             odd.len(),
             odd.iter().take(3).map(short).collect::<Vec<_>>(),
+            twice.iter().take(30).map(short).collect::<Vec<_>>(),
             self.gaps,
             self.troubles
         )

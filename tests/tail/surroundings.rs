@@ -235,6 +235,29 @@ stories! {
         rig.settle_unordered();
     }
 
+    /// Beyond as many handles as are kept, only names lead to rotated files; their writers go on all the same.
+    fn rotated_files_without_a_handle_are_written_to_late(rig) {
+        rig.options.handles = 16;
+        let name = |n: u32| format!("{n:03}.log");
+        (0..100).for_each(|n| rig.put(&name(n), b""));
+        rig.start();
+        for n in 0..100 {
+            rig.append(&name(n), 1);
+            rig.rename(&name(n), &format!("{}.1", name(n)));
+            rig.append(&name(n), 1);
+        }
+        rig.settle_unordered();
+        for round in 0..3 {
+            rig.meanwhile(secs(45));
+            if round == 1 {
+                (0..100).for_each(|n| rig.rename(&format!("{}.1", name(n)), &format!("{}.2", name(n))));
+            }
+            (0..100).for_each(|n| rig.append(&format!("{}.{}", name(n), 1 + round.min(1)), 1));
+            rig.settle_unordered();
+        }
+        rig.assert_quiet();
+    }
+
     /// Each of the quiet ones is read within one round of turns, however much lies in the hot one.
     fn t81_a_hot_file_beside_ninety_nine_quiet_ones(rig) {
         for n in 0..99 {
