@@ -139,9 +139,6 @@ impl Bell {
     /// [`Bell::wait`] that also comes back when one of `fds` has bytes, was closed at its other end, or failed. Whoever
     /// asks again with such a descriptor is answered at once: it is to be read, or left out when it has ended.
     pub fn wait_for(&self, timeout: Duration, fds: &[BorrowedFd<'_>]) -> Rung {
-        if self.heard() {
-            return Rung::Rang;
-        }
         let mut timeout = timeout;
         let mut polled = Vec::with_capacity(fds.len() + 1);
         polled.extend(fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
@@ -149,18 +146,27 @@ impl Bell {
             Some(wake) => polled.push(PollFd::new(wake, PollFlags::IN)),
             None => timeout = timeout.min(DEAF),
         }
-        let answer = poll(&mut polled, Some(&timespec(timeout)));
-        let readable = polled.iter().take(fds.len()).any(|fd| !fd.revents().is_empty());
-        let woken = polled.iter().skip(fds.len()).any(|fd| !fd.revents().is_empty());
-        if self.heard() || answer.is_err() {
-            return Rung::Rang;
+        loop {
+            if self.heard() {
+                return Rung::Rang;
+            }
+            if poll(&mut polled, Some(&timespec(timeout))).is_err() {
+                return Rung::Rang;
+            }
+            let is = |fd: &PollFd<'_>| !fd.revents().is_empty();
+            if polled.iter().skip(fds.len()).any(is) {
+                // What it tells of may have been heard before it was written: then there is nothing to come back for.
+                self.shared.clear();
+                continue;
+            }
+            return if self.heard() {
+                Rung::Rang
+            } else if polled.iter().any(is) {
+                Rung::Readable
+            } else {
+                Rung::Timeout
+            };
         }
-        if woken {
-            // what it told of had been heard before it was written; whatever is rung by now is heard before the next poll
-            self.shared.clear();
-            return Rung::Rang;
-        }
-        if readable { Rung::Readable } else { Rung::Timeout }
     }
 
     /// Somebody has rung, or hints wait. When not, whatever the eventfd says of it is over: the next ring writes again.
@@ -283,6 +289,20 @@ mod tests {
         bell.take();
         assert_eq!(bell.wait(Duration::ZERO), Rung::Timeout);
         assert_eq!(bell.wait(Duration::ZERO), Rung::Timeout);
+    }
+
+    #[test]
+    fn what_was_heard_before_it_woke_is_not_told_again() {
+        let bell = Bell::new();
+        let wakes = bell.shared.signal(&mut bell.lock());
+        assert!(wakes, "so does who rings, and is slow to wake");
+        bell.lock().rung = true;
+        assert_eq!(bell.wait(Duration::ZERO), Rung::Rang);
+        assert_eq!(bell.wait(Duration::ZERO), Rung::Timeout);
+        bell.shared.wake();
+        assert_eq!(bell.wait(Duration::ZERO), Rung::Timeout);
+        bell.ring();
+        assert_eq!(bell.wait(Duration::from_secs(3600)), Rung::Rang);
     }
 
     #[test]

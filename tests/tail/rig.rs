@@ -228,11 +228,19 @@ impl Rig {
     pub(super) fn hear(&mut self) {
         match self.reader {
             Reader::Told => {
-                assert_eq!(self.bell.wait(secs(10)), Rung::Rang);
+                assert_eq!(self.bell.wait(secs(60)), Rung::Rang);
                 self.drain();
             }
             Reader::Looks => self.pass(Duration::from_millis(300)),
             Reader::Blocked => {}
+        }
+    }
+
+    /// Hears of everything that was written: the first event may tell of the file that had the name before.
+    pub(super) fn hear_all(&mut self) {
+        while self.got.len() < self.expected.len() {
+            assert_eq!(self.bell.wait(secs(60)), Rung::Rang, "{}", self.missing());
+            self.drain();
         }
     }
 
@@ -275,7 +283,7 @@ impl Rig {
 
     #[expect(clippy::disallowed_methods, reason = "a stopwatch: how long events may take at most")]
     pub(super) fn arrive(&mut self) {
-        let deadline = Instant::now() + secs(10);
+        let deadline = Instant::now() + secs(60);
         let mut looks = 0;
         while self.got.len() < self.expected.len() && Instant::now() < deadline && looks < 60 {
             self.drain();
@@ -283,7 +291,7 @@ impl Rig {
                 break;
             }
             if self.reader == Reader::Told {
-                assert_eq!(self.bell.wait(secs(5)), Rung::Rang, "{}", self.missing());
+                assert_eq!(self.bell.wait(secs(60)), Rung::Rang, "{}", self.missing());
             } else {
                 looks += 1;
                 self.pass(secs(1));

@@ -259,7 +259,7 @@ stories! {
         for n in 0..100 {
             rig.append("a.log", 1);
             match rig.reader {
-                Reader::Told => rig.hear(),
+                Reader::Told => rig.hear_all(),
                 Reader::Looks => rig.pass(Duration::from_millis(10)),
                 Reader::Blocked => {}
             }
