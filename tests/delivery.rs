@@ -194,8 +194,8 @@ async fn a_revoked_key_says_so() {
     assert_eq!(
         said(client.post(&row(1)).await),
         "pause: the token endpoint `127.0.0.1` answered 400 invalid_grant: Invalid JWT: InvalidSignature\n\
-         hint: see that this host's clock is right, and that the key of service account \
-         `bot@proj-1.iam.gserviceaccount.com` (project `proj-1`) is neither deleted nor disabled"
+         hint: the key was deleted, or is no key of service account `bot@proj-1.iam.gserviceaccount.com`: make a new \
+         JSON key for it in project `proj-1`, and store the file as it is"
     );
 }
 

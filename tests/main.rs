@@ -16,6 +16,7 @@ mod check;
 mod config_errors;
 mod crash;
 mod delivery;
+mod doctor;
 mod end_to_end;
 mod folded;
 mod full_disk;

@@ -115,8 +115,8 @@ fn a_key_of_another_project_or_a_revoked_one_is_told_with_its_account() {
         69,
         "error: `app` did not take the message: the token endpoint `127.0.0.1` answered 400 invalid_grant: Invalid \
          JWT: InvalidSignature (after N ms)\n\
-         hint: see that this host's clock is right, and that the key of service account \
-         `bot@proj-1.iam.gserviceaccount.com` (project `proj-1`) is neither deleted nor disabled\n",
+         hint: the key was deleted, or is no key of service account `bot@proj-1.iam.gserviceaccount.com`: make a new \
+         JSON key for it in project `proj-1`, and store the file as it is\n",
     );
 }
 
@@ -177,7 +177,7 @@ fn a_wrong_command_line_is_usage() {
 #[test]
 fn every_command_has_examples_or_an_exit_status_in_its_help() {
     let place = Place::new();
-    for command in ["run", "check", "explain", "send", "status", "reload"] {
+    for command in ["run", "check", "doctor", "explain", "send", "status", "reload"] {
         let help = place.says(&[command, "--help"]);
         assert!(help.contains("Examples:") || help.contains("Exit status:"), "{help}");
         assert!(help.lines().all(|l| l.chars().count() <= 100), "{help}");

@@ -95,13 +95,15 @@ pub struct Client {
 
 /// A way that is open, and the secret that opened it.
 #[derive(Debug)]
-struct Open {
-    door: Opened,
+pub(super) struct Open {
+    pub(super) door: Opened,
     secret: Option<SecretString>,
+    /// Where that was found.
+    pub(super) place: Option<String>,
 }
 
 #[derive(Debug)]
-enum Opened {
+pub(super) enum Opened {
     Console(Arc<Screen>),
     Webhook { http: reqwest::Client, url: WebhookUrl },
     Rest(Box<RestSpace>),
@@ -109,17 +111,17 @@ enum Opened {
 
 /// A space behind the REST API.
 #[derive(Debug)]
-struct RestSpace {
-    http: reqwest::Client,
+pub(super) struct RestSpace {
+    pub(super) http: reqwest::Client,
     /// Its URL.
-    url: String,
+    pub(super) url: String,
     /// The URL of its messages, without a query.
     messages: String,
     /// For messages; no secret.
-    host: String,
+    pub(super) host: String,
     /// `spaces/AAAA`.
-    space: String,
-    tokens: Tokens,
+    pub(super) space: String,
+    pub(super) tokens: Tokens,
 }
 
 struct Watchful(Watch);
@@ -197,27 +199,8 @@ impl Client {
     /// Asks whether the app is in the space, without writing; `None` where nobody can be asked: a webhook can only write.
     pub async fn look(&self) -> Option<Outcome> {
         match &self.way().door {
-            Opened::Rest(rest) => Some(self.look_at(rest).await),
+            Opened::Rest(rest) => Some(rest.look(&self.now.0).await.outcome),
             Opened::Console(_) | Opened::Webhook { .. } => None,
-        }
-    }
-
-    async fn look_at(&self, rest: &RestSpace) -> Outcome {
-        let got = match rest.asked(&|| rest.http.get(&rest.url)).await {
-            Ok((got, _)) => got,
-            Err(outcome) => return outcome,
-        };
-        let answer = got.answer();
-        let json: Value = serde_json::from_slice(answer.body).unwrap_or_default();
-        if answer.status == 200 && json["name"].as_str() == Some(&rest.space) {
-            return Outcome::Delivered { name: Some(rest.space.clone()), thread: None };
-        }
-        match classify(&self.ask(&rest.door(), &rest.space, true), &answer) {
-            Outcome::Delivered { .. } => {
-                let why = format!("{}, but not for `{}`", answer.status, rest.space);
-                Outcome::Retry { why, after: None }
-            }
-            outcome => outcome,
         }
     }
 
@@ -279,7 +262,7 @@ impl Client {
 
 impl RestSpace {
     /// Sends by a token, and after a 401 once more by another. Gives the token that the answer is for.
-    async fn asked(
+    pub(super) async fn asked(
         &self,
         make: &(dyn Fn() -> reqwest::RequestBuilder + Sync),
     ) -> Result<(Got, SecretString), Outcome> {
@@ -296,7 +279,7 @@ impl RestSpace {
         Ok((got, token))
     }
 
-    fn door(&self) -> Door {
+    pub(super) fn door(&self) -> Door {
         Door::Rest(self.tokens.key().map_or_else(Caller::default, |key| Caller {
             client_email: Some(key.client_email.clone()),
             project_id: Some(key.project_id.clone()),
@@ -351,7 +334,8 @@ fn bearing(request: reqwest::RequestBuilder, token: &SecretString) -> reqwest::R
     }
 }
 
-fn open(
+/// Reads the target's secret, and opens its way with it.
+pub(super) fn open(
     target: &Target,
     now: &Watch,
     screen: &Arc<Screen>,
@@ -359,23 +343,23 @@ fn open(
 ) -> Result<Open, Fault> {
     let env = |name: &str| std::env::var_os(name);
     match &target.way {
-        Way::Console => Ok(Open { door: Opened::Console(screen.clone()), secret: None }),
+        Way::Console => Ok(Open { door: Opened::Console(screen.clone()), secret: None, place: None }),
         Way::Webhook(source) => {
             let found = resolve(source, &env)?;
             let url = WebhookUrl::parse(&found.secret, &found.place)?;
             warnings.extend(found.warning);
             let door = Opened::Webhook { http: client(url.loopback)?, url };
-            Ok(Open { door, secret: Some(found.secret) })
+            Ok(Open { door, secret: Some(found.secret), place: Some(found.place) })
         }
         Way::Rest { space, key, token, api_url } => {
-            let (key, secret) = match key {
+            let (key, secret, place) = match key {
                 Some(source) => {
                     let found = resolve(source, &env)?;
                     let key = ServiceKey::parse(&found)?;
                     warnings.extend(found.warning);
-                    (Some(key), Some(found.secret))
+                    (Some(key), Some(found.secret), Some(found.place))
                 }
-                None => (None, None),
+                None => (None, None, None),
             };
             let bad = |what: &str| Fault {
                 what: format!("`api_url` {what}"),
@@ -396,7 +380,7 @@ fn open(
                 space: space.clone(),
                 tokens: Tokens::new(key, *token, now.clone()),
             };
-            Ok(Open { door: Opened::Rest(Box::new(rest)), secret })
+            Ok(Open { door: Opened::Rest(Box::new(rest)), secret, place })
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::message::RowId;
 const SECRET_BYTES: u64 = 64 * 1024;
 /// The only host of webhooks, but for loopback.
 const CHAT_HOST: &str = "chat.googleapis.com";
+/// Where people read a space: its address there is taken for a webhook's now and then.
+const BROWSER_HOSTS: [&str; 2] = ["chat.google.com", "mail.google.com"];
 /// What a webhook URL looks like.
 const WEBHOOK_HINT: &str = "expected the whole URL as the space's settings show it: \
                             `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=KEY&token=TOKEN`";
@@ -131,8 +133,18 @@ fn read(path: &Path) -> Result<(String, u32), Fault> {
     }
 }
 
+/// Why this user may not read the file at `path`, in words: who may.
+pub fn why_denied(path: &Path) -> String {
+    denied(path).what
+}
+
+/// The name of the user that this process runs as.
+pub fn this_user() -> String {
+    user_name(rustix::process::geteuid().as_raw())
+}
+
 fn denied(path: &Path) -> Fault {
-    let me = user_name(rustix::process::geteuid().as_raw());
+    let me = this_user();
     let owner = std::fs::metadata(path).ok().map(|m| (m.mode(), user_name(m.uid()), group_name(m.gid())));
     denied_text(path, &me, owner.as_ref())
 }
@@ -157,7 +169,8 @@ fn denied_text(path: &Path, me: &str, owner: Option<&(u32, String, String)>) -> 
     }
 }
 
-fn user_name(id: u32) -> String {
+/// The name of a user, else the number.
+pub fn user_name(id: u32) -> String {
     name_in("/etc/passwd", id)
 }
 
@@ -183,6 +196,69 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// What is taken for a secret now and then, and is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mistake {
+    /// The client of an application that asks people for their consent.
+    OAuthClient,
+    ApiKey,
+    /// The PEM out of a key file, or of something else.
+    BareKey,
+    Url,
+    /// The key of a service account.
+    Key,
+}
+
+impl Mistake {
+    /// What the secret is, where its very form says so.
+    fn of(secret: &SecretString) -> Option<Mistake> {
+        let text = secret.expose_secret();
+        if text.starts_with("-----BEGIN ") {
+            return Some(Mistake::BareKey);
+        }
+        if text.len() == 39 && text.starts_with("AIza") {
+            return Some(Mistake::ApiKey);
+        }
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return Some(Mistake::Url);
+        }
+        let json: Value = serde_json::from_str(text).ok()?;
+        if json["web"]["client_id"].is_string() || json["installed"]["client_id"].is_string() {
+            return Some(Mistake::OAuthClient);
+        }
+        (json["type"] == "service_account").then_some(Mistake::Key)
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Mistake::OAuthClient => "an OAuth client",
+            Mistake::ApiKey => "an API key",
+            Mistake::BareKey => "a bare private key or certificate",
+            Mistake::Url => "a URL",
+            Mistake::Key => "the key of a service account",
+        }
+    }
+
+    fn for_key(self) -> &'static str {
+        match self {
+            Mistake::Url => {
+                "a webhook's URL belongs under `webhook`, in place of `name` and `service_account`"
+            }
+            Mistake::BareKey => "store the whole JSON file of the key, as the Google Cloud console gave it",
+            _ => KEY_HINT,
+        }
+    }
+
+    fn for_url(self) -> &'static str {
+        match self {
+            Mistake::Key => {
+                "a key belongs under `service_account`, with `name = \"spaces/…\"` in place of `webhook`"
+            }
+            _ => WEBHOOK_HINT,
+        }
+    }
+}
+
 /// The URL of an incoming webhook, well formed.
 #[derive(Debug)]
 pub(super) struct WebhookUrl {
@@ -204,6 +280,12 @@ impl WebhookUrl {
     /// Parses the secret; the fault names `place`, and no part of the secret but its host.
     pub(super) fn parse(secret: &SecretString, place: &str) -> Result<WebhookUrl, Fault> {
         let bad = |what: &str| fault(format!("the webhook URL in {place} {what}"), WEBHOOK_HINT);
+        if let Some(mistake) = Mistake::of(secret).filter(|m| *m != Mistake::Url) {
+            return fault(
+                format!("{place} holds {}, not the URL of a webhook", mistake.what()),
+                mistake.for_url(),
+            );
+        }
         let Ok(url) = Url::parse(secret.expose_secret()) else {
             return fault(format!("{place} holds no URL"), WEBHOOK_HINT);
         };
@@ -215,6 +297,9 @@ impl WebhookUrl {
             _ => return bad("does not begin with `https:`"),
         }
         let host = url.host_str().unwrap_or_default().to_owned();
+        if BROWSER_HOSTS.contains(&host.as_str()) {
+            return bad("is the address of a space in the browser, not of a webhook in it");
+        }
         if !loopback && host != CHAT_HOST {
             return bad(&format!("points to `{host}` and not to `{CHAT_HOST}`"));
         }
@@ -244,6 +329,11 @@ impl WebhookUrl {
         base.set_query(None);
         base.set_fragment(None);
         Ok(WebhookUrl { base: SecretString::from(base.as_str()), query, space, host, parts, loopback })
+    }
+
+    /// As it is, for a question that makes no message.
+    pub(super) fn whole(&self) -> SecretString {
+        SecretString::from(format!("{}?{}", self.base.expose_secret(), self.query.expose_secret()))
     }
 
     /// Where `row` is posted.
@@ -285,11 +375,25 @@ impl ServiceKey {
     pub(super) fn parse(found: &Found) -> Result<ServiceKey, Fault> {
         let place = &found.place;
         let bad = |what: String| fault(format!("{place} {what}"), KEY_HINT);
+        if let Some(mistake) = Mistake::of(&found.secret).filter(|m| *m != Mistake::Key) {
+            return fault(
+                format!("{place} holds {}, not the key of a service account", mistake.what()),
+                mistake.for_key(),
+            );
+        }
         let Ok(json) = serde_json::from_str::<Value>(found.secret.expose_secret()) else {
             return bad("is not the JSON of a service-account key".into());
         };
         match json["type"].as_str() {
             Some("service_account") => {}
+            Some("external_account") => {
+                return fault(
+                    format!(
+                        "{place} holds the configuration of workload identity, not the key of a service account"
+                    ),
+                    "leave `service_account` out, and name the file in `GOOGLE_APPLICATION_CREDENTIALS`",
+                );
+            }
             Some(other) if other.len() < 40 => {
                 return bad(format!(
                     "has `type` `{}`, expected `service_account`",

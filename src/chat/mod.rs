@@ -8,6 +8,7 @@ mod escape;
 mod http;
 mod outcome;
 mod ping;
+mod probe;
 mod sheet;
 mod split;
 mod target;
@@ -17,8 +18,10 @@ mod token;
 pub use card::*;
 pub use client::*;
 pub use console::{COLUMNS, draw};
+pub use credential::{this_user, user_name, why_denied};
 pub use outcome::*;
 pub use ping::Ping;
+pub use probe::*;
 pub use target::*;
 pub use token::Watch;
 

@@ -22,6 +22,8 @@ const RETRY_AFTER: (u64, u64) = (1, 600);
 const CHANCE_401: u32 = 5;
 /// A redirect may be a proxy that restarts: so many in a row are taken for chance.
 const CHANCE_REDIRECT: u32 = 2;
+/// A clock that is wrong by more than so many seconds is named as the reason why a token is refused.
+pub const SKEW: u64 = 60;
 /// What a server says of a fault is cut here, in characters.
 const SAID_CHARS: usize = 300;
 
@@ -199,7 +201,6 @@ fn delivered(ask: &Ask<'_>, answer: &Answer<'_>) -> Result<Outcome, String> {
 }
 
 fn unauthorized(ask: &Ask<'_>, answer: &Answer<'_>, why: String) -> Outcome {
-    let skew = answer.date.and_then(http_date).map(|server| (ask.at.0 - server.0) / 1000);
     match ask.door {
         Door::Webhook => Outcome::Pause {
             why,
@@ -208,13 +209,8 @@ fn unauthorized(ask: &Ask<'_>, answer: &Answer<'_>, why: String) -> Outcome {
             chance: CHANCE_401,
         },
         Door::Rest(who) => {
-            let hint = match skew {
-                Some(s) if s.unsigned_abs() > 60 => {
-                    let way = if s > 0 { "ahead" } else { "behind" };
-                    format!("set this host's clock: it is {} s {way} of the server's", s.unsigned_abs())
-                }
-                _ => format!("see that {} is enabled and its key not revoked", who.account()),
-            };
+            let hint = clock_hint(skew(answer.date, ask.at))
+                .unwrap_or_else(|| format!("see that {} is enabled and its key not revoked", who.account()));
             Outcome::Pause { why, hint, again: PAUSE, chance: 0 }
         }
     }
@@ -319,6 +315,18 @@ fn retry_after(value: &str, date: Option<&str>, at: Wall) -> Option<Duration> {
         http_date(value)?.since(date.and_then(http_date).unwrap_or(at)).as_secs()
     };
     Some(Duration::from_secs(seconds.clamp(RETRY_AFTER.0, RETRY_AFTER.1)))
+}
+
+/// By how many seconds this host's clock is ahead of the server's `Date`; negative: behind it.
+pub(super) fn skew(date: Option<&str>, at: Wall) -> Option<i64> {
+    Some((at.0 - http_date(date?)?.0) / 1000)
+}
+
+/// What to mend where the clock is too wrong for tokens.
+pub(super) fn clock_hint(skew: Option<i64>) -> Option<String> {
+    let s = skew.filter(|s| s.unsigned_abs() > SKEW)?;
+    let way = if s > 0 { "ahead" } else { "behind" };
+    Some(format!("set this host's clock: it is {} s {way} of the server's", s.unsigned_abs()))
 }
 
 fn http_date(value: &str) -> Option<Wall> {

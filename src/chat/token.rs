@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use super::credential::{ServiceKey, is_loopback};
 use super::escape::clean;
 use super::http;
-use super::outcome::Outcome;
+use super::outcome::{Answer, Outcome, clock_hint, skew};
 use super::split::cut;
 use super::target::TokenWay;
 use crate::time::{Now, Tick};
@@ -193,13 +193,13 @@ impl Tokens {
             .body(form);
         // whatever the other end makes of it, an assertion is as good as a token for an hour
         let got = http::send(request, host).await?.without(&[assertion]);
-        let answer = got.answer();
-        self.granted(answer.status, answer.body, now, host)
+        self.granted(&got.answer(), now, host)
     }
 
     /// What the token endpoint said.
-    fn granted(&self, status: u16, body: &[u8], now: Now, host: &str) -> Result<Bearer, Outcome> {
-        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    fn granted(&self, answer: &Answer<'_>, now: Now, host: &str) -> Result<Bearer, Outcome> {
+        let status = answer.status;
+        let json: Value = serde_json::from_slice(answer.body).unwrap_or_default();
         let text = |name: &str| cut(&clean(json[name].as_str().unwrap_or_default()), 200).into_owned();
         let error = text("error");
         let transient =
@@ -212,7 +212,14 @@ impl Tokens {
         match status {
             200 => {}
             // the scope, the account or the key: somebody must mend it
-            400 | 401 if !transient => return Err(self.refused(&why())),
+            400 | 401 if !transient => {
+                let said = format!("{error} {}", text("error_description"));
+                let skew = skew(answer.date, now.wall);
+                let named =
+                    self.key.as_ref().and_then(|k| remedy(&k.client_email, &k.project_id, &said, skew));
+                let hint = named.unwrap_or_else(|| self.look_at());
+                return Err(Outcome::Pause { why: why(), hint, again: PAUSE, chance: 0 });
+            }
             _ => return Err(Outcome::Retry { why: why(), after: None }),
         }
         let Some(token) = json["access_token"].as_str().filter(|t| !t.is_empty()) else {
@@ -230,7 +237,12 @@ impl Tokens {
     }
 
     fn refused(&self, why: &str) -> Outcome {
-        let hint = match &self.key {
+        Outcome::Pause { why: why.to_owned(), hint: self.look_at(), again: PAUSE, chance: 0 }
+    }
+
+    /// What to look at where nothing says more.
+    fn look_at(&self) -> String {
+        match &self.key {
             Some(key) => format!(
                 "see that this host's clock is right, and that the key of service account `{}` (project `{}`) is \
                  neither deleted nor disabled",
@@ -239,9 +251,36 @@ impl Tokens {
             None => {
                 "name a key with `service_account`, or give the host Application Default Credentials".into()
             }
-        };
-        Outcome::Pause { why: why.to_owned(), hint, again: PAUSE, chance: 0 }
+        }
     }
+}
+
+/// What is to be mended by what the token endpoint says. Its words are not documented: where they are others, there is no
+/// more to tell than all that it can be.
+fn remedy(account: &str, project: &str, said: &str, skew: Option<i64>) -> Option<String> {
+    if let Some(clock) = clock_hint(skew) {
+        return Some(clock);
+    }
+    let said = said.to_ascii_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
+    Some(if has(&["reasonable timeframe"]) {
+        "set this host's clock, and keep it right: `timedatectl set-ntp true`".into()
+    } else if has(&["signature"]) {
+        format!(
+            "the key was deleted, or is no key of service account `{account}`: make a new JSON key for it in project \
+             `{project}`, and store the file as it is"
+        )
+    } else if has(&["disabled"]) {
+        format!("enable service account `{account}` in project `{project}` again")
+    } else if has(&["not found", "invalid_client"]) {
+        format!(
+            "there is no service account `{account}` any more: make one in project `{project}`, and a key for it"
+        )
+    } else if has(&["scope", "unauthorized_client"]) {
+        format!("enable the Google Chat API in project `{project}`: `{account}` needs the scope `{SCOPE}`")
+    } else {
+        return None;
+    })
 }
 
 /// The innermost cause, clean and short: what `google-cloud-auth` says around it is a manual.
@@ -272,47 +311,4 @@ impl std::fmt::Debug for Tokens {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time::Wall;
-
-    fn granted(status: u16, body: &str) -> Result<(u64, u64), Outcome> {
-        let now = Now { wall: Wall(0), tick: Tick(1000) };
-        let tokens = Tokens::new(None, TokenWay::Auto, Arc::new(move || now));
-        let b = tokens.granted(status, body.as_bytes(), now, "h")?;
-        Ok((b.renew.0 - 1000, b.ends.0 - 1000))
-    }
-
-    #[test]
-    fn a_token_is_renewed_early_whatever_its_life() {
-        let life =
-            |text: &str| granted(200, &format!(r#"{{"access_token":"t","expires_in":{text}}}"#)).unwrap();
-        assert_eq!(life("3599"), (3_374_000, 3_599_000));
-        assert_eq!(life("\"3599\""), (3_374_000, 3_599_000));
-        assert_eq!(life("100"), (50_000, 100_000));
-        assert_eq!(life("0"), (0, 0));
-        assert_eq!(life("null"), (150_000, 300_000));
-    }
-
-    #[test]
-    fn what_the_token_endpoint_refuses_is_mended_or_tried_again() {
-        let outcome = |status, body| granted(status, body).unwrap_err();
-        let grant = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#;
-        match outcome(400, grant) {
-            Outcome::Pause { why, .. } => {
-                assert_eq!(why, "the token endpoint `h` answered 400 invalid_grant: Invalid JWT Signature.");
-            }
-            other => panic!("{other:?}"),
-        }
-        for (status, body) in [
-            (500, ""),
-            (429, ""),
-            (403, ""),
-            (400, r#"{"error":"server_error"}"#),
-            (200, "<html>"),
-            (200, "{}"),
-        ] {
-            assert!(matches!(outcome(status, body), Outcome::Retry { .. }), "{status} {body}");
-        }
-    }
-}
+mod tests;

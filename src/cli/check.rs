@@ -178,7 +178,7 @@ fn pairs<'a>(values: impl Iterator<Item = (&'a String, Option<&'a String>)>) -> 
 }
 
 /// What is no fault of the file, and good to know on this machine.
-fn remarks(settings: &Settings) -> Vec<String> {
+pub(super) fn remarks(settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
     for spec in &settings.rules {
         let globs: Vec<&String> = match spec.only_files.as_slice() {

@@ -10,6 +10,7 @@ mod brief;
 mod check;
 mod cost;
 mod costs;
+mod doctor;
 mod explain;
 mod limiter;
 mod outbox;
@@ -70,6 +71,8 @@ enum Command {
     Backtest(backtest::Args),
     /// Play scenarios, and compare what is said with what they expect
     Test(test::Args),
+    /// Look for what is set up wrongly, and say what to mend
+    Doctor(doctor::Args),
     /// Send a real test message to a space
     Send(send::Args),
     /// What the running agent is doing
@@ -128,6 +131,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => explain::explain(&args),
         Command::Backtest(args) => backtest::backtest(&args),
         Command::Test(args) => test::test(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Send(args) => send::send(&args),
         Command::Status(args) => status::status(&args),
         Command::Outbox(args) => outbox::outbox(&args),

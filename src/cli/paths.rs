@@ -12,6 +12,9 @@ use super::{Failure, exit};
 /// The packaged rules file.
 const SYSTEM_RULES: &str = "/etc/logherald/rules.toml";
 
+/// The service's state directory.
+const SYSTEM_STATE: &str = "/var/lib/logherald";
+
 /// The service's runtime directory.
 const SYSTEM_RUNTIME: &str = "/run/logherald";
 
@@ -40,6 +43,19 @@ pub(super) fn state(given: Option<&Path>) -> Result<PathBuf, Failure> {
             Failure::new(exit::CONFIG, "no state directory: neither `STATE_DIRECTORY` nor `HOME` is set")
                 .hint("name one with `--state DIR`")
         })
+}
+
+/// Whether these rules are the service's, by where they are.
+pub(super) fn is_of_service(rules: &Path) -> bool {
+    std::path::absolute(rules).is_ok_and(|p| p == Path::new(SYSTEM_RULES))
+}
+
+/// The state directory of the agent that runs on `rules`: as given, else the unit's, else the service's where the rules are,
+/// else the user's.
+pub(super) fn state_of(given: Option<&Path>, rules: &Path) -> Result<PathBuf, Failure> {
+    let service = Path::new(SYSTEM_STATE);
+    let is_service = given.is_none() && dir("STATE_DIRECTORY").is_none() && is_of_service(rules);
+    if is_service && service.exists() { Ok(service.to_owned()) } else { state(given) }
 }
 
 /// Where a starting agent makes its socket: beside a state directory that was given, else in the unit's runtime

@@ -65,8 +65,11 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     if let Some(watching) = status["watching"].as_str() {
         writeln!(out, "{}", wrap(watching, 0))?;
     }
-    for line in wrong(status) {
-        writeln!(out, "WRONG: {line}")?;
+    for (what, hint) in wrong(status) {
+        writeln!(out, "WRONG: {}", wrap(&what, 7))?;
+        if let Some(hint) = hint {
+            writeln!(out, "    {}", wrap(&format!("hint: {hint}"), 4))?;
+        }
     }
 
     rules(status, out)?;
@@ -75,44 +78,39 @@ fn draw(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
     files(status, out)
 }
 
-/// What an operator should mend, most urgent first; each may have several lines.
-fn wrong(status: &Value) -> Vec<String> {
+/// What an operator should mend, most urgent first, each with its remedy where one is known.
+pub(super) fn wrong(status: &Value) -> Vec<(String, Option<String>)> {
     let text = |v: &Value| v.as_str().unwrap_or("-").to_owned();
     let (file, read) = (&status["rules_file"], &status["read"]);
-    let hinted = |what: String, hint: &Value| {
-        let hint = hint.as_str().map(|h| format!("\n    {}", wrap(&format!("hint: {h}"), 4)));
-        format!("{}{}", wrap(&what, 7), hint.unwrap_or_default())
-    };
+    let hint = |v: &Value| v["hint"].as_str().map(str::to_owned);
     let mut wrong = Vec::new();
     if status["durable"] == Value::Bool(false) {
-        wrong.push("the state cannot be written to the disk; alerts go on from memory".to_owned());
+        wrong.push(("the state cannot be written to the disk; alerts go on from memory".to_owned(), None));
     }
     if file["from_last_good"] == Value::Bool(true) {
-        wrong.push("the rules on disk cannot be used; the last set that loaded is".to_owned());
+        wrong.push(("the rules on disk cannot be used; the last set that loaded is".to_owned(), None));
     }
     for rule in file["left_out"].as_array().into_iter().flatten() {
-        wrong.push(format!("the rule `{}` is faulty and left out", text(rule)));
+        wrong.push((format!("the rule `{}` is faulty and left out", text(rule)), None));
     }
     if file["refused"].is_string() {
-        let what =
-            format!("the rules on disk are refused; `logherald check {}` says why", text(&file["path"]));
-        wrong.push(wrap(&what, 7));
+        let path = text(&file["path"]);
+        wrong.push((format!("the rules on disk are refused; `logherald check {path}` says why"), None));
     }
     if let Some(gap) = read["last_gap"].as_str() {
         let lost = bytes(read["lost_bytes"].as_u64().unwrap_or(0));
-        wrong.push(wrap(&format!("{lost} of logs were not read; the last: {gap}"), 7));
+        wrong.push((format!("{lost} of logs were not read; the last: {gap}"), None));
     }
     for trouble in status["troubles"].as_array().into_iter().flatten().take(FILES) {
-        let what = format!("`{}`: {}", text(&trouble["path"]), text(&trouble["what"]));
-        wrong.push(hinted(what, &trouble["hint"]));
+        wrong.push((format!("`{}`: {}", text(&trouble["path"]), text(&trouble["what"])), hint(trouble)));
     }
     for (_, fault) in entries(&file["unusable_spaces"]) {
-        wrong.push(hinted(format!("{}; its alerts go elsewhere", text(&fault["why"])), &fault["hint"]));
+        wrong.push((format!("{}; its alerts go elsewhere", text(&fault["why"])), hint(fault)));
     }
     for (name, space) in entries(&status["spaces"]) {
         if let Some(trouble) = space["trouble"].as_str() {
-            let what = format!("the space `{name}` since {}: {trouble}", second(&space["since"]));
-            wrong.push(hinted(what, &space["hint"]));
+            let since = second(&space["since"]);
+            wrong.push((format!("the space `{name}` since {since}: {trouble}"), hint(space)));
         }
     }
     wrong
@@ -220,7 +218,7 @@ pub(super) fn number(value: &Value) -> u64 {
 }
 
 /// `text` in lines of at most 80 columns, the first of them `taken` columns shorter, the others indented by as much.
-fn wrap(text: &str, taken: usize) -> String {
+pub(super) fn wrap(text: &str, taken: usize) -> String {
     let mut out = String::new();
     let mut column = taken;
     for (i, word) in text.split(' ').enumerate() {

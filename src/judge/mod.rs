@@ -80,6 +80,7 @@ pub use self::mute::{DAY, EVERY_DAY, MutePolicy, RuleGlob, Window};
 pub use self::novelty::Novelty;
 pub use self::policy::*;
 pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
+pub use self::rows::counts_of_spaces;
 pub use self::rule::KEYS_A_RULE;
 pub use self::silence::{LONGEST, MuteReport, SILENCES, SilenceFault, SilenceOrder, SilenceReport};
 pub use self::why::Decision;

@@ -426,6 +426,13 @@ impl Judge {
     }
 }
 
+/// What each space has accepted, of saved rows: for whoever looks at a state that is not open.
+pub fn counts_of_spaces(saved: &[StateRow]) -> BTreeMap<Arc<str>, SpaceCounts> {
+    let of_space = |row: &&StateRow| row.name.starts_with("judge/space/");
+    let read = |row: &StateRow| parse::<SpaceRow>(row.value.as_deref()?);
+    saved.iter().filter(of_space).filter_map(read).map(|row| (row.name, row.counts)).collect()
+}
+
 fn parse<T: DeserializeOwned>(value: &str) -> Option<T> {
     serde_json::from_str(value).ok()
 }

@@ -66,6 +66,13 @@ impl Image {
         (image, fault)
     }
 
+    /// The saved state alone, or why not all of it can be read.
+    pub(super) fn state_of(db: &Connection) -> Result<Vec<StateRow>, String> {
+        let mut fault = None;
+        let rows = table(db, "state", state, &mut fault);
+        fault.map_or(Ok(rows), Err)
+    }
+
     /// Makes this all there is in `tx`.
     pub(super) fn write(&self, tx: &Transaction<'_>) -> rusqlite::Result<()> {
         tx.execute_batch("DELETE FROM meta; DELETE FROM position; DELETE FROM state; DELETE FROM outbox; DELETE FROM dead;")?;

@@ -14,6 +14,7 @@ mod core;
 mod disk;
 mod error;
 mod image;
+mod peek;
 mod questions;
 mod schema;
 mod thread;
@@ -29,6 +30,7 @@ use crate::time::{Now, Tick, Wall};
 
 pub use self::core::Store;
 pub use self::error::StoreError;
+pub use self::peek::{Peek, peek};
 pub use self::thread::{Handle, Inbox, channel, run};
 
 /// Rows that may wait in the outbox. A space takes a message a second at best, so more than this is half a day

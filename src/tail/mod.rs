@@ -16,6 +16,7 @@
 //! before it), `lines` (bytes to lines), and beside them all what is no file: `streams`, which are `journal` with its
 //! `entry`, and `stdin`.
 
+mod access;
 mod archive;
 mod assemble;
 mod bell;
@@ -54,6 +55,7 @@ mod watch;
 mod wrap;
 
 #[doc(hidden)]
+pub use access::journal_trouble;
 pub use assemble::records_of;
 pub use bell::{Bell, Rung};
 #[doc(hidden)]

@@ -179,6 +179,8 @@ struct State {
     /// The secrets of the second set are good, those of the first are not any more.
     exchanged: bool,
     echo: bool,
+    /// Its clock is so many seconds ahead of the tests'.
+    clock_ahead: i64,
 }
 
 #[derive(Default)]
@@ -238,6 +240,11 @@ impl FakeChat {
     /// From now on every refusal says all that was sent, secrets too.
     pub(crate) fn echo(&self) {
         self.shared.state().echo = true;
+    }
+
+    /// From now on its clock is `seconds` ahead of this host's.
+    pub(crate) fn clock_ahead(&self, seconds: i64) {
+        self.shared.state().clock_ahead = seconds;
     }
 
     /// Whatever nobody else may read: parts of webhook URLs, keys and tokens.

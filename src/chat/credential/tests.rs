@@ -134,6 +134,54 @@ fn a_wrong_webhook_url_says_what_is_wrong_and_never_its_secret() {
 }
 
 #[test]
+fn what_is_another_sort_of_secret_is_named_with_its_place() {
+    let url = |text: &str| said(webhook(text));
+    let api_key = format!("AIza{}", "hunter2".repeat(5));
+    assert!(
+        url(&api_key)
+            .starts_with("credential `ops` holds an API key, not the URL of a webhook\nhint: expected the ")
+    );
+    assert_eq!(
+        url(r#"{"type":"service_account","private_key":"hunter2"}"#),
+        "credential `ops` holds the key of a service account, not the URL of a webhook\n\
+         hint: a key belongs under `service_account`, with `name = \"spaces/…\"` in place of `webhook`"
+    );
+    assert!(
+        url("https://chat.google.com/room/AAAA?hunter2").starts_with(
+            "the webhook URL in credential `ops` is the address of a space in the browser, not of a webhook in it\nhint: "
+        )
+    );
+    let key = |text: &str| {
+        let secret = SecretString::from(text);
+        said(ServiceKey::parse(&Found { secret, place: "file `/k`".into(), warning: None }))
+    };
+    let new = "make a new JSON key for the service account in the Google Cloud console, and store the file as it is";
+    assert_eq!(
+        key(&api_key),
+        format!("file `/k` holds an API key, not the key of a service account\nhint: {new}")
+    );
+    assert_eq!(
+        key(r#"{"installed":{"client_id":"x","client_secret":"hunter2"}}"#),
+        format!("file `/k` holds an OAuth client, not the key of a service account\nhint: {new}")
+    );
+    assert_eq!(
+        key(GOOD),
+        "file `/k` holds a URL, not the key of a service account\n\
+         hint: a webhook's URL belongs under `webhook`, in place of `name` and `service_account`"
+    );
+    assert_eq!(
+        key("-----BEGIN PRIVATE KEY-----\nhunter2"),
+        "file `/k` holds a bare private key or certificate, not the key of a service account\n\
+         hint: store the whole JSON file of the key, as the Google Cloud console gave it"
+    );
+    assert_eq!(
+        key(r#"{"type":"external_account","audience":"x"}"#),
+        "file `/k` holds the configuration of workload identity, not the key of a service account\n\
+         hint: leave `service_account` out, and name the file in `GOOGLE_APPLICATION_CREDENTIALS`"
+    );
+}
+
+#[test]
 fn ids_are_added_and_key_and_token_stay_byte_for_byte() {
     let url = webhook(GOOD).unwrap();
     let row = RowId::from_random([0xab; 16]);

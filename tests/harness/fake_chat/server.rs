@@ -123,7 +123,17 @@ impl State {
             }
             answer.2 = body.to_string();
         }
+        if !answer.1.iter().any(|(name, _)| name == "Date") {
+            answer.1.push(("Date".into(), self.date()));
+        }
         (answer, fault)
+    }
+
+    /// What its clock says.
+    fn date(&self) -> String {
+        let now = logherald::time::Clock::continuing(None).now().wall;
+        let told = jiff::Timestamp::from_millisecond(now.0 + self.clock_ahead * 1000).unwrap();
+        jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&told).unwrap()
     }
 
     fn answer(&mut self, request: &Request, address: SocketAddr) -> (Answer, Option<Fault>) {
@@ -270,8 +280,10 @@ impl State {
         match self.door(request, space) {
             Err(answer) => answer,
             Ok(Came::Webhook) => error(401, "UNAUTHENTICATED", "webhooks cannot read", &json!([])),
-            Ok(_) => ok(&json!({ "name": format!("spaces/{space}"), "spaceType": "SPACE",
-                                 "spaceThreadingState": "THREADED_MESSAGES" })),
+            Ok(_) => ok(
+                &json!({ "name": format!("spaces/{space}"), "spaceType": "SPACE", "displayName": "On <call>",
+                                 "spaceThreadingState": "THREADED_MESSAGES" }),
+            ),
         }
     }
 
