@@ -69,6 +69,7 @@ fn hit(key: usize, at: Wall) -> Hit {
         file: "/var/log/auth.log".into(),
         file_no: 1,
         backlog: false,
+        context: None,
     }
 }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use logherald::hit::RuleNo;
 use logherald::line::{Block, BlockEnd, SourceNo};
-use logherald::rules::{Pattern, RuleSet, RuleSpec, SourceClock};
+use logherald::rules::{Asked, Pattern, RuleSet, RuleSpec, SourceClock};
 use logherald::time::{Now, Tick, Wall};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use rustix::time::{ClockId, clock_gettime};
@@ -348,6 +348,7 @@ fn rule_set(patterns: &[Pattern], captures: &[&str]) -> RuleSet {
             pattern: p.clone(),
             exclude: Vec::new(),
             fields: Vec::new(),
+            context: Asked::default(),
             by: Vec::new(),
             resolve: None,
             mask: Vec::new(),
@@ -376,6 +377,7 @@ fn blocks(bytes: &[u8], mut each: impl FnMut(Block<'_>)) {
             backlog: false,
             records: &[],
             fields: &[],
+            earlier: None,
         });
         at += end + 1;
     }

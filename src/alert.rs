@@ -117,9 +117,29 @@ pub struct Sample {
     pub file: Arc<str>,
     /// Event time.
     pub at: Wall,
-    /// How many secrets were taken out of it.
+    /// How many secrets were taken out of it, and of the lines around it.
     #[serde(default)]
     pub secrets: u32,
+    /// The lines before it, oldest first, clean, where its rule asks for them; at most [`crate::hit::CONTEXT_LINES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Box<str>>,
+    /// And those behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Box<str>>,
+}
+
+impl Sample {
+    /// The line without those around it.
+    pub fn alone(&mut self) {
+        (self.before, self.after) = (Vec::new(), Vec::new());
+    }
+
+    /// The same.
+    #[must_use]
+    pub fn into_alone(mut self) -> Sample {
+        self.alone();
+        self
+    }
 }
 
 /// Why hits or openings were held back, with how many: the last line of a message.

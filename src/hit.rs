@@ -21,6 +21,36 @@ pub const LINE_BYTES: usize = 2048;
 /// At most this much of one capture or key value travels with a hit, in bytes.
 pub const CAPTURE_BYTES: usize = 512;
 
+/// At most this much of a line beside a hit's own travels with it, in bytes: it shows what was going on, no more.
+pub const CONTEXT_BYTES: usize = 512;
+
+/// At most so many lines before a hit, and as many behind it: more of them is a log, and no message.
+pub const CONTEXT_LINES: usize = 20;
+
+/// The lines around a hit's own, in their order: raw, each without its end, at most [`CONTEXT_BYTES`] long.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Those before it, of the same file.
+    pub before: Vec<Box<str>>,
+    /// Those behind it that have been read.
+    pub after: Vec<Box<str>>,
+    /// More of those behind it are asked for: they come as [`Later`] under this number.
+    pub more: Option<u64>,
+}
+
+/// Lines that stand behind a hit that was handed on before they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// The file of the hit.
+    pub file_no: u64,
+    /// As its [`Context::more`] has it.
+    pub no: u64,
+    /// The lines, as in [`Context::after`].
+    pub lines: Vec<Box<str>>,
+    /// No more of them will come.
+    pub over: bool,
+}
+
 /// One hit, or a line that a rule's `resolve` accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -45,6 +75,8 @@ pub struct Hit {
     pub file_no: u64,
     /// It lay unread when the agent started or came back.
     pub backlog: bool,
+    /// The lines around it, where its rule asks for any.
+    pub context: Option<Arc<Context>>,
 }
 
 /// Hits in the order in which their lines were read.
@@ -52,6 +84,7 @@ pub struct Hit {
 pub struct Hits {
     full: Vec<Hit>,
     turns: Vec<Turn>,
+    later: Vec<Later>,
 }
 
 /// One hit, in its turn.
@@ -78,9 +111,9 @@ pub struct Told<'a> {
 }
 
 impl Hits {
-    /// There is none.
+    /// There is none, nor anything that belongs to one of before.
     pub fn is_empty(&self) -> bool {
-        self.turns.is_empty()
+        self.turns.is_empty() && self.later.is_empty()
     }
 
     /// How many there are.
@@ -91,6 +124,29 @@ impl Hits {
     /// Those that came in full, in the order in which they were made.
     pub fn in_full(&self) -> &[Hit] {
         &self.full
+    }
+
+    /// Lines behind hits that were handed on before.
+    pub fn later(&self) -> &[Later] {
+        &self.later
+    }
+
+    /// More of those.
+    pub fn follow(&mut self, later: Later) {
+        self.later.push(later);
+    }
+
+    /// These come behind what is there.
+    pub fn append(&mut self, more: Hits) {
+        let before = self.full.len() as u32;
+        self.full.extend(more.full);
+        self.turns.extend(more.turns.into_iter().map(|t| Turn { like: t.like + before, ..t }));
+        self.later.extend(more.later);
+    }
+
+    /// All were read at this instant.
+    pub fn read_at(&mut self, now: Now) {
+        self.full.iter_mut().for_each(|hit| hit.read = now);
     }
 
     /// Those that came in full; of the others nothing is left.

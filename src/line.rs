@@ -4,6 +4,7 @@
 //! borrows its bytes from the reader's buffer: nothing is copied for a line that matches nothing.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -180,6 +181,13 @@ pub struct Field {
     pub value: Cow<'static, str>,
 }
 
+/// The way back from a block into its file, for whoever wants to see what stands before a line.
+pub trait Earlier: fmt::Debug {
+    /// The lines that end just before `offset`, oldest first and without their ends: at most `most`, of each the first
+    /// `bytes`. Fewer where they are not to be had without reading far.
+    fn before(&self, offset: u64, most: usize, bytes: usize) -> Vec<Box<[u8]>>;
+}
+
 /// Complete lines of one source, read together: a borrowed view of the reader's buffer.
 ///
 /// Invariants: `bytes` is not empty. Without `records`, each line of it is one: with [`BlockEnd::Whole`] it ends in
@@ -210,6 +218,8 @@ pub struct Block<'a> {
     pub records: &'a [Record],
     /// What the records' wrapping says, in their order.
     pub fields: &'a [Field],
+    /// What stands before it; `None` where there is no way back.
+    pub earlier: Option<&'a dyn Earlier>,
 }
 
 /// Bytes of a log that could not be read, and why.

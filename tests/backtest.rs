@@ -48,6 +48,7 @@ by = ["ip"]
 threshold = 3
 within = "2m"
 max_per_hour = 20
+context = { before = 3, after = 2 }
 
 [[rule]]
 name = "disk"
@@ -57,6 +58,7 @@ resolve = 'space again on (?<disk>\w+)'
 by = ["disk"]
 severity = "critical"
 remind = "20m"
+context = { before = 2, after = 1 }
 
 [[rule]]
 name = "kinds"
@@ -64,6 +66,7 @@ files = ["DIR/app.log"]
 match = 'error'
 by = ["kind", "file"]
 quiet = "3m"
+context = { after = 2 }
 
 [[rule]]
 name = "exception"
@@ -71,6 +74,7 @@ source = "billing"
 match = '(?<exception>[\w.]+Exception)'
 by = ["exception"]
 message = "{exception}: {hits} in {span}"
+context = { before = 2, after = 1 }
 "#;
 
 /// A line of a log, and when it is written.
@@ -285,6 +289,7 @@ fn a_backtest_says_what_a_running_agent_sends_message_by_message() {
     let count = said.matches(" → ").count();
     println!("measured: backtest against live: {} lines, {count} messages", all.len());
     assert!(count >= 10, "too few messages to compare: {count}");
+    assert!(said.contains("│ ▸ "), "no line is shown with what stands around it");
     // those of one instant leave in the order of their threads, whose names are made up by each agent
     let sorted = |text: &str| {
         let mut messages: Vec<String> = text.split_inclusive("\n\n").map(ToOwned::to_owned).collect();

@@ -150,6 +150,7 @@ impl Twice {
             backlog,
             records: if table { &records } else { &[] },
             fields: &[],
+            earlier: None,
         };
         let (mut full, mut folded): (Vec<Hit>, _) = (vec![], Hits::default());
         self.sets[0].scan(&block, &mut full);

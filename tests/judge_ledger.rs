@@ -343,6 +343,7 @@ impl World {
                 file: "/var/log/x.log".into(),
                 file_no: self.file_no,
                 backlog,
+                context: None,
             }
         };
         (0..count).map(hit).collect()

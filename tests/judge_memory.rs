@@ -88,6 +88,7 @@ impl Desk {
             file: "/var/log/x.log".into(),
             file_no: 1,
             backlog: false,
+            context: None,
         }
     }
 

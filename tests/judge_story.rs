@@ -119,6 +119,7 @@ impl Story {
             file: "/var/log/x.log".into(),
             file_no: 1,
             backlog: false,
+            context: None,
         }
     }
 

@@ -85,6 +85,7 @@ fn its_bounds_are_those_of_the_code() {
         ("max_per_hour", "3601"),
         ("new", "{ learn = '31d' }"),
         ("expect", "{ every = '8d' }"),
+        ("context", "{ before = 21 }"),
     ] {
         let said = faults(&format!("{rule}{key} = {value}\n"));
         let named = said.split("expected ").nth(1).and_then(|s| s.lines().next());

@@ -1,5 +1,6 @@
 //! Does the scanner find exactly what each regex finds on each line alone?
 
+mod context;
 mod exact;
 
 use std::borrow::Cow;
@@ -12,7 +13,9 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use logherald::hit::{CAPTURE_BYTES, Hit, LINE_BYTES, RuleNo};
 use logherald::line::{Block, BlockEnd, Field, Record, SourceNo};
-use logherald::rules::{By, LineVerdict, Pattern, RuleSet, RuleSpec, SourceClock, Step, Where, test_line};
+use logherald::rules::{
+    Asked, By, LineVerdict, Pattern, RuleSet, RuleSpec, SourceClock, Step, Where, test_line,
+};
 use logherald::time::{Now, Tick, Wall};
 use proptest::prelude::*;
 
@@ -31,6 +34,7 @@ fn rule(no: u32, pattern: &str) -> RuleSpec {
         resolve: None,
         mask: Vec::new(),
         fields: Vec::new(),
+        context: Asked::default(),
         by: Vec::new(),
         fold: false,
     }
@@ -93,6 +97,7 @@ impl Scan {
             backlog: false,
             records: &self.records,
             fields: &self.fields,
+            earlier: None,
         };
         scan(&mut self.set, &block);
     }

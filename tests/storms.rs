@@ -52,7 +52,7 @@ impl Storm {
         let now = self.replay.now();
         self.feed.push(text.as_bytes(), backlog, now, &mut |block| self.rules.scan(block, &mut hits));
         let Storm { replay, messages, told, .. } = self;
-        replay.hits(hits, &mut |m| {
+        replay.hits(hits.into(), &mut |m| {
             *messages += 1;
             *told += m.alerts.iter().map(|a| a.hits).sum::<u64>();
         });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use logherald::hit::{Hit, RuleNo};
 use logherald::line::{Block, BlockEnd, Record, SourceNo};
-use logherald::rules::{Pattern, RuleSet, RuleSpec, SourceClock, Step};
+use logherald::rules::{Asked, Pattern, RuleSet, RuleSpec, SourceClock, Step};
 use logherald::time::{Now, Tick, Wall};
 
 /// When every line is read: 2026-11-22T05:26:00Z.
@@ -27,6 +27,7 @@ pub fn spec(no: u32, pattern: Pattern, exclude: Vec<Pattern>) -> RuleSpec {
         resolve: None,
         mask: Vec::new(),
         fields: Vec::new(),
+        context: Asked::default(),
         by: Vec::new(),
         fold: false,
     }
@@ -71,6 +72,7 @@ fn assert_lines<'a>(
         backlog: false,
         records,
         fields: &[],
+        earlier: None,
     };
     let mut found: Vec<Hit> = Vec::new();
     set.scan(&whole, &mut found);

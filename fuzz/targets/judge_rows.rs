@@ -154,6 +154,7 @@ impl World {
                         file: "/var/log/x.log".into(),
                         file_no: 1,
                         backlog: *backlog,
+                        context: None,
                     }
                 };
                 let hits = (0..count % 16).map(hit).collect();

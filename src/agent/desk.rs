@@ -189,7 +189,7 @@ impl Desk {
                 news = inlets.reader.recv() => match news {
                     Some(FromReader::Batch(mut batch)) => {
                         let kept = batch.kept.take();
-                        self.lines(batch);
+                        self.lines(*batch);
                         if let Some(kept) = kept {
                             self.commit(BTreeSet::new()).await?;
                             // whoever waited has gone on without: nothing to do

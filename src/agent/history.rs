@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::past_file::{LogFile, Open};
-use crate::hit::Hit;
+use crate::hit::Hits;
 use crate::rules::RuleSet;
 use crate::time::Wall;
 
@@ -28,7 +28,7 @@ pub struct Moment {
     /// When the lines are taken to have been read.
     pub at: Wall,
     /// In their order.
-    pub hits: Vec<Hit>,
+    pub hits: Hits,
     /// Which of the sets of rules found them.
     pub set: usize,
 }
@@ -138,7 +138,7 @@ impl History {
             open[no] = Some(Open::new(file, no as u64 + 1, at)?);
         }
         let (Some(one), Some(rules)) = (&mut open[no], sets.get_mut(set)) else { return Ok(None) };
-        let hits = if fresh { Vec::new() } else { one.take_until(at, rules, *window, progress)? };
+        let hits = if fresh { Hits::default() } else { one.take_until(at, rules, *window, progress)? };
         if let Some(next) = one.peek(rules, *window, progress)? {
             self.turns.push(Reverse((next, no)));
         } else {

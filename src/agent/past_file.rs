@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::history::{Progress, Remark};
-use crate::hit::Hit;
+use crate::hit::Hits;
 use crate::line::{Block, BlockEnd, Field, Record};
 use crate::rules::{RuleSet, stamp};
 use crate::tail::{Past, SourceSpec};
@@ -55,6 +55,8 @@ pub(super) struct Open {
     file_no: u64,
     size: u64,
     more: bool,
+    /// So many lines behind a hit are asked for and were not read yet.
+    owed: usize,
     pieces: VecDeque<Piece>,
     /// When its first line was read that says so.
     begun: Wall,
@@ -63,17 +65,17 @@ pub(super) struct Open {
     /// A line, until it is known what the next one says.
     held: Option<Line>,
     /// The next hits, where they have been looked for.
-    next: Option<(Wall, Vec<Hit>)>,
+    next: Option<(Wall, Hits)>,
     looked: bool,
 }
 
 /// A part of what was read.
 #[derive(Debug)]
 enum Piece {
-    /// A block that holds a hit: its lines are searched from this one on, or from this byte.
+    /// A block that holds a hit, or lines that one before it asks for: its lines are searched from this one on, or from this byte.
     Kept { bytes: Vec<u8>, records: Vec<Record>, fields: Vec<Field>, end: BlockEnd, at: usize },
-    /// Nothing hit between these times.
-    Quiet(Line),
+    /// Nothing hit between these times; its last lines, where a hit behind it may ask for them.
+    Quiet(Line, Vec<Box<str>>),
 }
 
 /// A line, or many without a hit.
@@ -81,7 +83,7 @@ enum Piece {
 struct Line {
     first: Option<Wall>,
     last: Option<Wall>,
-    hits: Vec<Hit>,
+    hits: Hits,
 }
 
 impl Open {
@@ -104,6 +106,7 @@ impl Open {
             file_no,
             size: std::fs::metadata(&file.path)?.len(),
             more: true,
+            owed: 0,
             pieces: VecDeque::new(),
             begun,
             clock: None,
@@ -134,11 +137,13 @@ impl Open {
         rules: &mut RuleSet,
         window: usize,
         progress: &mut Progress,
-    ) -> io::Result<Vec<Hit>> {
-        let mut all = Vec::new();
+    ) -> io::Result<Hits> {
+        let mut all = Hits::default();
         while self.peek(rules, window, progress)?.is_some_and(|next| next <= at) {
             self.looked = false;
-            all.extend(self.next.take().into_iter().flat_map(|(_, hits)| hits));
+            if let Some((_, hits)) = self.next.take() {
+                all.append(hits);
+            }
         }
         Ok(all)
     }
@@ -164,7 +169,7 @@ impl Open {
         rules: &mut RuleSet,
         window: usize,
         progress: &mut Progress,
-    ) -> io::Result<Option<(Wall, Vec<Hit>)>> {
+    ) -> io::Result<Option<(Wall, Hits)>> {
         loop {
             let line = self.line(rules, window, progress)?;
             let next = line.as_ref().and_then(|l| l.first);
@@ -181,7 +186,7 @@ impl Open {
     }
 
     /// When a line was read, if it has hits; `next` is the stamp of what follows.
-    fn date(&mut self, line: Line, next: Option<Wall>, progress: &mut Progress) -> Option<(Wall, Vec<Hit>)> {
+    fn date(&mut self, line: Line, next: Option<Wall>, progress: &mut Progress) -> Option<(Wall, Hits)> {
         let written = self.past.written();
         let believed = |s: Wall| {
             let ahead = next.is_some_and(|next| s.since(next) > AHEAD);
@@ -211,7 +216,10 @@ impl Open {
     ) -> io::Result<Option<Line>> {
         loop {
             match self.pieces.pop_front() {
-                Some(Piece::Quiet(line)) => return Ok(Some(line)),
+                Some(Piece::Quiet(line, last)) => {
+                    rules.passed(self.file.spec.no, self.file_no, last);
+                    return Ok(Some(line));
+                }
                 Some(Piece::Kept { bytes, records, fields, end, mut at }) => {
                     let found = next_line(&bytes, &records, &mut at).map(|(text, record)| {
                         let own = record.is_some();
@@ -230,7 +238,7 @@ impl Open {
     }
 
     fn search(&self, block: &Block<'_>, rules: &mut RuleSet) -> Line {
-        let mut hits = Vec::new();
+        let mut hits = Hits::default();
         rules.scan_again(block, &mut hits);
         let written = self.past.written();
         let stamp = lines(block).next().and_then(|(text, r)| time(text, r, written, &self.file.tz));
@@ -256,29 +264,35 @@ impl Open {
             backlog: false,
             records,
             fields,
+            earlier: None,
         }
     }
 
     /// Reads on, and keeps what holds a hit.
     fn read(&mut self, rules: &mut RuleSet, window: usize, progress: &mut Progress) -> io::Result<()> {
-        let Open { past, pieces, file, .. } = self;
+        let Open { past, pieces, file, owed, .. } = self;
+        let after = usize::from(rules.context(file.spec.no).after);
         let (before, written) = (past.offset(), past.written());
         let mut hits = Vec::new();
         self.more = past.read(window, read_at(written), &mut |block| {
-            progress.lines += match block.records.len() {
-                0 => memchr::memchr_iter(b'\n', block.bytes).count().max(1) as u64,
-                n => n as u64,
+            let lines_in = match block.records.len() {
+                0 => memchr::memchr_iter(b'\n', block.bytes).count().max(1),
+                n => n,
             };
+            progress.lines += lines_in as u64;
             hits.clear();
             rules.scan(block, &mut hits);
             let (bytes, end) = (block.bytes, block.end);
-            pieces.push_back(if hits.is_empty() {
+            let quiet = hits.is_empty() && *owed == 0;
+            *owed = if hits.is_empty() { owed.saturating_sub(lines_in) } else { after };
+            pieces.push_back(if quiet {
                 let stamp = |(text, record)| time(text, record, written, &file.tz);
-                Piece::Quiet(Line {
+                let line = Line {
                     first: lines(block).take(ASKED).find_map(stamp),
                     last: lines_back(block).take(ASKED).find_map(stamp),
-                    hits: Vec::new(),
-                })
+                    hits: Hits::default(),
+                };
+                Piece::Quiet(line, rules.last_of(block))
             } else {
                 let (records, fields) = (block.records.to_vec(), block.fields.to_vec());
                 Piece::Kept { bytes: bytes.to_vec(), records, fields, end, at: 0 }

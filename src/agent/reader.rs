@@ -33,7 +33,7 @@ const POSITIONS_A_BATCH: usize = 1_024;
 #[derive(Debug)]
 pub(super) enum FromReader {
     /// Lines were read.
-    Batch(Batch),
+    Batch(Box<Batch>),
     /// From here on, hits are of this set.
     Policy(Box<Policy>),
     /// There was nothing to read but standard input, and that has ended: no line will come from this set any more.
@@ -218,6 +218,6 @@ impl Reader {
 
     /// Gives the batch to the judge's task, waiting while it is busy; `false` when that task is gone.
     fn hand_on(&self, batch: &mut Batch) -> bool {
-        batch.is_empty() || self.out.blocking_send(FromReader::Batch(std::mem::take(batch))).is_ok()
+        batch.is_empty() || self.out.blocking_send(FromReader::Batch(Box::new(std::mem::take(batch)))).is_ok()
     }
 }

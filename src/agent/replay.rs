@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::hit::Hit;
+use crate::hit::Hits;
 use crate::judge::{Input, Judge, Policy, Report, SilenceFault, SilenceOrder};
 use crate::message::{Fate, Message, MessageNo};
 use crate::state::StateRow;
@@ -117,11 +117,9 @@ impl Replay {
     }
 
     /// Lines of one file that were read now.
-    pub fn hits(&mut self, mut hits: Vec<Hit>, say: Say<'_>) {
-        for hit in &mut hits {
-            hit.read = self.now;
-        }
-        self.apply(Input::Hits(hits.into()), say);
+    pub fn hits(&mut self, mut hits: Hits, say: Say<'_>) {
+        hits.read_at(self.now);
+        self.apply(Input::Hits(hits), say);
     }
 
     /// Something happens.

@@ -16,7 +16,7 @@ pub const BODY_BYTES: usize = 30_000;
 pub const WIDGETS: usize = 100;
 /// Lines of a text before Chat folds it away behind "show more".
 const TEXT_LINES: u8 = 12;
-/// Lines of one sample before Chat folds it.
+/// Lines of one sample before Chat folds it; each line around it is one more.
 const SAMPLE_LINES: u8 = 4;
 /// Samples that are seen before the section is opened.
 const SAMPLES_SEEN: usize = 1;
@@ -111,7 +111,10 @@ fn samples(block: &Block) -> Value {
     let mut widgets: Vec<Value> = block
         .samples
         .iter()
-        .map(|(place, line)| paragraph(&format!("{place}\n{line}"), SAMPLE_LINES))
+        .map(|(place, line)| {
+            let around = u8::try_from(line.matches('\n').count()).unwrap_or(u8::MAX);
+            paragraph(&format!("{place}\n{line}"), SAMPLE_LINES.saturating_add(around))
+        })
         .collect();
     if block.samples_left_out > 0 {
         widgets.push(paragraph(&format!("and {} more", block.samples_left_out), 1));

@@ -79,7 +79,6 @@ fn any_alert() -> impl Strategy<Value = Alert> {
             rule: rule.into(),
             severity: Severity::ALL[severity],
             key,
-            text,
             hits,
             total,
             incidents,
@@ -91,9 +90,12 @@ fn any_alert() -> impl Strategy<Value = Alert> {
                     file: line.as_str().into(),
                     line: line.into(),
                     at: Wall(first),
+                    before: vec![text.as_str().into(); (first % 21).unsigned_abs() as usize],
+                    after: vec![text.as_str().into(); (last % 21).unsigned_abs() as usize],
                     ..Sample::default()
                 })
                 .collect(),
+            text,
             runbook,
             held: held.into_iter().map(|(count, reason)| Held { count, reason }).collect(),
             hint,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::command;
 use super::escape::{clean, clean_lines};
 use super::split::{cut, first_lines};
-use crate::alert::{Alert, Severity, What};
+use crate::alert::{Alert, Sample, Severity, What};
 use crate::message::Message;
 use crate::template::span_text;
 use crate::time::Wall;
@@ -23,6 +23,8 @@ const NAME_CHARS: usize = 100;
 const HOST_CHARS: usize = 100;
 /// Lines of one message text: more than a screen of them is not read.
 const TEXT_LINES: usize = 20;
+/// Characters of a line beside the one that hit: enough to see what was going on.
+const AROUND_CHARS: usize = 200;
 /// Held-back reasons drawn for one alert; there are fewer reasons than this.
 const HELD: usize = 8;
 /// Rules named one by one in the line that stands for alerts left out.
@@ -91,6 +93,8 @@ pub(super) struct Detail {
     key_chars: usize,
     /// Held-back line and runbook too.
     trimmings: bool,
+    /// The lines around a sample.
+    around: bool,
 }
 
 const fn detail(
@@ -100,11 +104,12 @@ const fn detail(
     key_chars: usize,
     trimmings: bool,
 ) -> Detail {
-    Detail { blocks, samples, sample_chars: 500, text_chars, key_chars, trimmings }
+    Detail { blocks, samples, sample_chars: 500, text_chars, key_chars, trimmings, around: false }
 }
 
 /// From the richest to the barest; the last fits every surface, whatever the message holds.
-const STEPS: [Detail; 14] = [
+const STEPS: [Detail; 15] = [
+    Detail { around: true, ..detail(usize::MAX, 5, 1500, 400, true) },
     detail(usize::MAX, 5, 1500, 400, true),
     detail(usize::MAX, 1, 1500, 400, true),
     detail(usize::MAX, 0, 1500, 400, true),
@@ -167,7 +172,7 @@ impl Block {
             .take(d.samples)
             .map(|s| {
                 let place = format!("{} {}", clock(s.at), cut(&clean(&s.file), 120));
-                (place, cut(&clean(&s.line), d.sample_chars).into_owned())
+                (place, sample_text(s, d))
             })
             .collect();
         let text = cut(&first_lines(&clean_lines(&alert.text), TEXT_LINES), d.text_chars).into_owned();
@@ -175,7 +180,9 @@ impl Block {
         let secrets =
             if taken == 0 { String::new() } else { format!("{} taken out", counted(taken, "secrets")) };
         // a message that is nothing but the one line below it is said once
-        let said = matches!(samples.as_slice(), [(_, line)] if *line == text);
+        let line = |s: &Sample| cut(&clean(&s.line), d.sample_chars).into_owned();
+        let drawn = &alert.samples[..samples.len()];
+        let said = matches!(drawn, [one] if line(one) == text);
         Block {
             severity: alert.severity,
             name: match moment(alert.what) {
@@ -195,6 +202,19 @@ impl Block {
             hint: alert.hint.as_deref().and_then(|h| some(cut(&clean_lines(h), d.text_chars).into_owned())),
         }
     }
+}
+
+/// A line, and where its rule asks for them, those around it: it is marked then.
+fn sample_text(sample: &Sample, d: Detail) -> String {
+    let line = cut(&clean(&sample.line), d.sample_chars).into_owned();
+    if !d.around || sample.before.is_empty() && sample.after.is_empty() {
+        return line;
+    }
+    let around = |l: &str| format!("  {}", cut(&clean(l), AROUND_CHARS));
+    let before = sample.before.iter().map(|l| around(l));
+    let lines: Vec<String> =
+        before.chain([format!("▸ {line}")]).chain(sample.after.iter().map(|l| around(l))).collect();
+    lines.join("\n")
 }
 
 /// The sign of a severity, the same on every surface.
@@ -364,7 +384,7 @@ mod tests {
         let line = block("").samples[0].1.clone();
         assert_eq!(block(&line).text, None);
         assert_eq!(block("failed logins").text.as_deref(), Some("failed logins"));
-        let bare = Block::new(&Alert { text: line.clone(), ..alert("r") }, "ops", STEPS[2]);
+        let bare = Block::new(&Alert { text: line.clone(), ..alert("r") }, "ops", STEPS[3]);
         assert_eq!(
             (bare.text, bare.samples.len()),
             (Some(line), 0),
@@ -407,7 +427,7 @@ mod tests {
     fn alerts_left_out_keep_their_sum() {
         let mut m = message(vec![]);
         m.alerts = (0..30).map(|i| Alert { hits: 2, ..alert(&format!("rule-{:02}", i % 12)) }).collect();
-        let sheet = Sheet::new(&m, STEPS[10]);
+        let sheet = Sheet::new(&m, STEPS[11]);
         assert_eq!(sheet.blocks.len(), 10);
         let rest = sheet.rest.unwrap();
         assert!(rest.starts_with("20 more alerts, 40 hits (rule-00 4, rule-01 4,"), "{rest}");

@@ -190,7 +190,7 @@ fn replay(files: Vec<LogFile>, sets: Vec<RuleSet>, settings: Settings, keep: boo
         if tally.turns(moment.at) {
             tally.close_day(&replay.report(), moment.at);
         }
-        for hit in &moment.hits {
+        for hit in moment.hits.in_full() {
             tally.hit(hit, moment.at);
         }
         replay.hits(moment.hits, &mut |m| said.push(m.clone()));

@@ -52,6 +52,7 @@ impl Limiter {
                     backlog: false,
                     records: &[record],
                     fields,
+                    earlier: None,
                 },
                 &mut hits,
             );
@@ -62,7 +63,7 @@ impl Limiter {
             let no = hit.rule;
             let mut said = Vec::new();
             let mut replay = Replay::new(self.policy.clone(), now.wall).without_restarts();
-            replay.hits(vec![hit], &mut |m| said.push((m.space.clone(), m.at)));
+            replay.hits(vec![hit].into(), &mut |m| said.push((m.space.clone(), m.at)));
             let at_once = !said.is_empty();
             replay.wait(PATIENCE, &mut |m| {
                 if m.alerts.iter().any(|a| a.what == What::Opening) {

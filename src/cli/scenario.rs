@@ -14,6 +14,7 @@ use serde_json::json;
 use super::transcript::{Form, Transcript};
 use crate::agent::{Answer, Replay};
 use crate::config::{self, Disk, Look, Settings};
+use crate::hit::Hits;
 use crate::judge::Input as Told;
 use crate::line::{Block, BlockEnd, Field, Record};
 use crate::rules::RuleSet;
@@ -128,9 +129,9 @@ impl<'s> Stage<'s> {
     /// Gives out what has waited long enough for another line, or all.
     fn give(&mut self, at_end: bool) {
         let now = self.replay.now();
-        let mut hits = Vec::new();
+        let mut hits = Hits::default();
         for feed in self.feeds.values_mut().filter(|f| at_end || f.due().is_some_and(|due| due <= now.tick)) {
-            feed.give(at_end, false, now, &mut |block| self.set.rules.scan(block, &mut hits));
+            feed.give(at_end, false, now, &mut |block| self.set.rules.scan_around(block, &mut hits));
         }
         if !hits.is_empty() {
             self.replay.hits(hits, &mut |m| self.transcript.message(m));
@@ -207,14 +208,14 @@ impl<'s> Stage<'s> {
         }
         let text = if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") };
         let now = self.replay.now();
-        let mut hits = Vec::new();
+        let mut hits = Hits::default();
         for source in sources {
             let spec = &self.set.settings.sources[source];
             if matches!(spec.input, Input::Journal { .. }) || !fields.is_empty() {
                 self.files += 1;
                 let (file, file_no) = (name.as_str().into(), self.files);
                 Entries { spec, file, file_no, text: &text, fields, now, backlog }
-                    .give(&mut |block| self.set.rules.scan(block, &mut hits));
+                    .give(&mut |block| self.set.rules.scan_around(block, &mut hits));
                 continue;
             }
             let files = &mut self.files;
@@ -222,7 +223,9 @@ impl<'s> Stage<'s> {
                 *files += 1;
                 Feed::new(spec, name.as_str().into(), *files)
             });
-            feed.push(text.as_bytes(), backlog, now, &mut |block| self.set.rules.scan(block, &mut hits));
+            feed.push(text.as_bytes(), backlog, now, &mut |block| {
+                self.set.rules.scan_around(block, &mut hits);
+            });
         }
         if !hits.is_empty() {
             self.replay.hits(hits, &mut |m| self.transcript.message(m));
@@ -277,6 +280,7 @@ impl Entries<'_> {
                 backlog: self.backlog,
                 records,
                 fields,
+                earlier: None,
             });
         };
         if matches!(self.spec.input, Input::Journal { .. }) {

@@ -100,6 +100,7 @@ pub(super) fn assemble<'t>(
             by: body.by,
             captures: body.captures,
             fold,
+            context: body.context,
         });
     }
     let (sources, clocks) = needed.finish();

@@ -17,11 +17,12 @@ use super::source::{Named, Reads, have_fields, reads};
 use super::space::{MOST_PER_HOUR, SEVERITIES, Spaces, is_web};
 use super::walk::{Scope, Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::alert::Severity;
-use crate::rules::{By, Pattern, Where};
+use crate::hit::CONTEXT_LINES;
+use crate::rules::{Asked, By, Pattern, Where};
 use crate::template::Template;
 
 /// Keys of a rule that `defaults` may give too.
-const SHARED: [&str; 17] = [
+const SHARED: [&str; 18] = [
     "files",
     "source",
     "journal",
@@ -38,10 +39,11 @@ const SHARED: [&str; 17] = [
     "quiet",
     "max_per_hour",
     "inhibited_by",
+    "context",
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 2] = ["context", "update"];
+const LATER: [&str; 1] = ["update"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
@@ -74,6 +76,7 @@ pub(super) struct Keys<'t> {
     quiet: Option<Duration>,
     max_per_hour: Option<u32>,
     inhibited_by: Option<Vec<Text<'t>>>,
+    context: Option<Asked>,
     enabled: Option<bool>,
     judging: Judging<'t>,
 }
@@ -123,6 +126,7 @@ pub(super) struct Body<'t> {
     pub(super) quiet: Duration,
     pub(super) max_per_hour: u32,
     pub(super) inhibited_by: inhibit::Named<'t>,
+    pub(super) context: Asked,
     pub(super) judged: Judged,
     pub(super) tests: Vec<Test>,
 }
@@ -165,6 +169,7 @@ fn keys<'t>(table: &Table<'t>, env: &Env) -> Keys<'t> {
         quiet: time("quiet", MOMENT..=WEEK).map(|t| t.0),
         max_per_hour: table.get("max_per_hour").and_then(|v| v.count(&(1..=MOST_PER_HOUR))),
         inhibited_by: table.get("inhibited_by").and_then(|v| inhibit::names(&v)),
+        context: table.get("context").and_then(|v| context(&v)),
         enabled: table.get("enabled").and_then(|v| v.flag()),
         judging: judging(table, env),
     }
@@ -265,6 +270,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
             MAX_PER_HOUR
         }),
         inhibited_by: inhibit::Named::of(own.inhibited_by.as_ref(), default.inhibited_by.as_ref()),
+        context: own.context.or(default.context).unwrap_or_default(),
         judged,
         tests,
     });
@@ -327,6 +333,26 @@ fn check_source(text: &Text<'_>, sources: &[Named<'_>], scope: &Scope<'_>) {
     });
     let scope = in_own_file(scope, &text.scope);
     scope.error_hint(text.span.clone(), format!("unknown source `{name}`"), hint);
+}
+
+fn context(value: &Value<'_>) -> Option<Asked> {
+    let table = value.table()?;
+    table.check_keys(&["before", "after"], &[]);
+    let given = ["before", "after"].map(|key| table.get(key));
+    if given.iter().all(Option::is_none) {
+        let hint = "write it like context = { before = 5, after = 3 }";
+        value.scope.error_hint(
+            value.span.clone(),
+            "`context` without `before` or `after`: how many lines around a hit are shown",
+            hint,
+        );
+        return None;
+    }
+    let [before, after] = given.map(|v| match v {
+        Some(v) => v.count(&(0..=CONTEXT_LINES as u32)).map(|n| n as u8),
+        None => Some(0),
+    });
+    Some(Asked { before: before?, after: after? })
 }
 
 fn message_fits(text: &Text<'_>) -> bool {

@@ -33,7 +33,15 @@ impl Judge {
                 let (claims, incidents): (Vec<AlertNo>, Vec<IncidentRef>) = std::mem::take(&mut hanging);
                 let thread = Some(message.thread.clone());
                 let alert = alert.clone();
-                entries.push(Entry { lane: Lane::Batch, alert, claims, incidents, thread, at: now.tick });
+                entries.push(Entry {
+                    lane: Lane::Batch,
+                    alert,
+                    claims,
+                    incidents,
+                    thread,
+                    at: now.tick,
+                    awaits: None,
+                });
             }
         }
         let alerts = entries.len() as u64;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
+use super::context::{Awaited, CONTEXT_WAIT};
 use super::incident::IncidentRef;
 use super::ledger::{Claim, Flight, Term};
 use super::limit::{Limit, Reason, Verdict};
@@ -65,6 +66,9 @@ pub(super) struct Entry {
     pub(super) thread: Option<String>,
     /// Since when it waits.
     pub(super) at: Tick,
+    /// Lines behind its hit are still to come, and until when it waits for them.
+    #[serde(skip)]
+    pub(super) awaits: Option<(Awaited, Tick)>,
 }
 
 /// One queue.
@@ -150,10 +154,13 @@ impl Space {
             return None;
         }
         let silent = self.flushed.is_none_or(|f| *first >= f + self.policy.wait);
-        if silent || *urgent {
+        if *urgent {
             return Some(*first);
         }
-        Some((*newest + self.policy.wait).min(*first + self.policy.wait_at_most))
+        let due = (*newest + self.policy.wait).min(*first + self.policy.wait_at_most);
+        let due = if silent { *first } else { due };
+        let awaited = entries.values().filter_map(|e| Some(e.awaits?.1)).max();
+        Some(due.max(awaited.map_or(due, |until| until.min(*first + CONTEXT_WAIT))))
     }
 
     fn away_due(&self) -> Option<Tick> {
@@ -204,7 +211,8 @@ impl Judge {
         for (space, thread) in to {
             let claims = if hits > 0 { vec![no] } else { Vec::new() };
             let incidents = opens.clone();
-            let entry = Entry { lane, alert: alert.clone(), claims, incidents, thread, at: now.tick };
+            let entry =
+                Entry { lane, alert: alert.clone(), claims, incidents, thread, at: now.tick, awaits: None };
             self.push(&space, entry);
         }
     }

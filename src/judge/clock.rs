@@ -117,6 +117,7 @@ mod tests {
             file: "f".into(),
             file_no: 1,
             backlog,
+            context: None,
         }
     }
 

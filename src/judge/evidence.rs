@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::context::Awaited;
 use super::memory::PIECE;
 use crate::alert::Sample;
-use crate::hit::Hit;
-use crate::redact::{REDACTED, Redactor};
+use crate::hit::{CONTEXT_BYTES, Context, Hit, Later};
+use crate::redact::{Clean, REDACTED, Redactor};
 use crate::time::Wall;
 
 /// At most this much of a line is kept, in bytes.
@@ -35,6 +36,13 @@ pub(super) struct Evidence {
     /// Secrets that were taken out of the line.
     #[serde(default, skip_serializing_if = "is_zero")]
     secrets: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    before: Vec<Box<str>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    after: Vec<Box<str>>,
+    /// Lines behind it are still to come, under this name.
+    #[serde(skip)]
+    more: Option<Awaited>,
     #[serde(skip)]
     raw: Option<Raw>,
 }
@@ -44,6 +52,7 @@ struct Raw {
     captures: Arc<[Option<Box<str>>]>,
     file: Arc<str>,
     at: Wall,
+    context: Option<Arc<Context>>,
 }
 
 impl Evidence {
@@ -57,13 +66,15 @@ impl Evidence {
     /// The newer hit takes the older's place; nothing is copied.
     pub(super) fn replace(&mut self, hit: &Hit, at: Wall) {
         let (line, captures) = (Arc::clone(&hit.line), Arc::clone(&hit.captures));
-        self.raw = Some(Raw { line, captures, file: Arc::clone(&hit.file), at });
+        let context = hit.context.clone();
+        self.more = Awaited::of(hit);
+        self.raw = Some(Raw { line, captures, file: Arc::clone(&hit.file), at, context });
     }
 
     /// Cleans what is raw; `names` are those of its captures. Everything below needs it first.
     pub(super) fn tidy(&mut self, redactor: &Redactor, names: &[String]) {
         let Some(raw) = self.raw.take() else { return };
-        let clean = redactor.clean(&raw.line);
+        let (clean, before, after) = clean_around(redactor, &raw.line, raw.context.as_deref());
         let names = names.iter().map(String::as_str).chain(std::iter::repeat(""));
         let value = |(v, name): (&Option<Box<str>>, &str)| {
             v.as_ref().map(|v| clean_value(redactor, &raw.line, &clean.text, name, v))
@@ -71,6 +82,37 @@ impl Evidence {
         self.captures = raw.captures.iter().zip(names).map(value).collect();
         self.line = cut(&clean.text, KEPT_LINE);
         (self.file, self.at, self.secrets) = (raw.file, raw.at, clean.secrets);
+        (self.before, self.after) = (before, after);
+    }
+
+    /// Lines that stand behind it have been read. Whether it waits for these.
+    pub(super) fn follow(&mut self, later: &Later, redactor: &Redactor) -> bool {
+        if self.more != Some(Awaited::by(later)) {
+            return false;
+        }
+        if later.over {
+            self.more = None;
+        }
+        if let Some(context) = self.raw.as_mut().and_then(|raw| raw.context.as_mut()) {
+            Arc::make_mut(context).after.extend(later.lines.iter().cloned());
+        } else {
+            let around = (&self.before[..], &*self.line, &mut self.after);
+            self.secrets += clean_later(redactor, around, &later.lines);
+        }
+        true
+    }
+
+    /// It shows no line but its own: a newer one does.
+    pub(super) fn alone(&mut self) {
+        (self.before, self.after, self.more) = (Vec::new(), Vec::new(), None);
+        if let Some(raw) = &mut self.raw {
+            raw.context = None;
+        }
+    }
+
+    /// What it still waits for.
+    pub(super) fn awaits(&self) -> Option<Awaited> {
+        self.more
     }
 
     /// What it holds beside itself, in bytes.
@@ -79,15 +121,22 @@ impl Evidence {
             self.captures.iter().map(|c| size_of_val(c) + c.as_ref().map_or(0, String::len)).sum::<usize>();
         let raw = self.raw.as_ref().map_or(0, |raw| {
             let captures = raw.captures.iter().map(|c| size_of_val(c) + c.as_ref().map_or(0, |c| c.len()));
-            2 * PIECE + raw.line.len() + captures.sum::<usize>()
+            let around = raw.context.as_ref().map_or(0, |c| texts(&c.before) + texts(&c.after));
+            2 * PIECE + raw.line.len() + captures.sum::<usize>() + around
         });
-        PIECE + self.line.len() + clean + raw
+        PIECE + self.line.len() + clean + raw + texts(&self.before) + texts(&self.after)
     }
 
     /// As a sample for an alert.
     pub(super) fn sample(&self) -> Sample {
         let (line, file) = (self.line.as_str().into(), Arc::clone(&self.file));
-        Sample { line, file, at: self.at, secrets: self.secrets }
+        let (before, after) = (self.before.clone(), self.after.clone());
+        Sample { line, file, at: self.at, secrets: self.secrets, before, after }
+    }
+
+    /// The same without the lines around it, where it is one of several.
+    pub(super) fn line_alone(&self) -> Sample {
+        self.sample().into_alone()
     }
 
     /// The clean line.
@@ -112,6 +161,47 @@ impl Evidence {
             raw.captures = Arc::default();
         }
     }
+}
+
+/// A line and those around it, clean. The secrets of all are counted with the line.
+fn clean_around<'a>(
+    redactor: &Redactor,
+    line: &'a str,
+    context: Option<&Context>,
+) -> (Clean<'a>, Vec<Box<str>>, Vec<Box<str>>) {
+    let Some(Context { before, after, .. }) = context else {
+        return (redactor.clean(line), Vec::new(), Vec::new());
+    };
+    let all = before.iter().map(|l| &**l).chain([line]).chain(after.iter().map(|l| &**l));
+    let (texts, secrets) = redactor.lines(all);
+    let mut texts = texts.into_iter();
+    let before = texts.by_ref().take(before.len()).map(|l| kept(&l)).collect();
+    let text = Cow::Owned(texts.next().unwrap_or_default());
+    (Clean { text, secrets }, before, texts.map(|l| kept(&l)).collect())
+}
+
+/// More lines behind a line that is clean already, with those around it. Returns how many secrets they held.
+pub(super) fn clean_later(
+    redactor: &Redactor,
+    (before, line, after): (&[Box<str>], &str, &mut Vec<Box<str>>),
+    later: &[Box<str>],
+) -> u32 {
+    let known: Vec<&str> =
+        before.iter().map(|l| &**l).chain([line]).chain(after.iter().map(|l| &**l)).collect();
+    let (_, old) = redactor.lines(known.iter().copied());
+    let (texts, all) = redactor.lines(known.iter().copied().chain(later.iter().map(|l| &**l)));
+    let new: Vec<Box<str>> = texts[known.len()..].iter().map(|l| kept(l)).collect();
+    after.extend(new);
+    all.saturating_sub(old)
+}
+
+fn kept(line: &str) -> Box<str> {
+    cut(line, CONTEXT_BYTES).into()
+}
+
+/// What some lines hold, in bytes.
+pub(super) fn texts(lines: &[Box<str>]) -> usize {
+    lines.iter().map(|l| size_of::<Box<str>>() + PIECE + l.len()).sum()
 }
 
 /// The parts of a hit's key, clean, each under its name.
@@ -207,6 +297,7 @@ mod tests {
             file: "f".into(),
             file_no: 0,
             backlog: false,
+            context: None,
         }
     }
 

@@ -213,7 +213,7 @@ impl Judge {
         rule.fold.add(hash, key, incident);
         rule.fold.openings += 1;
         if rule.fold.sample.is_none() {
-            rule.fold.sample = sample;
+            rule.fold.sample = sample.map(Sample::into_alone);
         }
         rule.fold.due_by(until);
     }
@@ -225,7 +225,7 @@ impl Judge {
         let KeyState::Open(incident) = &mut slot.state else { return };
         incident.newest.tidy(&self.policy.redactor, names(rule.policy.as_ref()));
         if rule.fold.sample.is_none() {
-            rule.fold.sample = Some(incident.newest.sample());
+            rule.fold.sample = Some(incident.newest.line_alone());
         }
         rule.fold.add(hash, &slot.key, incident);
         rule.fold.reminders += 1;
@@ -273,7 +273,7 @@ impl Judge {
             return self.close_muted(rid, hash, incident, key, by);
         }
         incident.newest.tidy(&self.policy.redactor, names(self.rules[rid.0].policy.as_ref()));
-        let sample = incident.newest.sample();
+        let sample = incident.newest.line_alone();
         let fold = &mut self.rules[rid.0].fold;
         fold.add(hash, key, &mut incident);
         if incident.folded {
@@ -312,7 +312,7 @@ impl Judge {
             if incident.folded && incident.since_last > 0 {
                 if rule.fold.sample.is_none() {
                     incident.newest.tidy(&policy.redactor, names(rule.policy.as_ref()));
-                    rule.fold.sample = Some(incident.newest.sample());
+                    rule.fold.sample = Some(incident.newest.line_alone());
                 }
                 rule.fold.add(*hash, &slot.key, incident);
                 slot.dirty = true;

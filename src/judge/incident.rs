@@ -258,9 +258,15 @@ impl Judge {
         };
         incident.newest.tidy(&self.policy.redactor, &policy.captures);
         let newest = incident.newest.sample();
-        if samples.last() != Some(&newest) && !newest.line.is_empty() {
-            samples.push(newest);
+        let same = |s: &Sample| (&s.line, &s.file, s.at) == (&newest.line, &newest.file, newest.at);
+        // around the one that is newest, and no other, is shown what stands there
+        samples.iter_mut().for_each(Sample::alone);
+        match samples.last_mut() {
+            Some(last) if same(last) => *last = newest,
+            _ if newest.line.is_empty() => {}
+            _ => samples.push(newest),
         }
+        let awaits = incident.newest.awaits();
         incident.standing = spaces.iter().map(|s| (Arc::clone(s), Standing::Waiting)).collect();
         incident.remind_at = now.tick + policy.remind;
         let lane = match verdict {
@@ -298,6 +304,9 @@ impl Judge {
         let incident = IncidentRef { rule: Arc::clone(&policy.name), hash, no: incident.no };
         let to = spaces.into_iter().map(|s| (s, None)).collect();
         self.enqueue(&alert, to, lane, Some(&incident), Term::Shown, now);
+        if let Some(awaited) = awaits {
+            self.let_wait(alert.no, awaited, now);
+        }
     }
 
     /// Its deadline has come: it is quiet, or there is news to remind of.

@@ -12,7 +12,7 @@
 use std::mem::size_of;
 
 use super::batch::{Entry, Lane};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, texts};
 use super::expect::Expected;
 use super::fold::Fold;
 use super::incident::{IncidentRef, Standing};
@@ -120,7 +120,7 @@ fn pairs(pairs: &[(String, String)]) -> usize {
 }
 
 fn sample(sample: &Sample) -> usize {
-    size_of::<Sample>() + sample.line.len() + PIECE
+    size_of::<Sample>() + sample.line.len() + PIECE + texts(&sample.before) + texts(&sample.after)
 }
 
 fn alert(alert: &Alert) -> usize {

@@ -67,7 +67,9 @@ impl Judge {
             let more: u64 = alerts().skip(LISTED).map(|a| a.hits).sum();
             _ = write!(text, "\nand {} more ({})", entries.len() - LISTED, count(more, "hit"));
         }
-        let samples: Vec<Sample> = alerts().filter_map(|a| a.samples.last()).take(SAMPLES).cloned().collect();
+        let mut samples: Vec<Sample> =
+            alerts().filter_map(|a| a.samples.last()).take(SAMPLES).cloned().collect();
+        samples.iter_mut().for_each(Sample::alone);
         let held = held_together(alerts());
         let alert = Alert {
             no: self.next_alert(),
@@ -95,7 +97,7 @@ impl Judge {
             claims.extend(entry.claims);
             incidents.extend(entry.incidents);
         }
-        Entry { lane: Lane::Batch, alert, claims, incidents, thread, at }
+        Entry { lane: Lane::Batch, alert, claims, incidents, thread, at, awaits: None }
     }
 }
 

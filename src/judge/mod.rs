@@ -17,6 +17,7 @@ mod alive;
 mod backlog;
 mod batch;
 mod clock;
+mod context;
 mod distinct;
 mod evidence;
 mod expect;
@@ -56,6 +57,7 @@ use serde::{Deserialize, Serialize};
 use self::alive::Alive;
 use self::batch::Space;
 use self::clock::EventClock;
+use self::context::{Awaited, Whose};
 use self::fold::Fold;
 use self::incident::Incident;
 use self::ledger::{Claim, Flight};
@@ -115,6 +117,8 @@ pub struct Judge {
     turned: BTreeSet<Rid>,
     /// Rules that have counted what they know.
     knowing: BTreeSet<Rid>,
+    /// Hits of a moment ago, the lines behind which are still to come.
+    awaited: BTreeMap<Awaited, Whose>,
     key_count: usize,
     memory: Memory,
     head: Head,
@@ -176,6 +180,7 @@ impl Judge {
             mutes_until: None,
             turned: BTreeSet::new(),
             knowing: BTreeSet::new(),
+            awaited: BTreeMap::new(),
             key_count: 0,
             memory: Memory::new(policy.memory),
             head: Head::first(),
@@ -208,6 +213,7 @@ impl Judge {
                     self.keep_in_budget(now);
                     self.hold_inhibited(now);
                 }
+                hits.later().iter().for_each(|later| self.take_later(later, now));
             }
             Input::Timer | Input::Watched { .. } => {}
             Input::Away { from } => self.away(from, now),

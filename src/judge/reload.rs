@@ -26,6 +26,7 @@ impl Judge {
         let spaces = std::mem::take(&mut policy.spaces);
         self.memory.budget = policy.memory;
         self.policy = policy;
+        self.await_nothing();
         let mut kept = BTreeSet::new();
         for space in spaces {
             kept.insert(Arc::clone(&space.name));

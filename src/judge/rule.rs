@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
+use super::context::Awaited;
 use super::evidence::{Evidence, clean_key};
 use super::expect::Expected;
 use super::fold::Fold;
@@ -280,6 +281,9 @@ impl Judge {
                 }
                 self.weigh(rid, hash);
             }
+        }
+        if let Some(awaited) = Awaited::of(hit).filter(|_| told.full) {
+            self.await_lines(awaited, rid, hash, now);
         }
         if fresh {
             self.key_count += 1;

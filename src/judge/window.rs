@@ -74,6 +74,9 @@ impl Window {
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
         }
+        if let Some(older) = self.samples.back_mut() {
+            older.alone();
+        }
         self.samples.push_back(evidence);
     }
 

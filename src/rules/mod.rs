@@ -5,6 +5,7 @@
 //! Each rule's result is exactly that of its own regex on each line alone; everything else in here is a detour
 //! around doing that.
 
+mod around;
 mod confirm;
 mod cut;
 mod engine;
@@ -32,6 +33,7 @@ mod vector;
 mod walk;
 mod wide;
 
+pub use around::Asked;
 pub use explain::{Explained, Step};
 pub use fields::Fields;
 pub use pattern::{Pattern, PatternFault};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::around::Around;
 use super::confirm::{Pool, Says, Spot};
 use super::cut::cut;
 use super::engine::{Engine, Owner};
@@ -39,6 +40,7 @@ pub(super) struct Scratch {
     folding: Folding,
     /// Stamps of this block.
     memo: Memo,
+    pub(super) around: Around,
 }
 
 /// How far a rule got with a line.
@@ -73,6 +75,7 @@ impl Scratch {
             tally: Tally::default(),
             folding: Folding::new(rules.len()),
             memo: Memo::default(),
+            around: Around::default(),
         }
     }
 }
@@ -110,7 +113,9 @@ pub(super) struct Desk<'a> {
 pub(super) enum Out<'a> {
     /// It is a hit.
     Hits(&'a mut Hits),
-    /// It is a hit, which may be folded.
+    /// It is a hit, with the lines around it.
+    Around(&'a mut Hits),
+    /// The same, and it may be folded.
     Folded(&'a mut Hits),
     /// It is told, by rule and place in the block; nothing is made of it.
     Found(&'a mut dyn FnMut(RuleNo, Range<usize>)),
@@ -236,14 +241,14 @@ impl<'a> Desk<'a> {
 
     /// The current line is a hit in full. Returns its number among those.
     fn add(&mut self, index: u32, line: &[u8], record: Option<&Record>) -> u32 {
-        let hit = self.make(index, line, record, true);
+        let hit = self.make(index, line, self.at, record, true);
         let stamp = self.stamp();
         self.hits(|hits| hits.push(Hit { stamp, ..hit })).unwrap_or_default()
     }
 
     fn hits<T>(&mut self, work: impl FnOnce(&mut Hits) -> T) -> Option<T> {
         match &mut self.out {
-            Out::Hits(hits) | Out::Folded(hits) => Some(work(hits)),
+            Out::Hits(hits) | Out::Around(hits) | Out::Folded(hits) => Some(work(hits)),
             Out::Found(_) => None,
         }
     }
@@ -255,13 +260,14 @@ impl<'a> Desk<'a> {
             let Some(Last { turn, place }) = last else { continue };
             let record = block.records.binary_search_by_key(&(place.start as u32), |r| r.start);
             let record = record.ok().and_then(|n| block.records.get(n));
-            let hit = self.make(rule, &block.bytes[place], record, false);
+            let at = place.start;
+            let hit = self.make(rule, &block.bytes[place], at, record, false);
             self.hits(|hits| hits.fill_in(turn, hit));
         }
     }
 
-    /// Makes a hit of a line, without its stamp. `judged`: it is the line that its rule has looked at last.
-    fn make(&mut self, index: u32, line: &[u8], record: Option<&Record>, judged: bool) -> Hit {
+    /// Makes a hit of the line at `at` in the block, without its stamp. `judged`: it is the line that its rule has looked at last.
+    fn make(&mut self, index: u32, line: &[u8], at: usize, record: Option<&Record>, judged: bool) -> Hit {
         let (block, rule) = (self.block, &self.rules[index as usize]);
         let locs = &mut self.scratch.locs[index as usize];
         let mut fields = Fields::new(wrapping(block, record), line);
@@ -272,6 +278,10 @@ impl<'a> Desk<'a> {
             (Some(bits), key)
         } else {
             (None, rule.key(line, locs, &mut fields, origin))
+        };
+        let context = match self.out {
+            Out::Around(_) | Out::Folded(_) => self.scratch.around.of(block, at, rule.spec.context),
+            Out::Hits(_) | Out::Found(_) => None,
         };
         Hit {
             rule: rule.spec.no,
@@ -284,6 +294,7 @@ impl<'a> Desk<'a> {
             file: Arc::clone(block.file),
             file_no: block.file_no,
             backlog: block.backlog,
+            context,
         }
     }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use regex::bytes::{CaptureLocations, Regex};
 
+use super::around::Asked;
 use super::cut::cut;
 use super::fields::{Fields, meant};
 use super::literal::{self, Set};
@@ -130,6 +131,7 @@ impl Rule {
             captures: Vec::new(),
             resolve: None,
             fold: false,
+            context: Asked::default(),
             ..spec.clone()
         };
         let by = spec.by.iter().map(|by| if named(by) { Part::new(&spec, by) } else { Part::Any }).collect();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::around::Asked;
 use super::engine::Engine;
 use super::pass::{Desk, Lines, Out, Scratch};
 use super::records::Records;
@@ -79,7 +80,10 @@ impl RuleSet {
             wide.map(|r| r.spec.no).collect()
         };
         let (without_literal, resolves_without_literal) = (without(false), without(true));
-        let scratch = Scratch::new(&rules);
+        let mut scratch = Scratch::new(&rules);
+        for rule in rules.iter() {
+            rule.spec.sources.iter().for_each(|no| scratch.around.asks(*no, rule.spec.context));
+        }
         RuleSet {
             rules,
             host,
@@ -144,11 +148,31 @@ impl RuleSet {
         out.append(&mut hits.into_full());
     }
 
+    /// The same with the lines around each, of files whose blocks come one after another.
+    pub fn scan_around(&mut self, block: &Block<'_>, out: &mut Hits) {
+        self.pass(block, Out::Around(out));
+    }
+
     /// The same of lines that were scanned before: it costs the rules nothing where their costs are counted.
-    pub fn scan_again(&mut self, block: &Block<'_>, out: &mut Vec<Hit>) {
+    pub fn scan_again(&mut self, block: &Block<'_>, out: &mut Hits) {
         let tally = std::mem::take(&mut self.scratch.tally);
-        self.scan(block, out);
+        self.scan_around(block, out);
         self.scratch.tally = tally;
+    }
+
+    /// The most lines around a hit that rules of this source ask for.
+    pub fn context(&self, source: SourceNo) -> Asked {
+        self.scratch.around.most(source)
+    }
+
+    /// The last lines of a block that a hit behind it may ask for.
+    pub fn last_of(&self, block: &Block<'_>) -> Vec<Box<str>> {
+        self.scratch.around.last_of(block)
+    }
+
+    /// A block of a file went by unscanned, since nothing in it hits; these are its last lines.
+    pub fn passed(&mut self, source: SourceNo, file_no: u64, lines: Vec<Box<str>>) {
+        self.scratch.around.passed((source, file_no), lines);
     }
 
     /// The same with the hits of rules that allow it folded: what the agent does.
@@ -162,8 +186,11 @@ impl RuleSet {
         self.pass(block, Out::Found(&mut found));
     }
 
-    fn pass<'a>(&'a mut self, block: &'a Block<'a>, out: Out<'a>) {
+    fn pass<'a>(&'a mut self, block: &'a Block<'a>, mut out: Out<'a>) {
         let Some(engine) = self.engine(block) else { return };
+        if let Out::Around(hits) | Out::Folded(hits) = &mut out {
+            self.scratch.around.begin(block, hits);
+        }
         if self.engines[engine].may_learn(block.bytes.len()) {
             let set = self.sets.iter().find(|(_, at)| **at == engine).map(|(set, _)| set);
             self.engines[engine].learn(&self.rules, set.map_or(&[], |s| s), block.bytes);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::hit::RuleNo;
 use crate::line::SourceNo;
-use crate::rules::Pattern;
+use crate::rules::{Asked, Pattern};
 
 /// One rule, as the scanner needs it.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct RuleSpec {
     pub captures: Vec<String>,
     /// Nothing asks for the line or the captures of every hit: of one key, the first and the last of a block are enough.
     pub fold: bool,
+    /// So many lines around a hit travel with it.
+    pub context: Asked,
 }
 
 /// A condition of `where`: the field has one of these values.

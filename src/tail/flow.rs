@@ -159,6 +159,7 @@ impl Flow {
                 backlog: from.backlog,
                 records,
                 fields,
+                earlier: None,
             });
         });
         self.skipping = found.skipping && next.is_none();
@@ -193,6 +194,7 @@ impl Flow {
                 backlog: from.backlog,
                 records: &[],
                 fields: &[],
+                earlier: None,
             });
         };
         let split = if self.holes { lines::split } else { lines::split_stream };

@@ -243,6 +243,7 @@ impl Journal {
                     backlog: phase == Phase::CatchUp,
                     records,
                     fields,
+                    earlier: None,
                 });
             });
         if parsed.resumed.is_some_and(|found| std::mem::take(&mut self.doubt) && !found) {

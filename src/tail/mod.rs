@@ -25,6 +25,7 @@ mod copies;
 mod decode;
 mod discover;
 mod done;
+mod earlier;
 mod entry;
 mod file;
 mod files;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 
 use super::copies::Copy;
+use super::decode::Script;
+use super::earlier::Back;
 use super::file::Fill;
 use super::handle::Handle;
 use super::identity;
@@ -76,7 +78,7 @@ impl Tailer {
                     file.written = file.written.max(file.mtime);
                 }
                 if as_it_stands {
-                    self.give(no, base, data, full, now, take);
+                    self.give(no, base, data, full, script, now, take);
                 } else {
                     self.give_records(no, base, data, full, script, now, take);
                 }
@@ -93,13 +95,25 @@ impl Tailer {
         self.buf = buf;
     }
 
-    fn give(&mut self, no: u64, base: u64, data: &[u8], full: bool, now: Now, take: Take<'_>) {
+    #[expect(clippy::too_many_arguments, reason = "a window of a file, and where it goes")]
+    fn give(
+        &mut self,
+        no: u64,
+        base: u64,
+        data: &[u8],
+        full: bool,
+        script: Script,
+        now: Now,
+        take: Take<'_>,
+    ) {
         let Some(file) = self.files.get_mut(no) else { return };
-        let (spec, name) = (&self.sources[file.source].spec, file.name());
+        let (source, name) = (&self.sources[file.source], file.name());
+        let spec = &source.spec;
         let mut bytes = 0;
         if base != file.offset && data.first().is_some_and(|&b| b != 0) {
             file.advance(base, b""); // the NULs ended just here
         }
+        let back = Back { handle: file.open.as_ref(), recipe: &source.recipe, script };
         let block = |at: usize, end: BlockEnd| Block {
             source: spec.no,
             file: &name,
@@ -112,6 +126,7 @@ impl Tailer {
             backlog: base + (at as u64) < file.backlog_to,
             records: &[],
             fields: &[],
+            earlier: Some(&back),
         };
         let split = lines::split(data, spec.max_line, file.skipping, |at, piece, end| {
             bytes += piece.len() as u64;

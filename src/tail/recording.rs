@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::assemble::{At, Part};
 use super::busy::Wait;
 use super::decode::Script;
+use super::earlier::Back;
 use super::file::{Fill, Orphan};
 use super::reading::{IDLE, QUANTUM, Take};
 use super::tailer::Tailer;
@@ -66,6 +67,9 @@ impl Tailer {
         let waits: Vec<Wait> = assembly.waiting().map(|(stream, at)| wait(stream, at)).collect();
 
         let (spec, name) = (&source.spec, &file.name());
+        // what began in the last generation has its offset there
+        let handle = file.open.as_ref().filter(|_| before.is_none());
+        let back = Back { handle, recipe: &source.recipe, script };
         let mut first = true;
         let (mut out_lines, mut out_bytes) = (0, 0);
         assembly.give(n, |bytes, records, fields, end, offset| {
@@ -83,6 +87,7 @@ impl Tailer {
                 backlog: offset < file.backlog_to,
                 records,
                 fields,
+                earlier: Some(&back),
             });
         });
 
@@ -118,6 +123,7 @@ impl Tailer {
                     backlog: record.offset < file.backlog_to,
                     records: &[record],
                     fields: &[],
+                    earlier: Some(&back),
                 }));
                 out_bytes += text.len() as u64;
             }
@@ -251,6 +257,7 @@ impl Tailer {
                     backlog: false,
                     records,
                     fields,
+                    earlier: None,
                 });
             });
             self.assembly = assembly;
