@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,6 +17,9 @@ use super::program::{Agent, DEADLINE, Place, stopwatch, term};
 
 /// The digits that rules look at, by the place that they have counted from the right.
 const PLACES: [&str; 3] = ["ones", "tens", "hundreds"];
+
+/// What was written in a whole run is read again at most, and each commit waits for a disk that others may use.
+const PATIENCE: Duration = DEADLINE.saturating_mul(4);
 
 /// Rules that count the lines of all writers below `DIR` that match `glob`.
 pub(crate) fn rules(globs: &[&str]) -> String {
@@ -51,7 +55,7 @@ pub(crate) fn each_line_was_hit_once<'a>(place: &'a Place, agent: Agent<'a>, wri
         |s: &Value, place: &str| (0..10).map(|d| term(s, &format!("{place}-{d}"), "hits")).sum::<u64>();
     let begun = stopwatch();
     // what did not come by then is told by number
-    let all = |s: &Value| begun.elapsed() > DEADLINE || PLACES.iter().all(|place| hits(s, place) >= lines);
+    let all = |s: &Value| begun.elapsed() > PATIENCE || PLACES.iter().all(|place| hits(s, place) >= lines);
     let exact = |status: &Value| {
         let told =
             expected(writers).into_iter().map(|(rule, count)| (term(status, &rule, "hits"), count, rule));
@@ -61,7 +65,7 @@ pub(crate) fn each_line_was_hit_once<'a>(place: &'a Place, agent: Agent<'a>, wri
             .collect();
         assert_eq!(wrong, Vec::<String>::new(), "of {lines} lines; {}", status["read"]);
     };
-    exact(&agent.wait_for_status_within(2 * DEADLINE, &format!("{lines} lines to be hit"), all));
+    exact(&agent.wait_for_status_within(2 * PATIENCE, &format!("{lines} lines to be hit"), all));
     assert_eq!(agent.stop(), 0);
     let mut agent = place.launch(&[]);
     agent.wait_for_log("watching ");
