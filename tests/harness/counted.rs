@@ -19,7 +19,7 @@ use super::program::{Agent, DEADLINE, Place, stopwatch, term};
 const PLACES: [&str; 3] = ["ones", "tens", "hundreds"];
 
 /// What was written in a whole run is read again at most, and each commit waits for a disk that others may use.
-const PATIENCE: Duration = DEADLINE.saturating_mul(4);
+const PATIENCE: Duration = DEADLINE.saturating_mul(2);
 
 /// Rules that count the lines of all writers below `DIR` that match `glob`.
 pub(crate) fn rules(globs: &[&str]) -> String {

@@ -60,6 +60,11 @@ impl Power {
         }
     }
 
+    /// The library is at work: it has kept the state as it was synced.
+    pub(crate) fn is_known(&self) -> bool {
+        fs::metadata(self.dir.path().join("synced/state.db")).is_ok_and(|file| file.len() > 0)
+    }
+
     /// The power fails, now. Tells how many pages are as they were last synced though they had been written since.
     pub(crate) fn fails(&self, agent: Agent<'_>, dice: &mut Dice) -> usize {
         agent.kill();
