@@ -379,7 +379,7 @@ fn the_log_is_folded_into_the_file_and_both_stay_short() {
     assert!(size("state.db") > 6 << 20);
     store.commit(&Commit { remove: (0..23).map(id).collect(), ..Commit::default() }).unwrap();
     assert!(!store.idle(), "nothing calls for coming back soon");
-    assert_eq!(size("state.db-wal"), 0);
+    assert!(size("state.db-wal") < 16 << 10, "its head alone");
     assert!(size("state.db") < 2 << 20, "the file is {} bytes long for one row", size("state.db"));
     assert_eq!(store.next("ops").unwrap(), Some(heavy(23, Severity::Info, 1 << 20)));
 }

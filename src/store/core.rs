@@ -21,6 +21,10 @@ use crate::time::Tick;
 /// The write-ahead log is folded into the file when it is longer than this, busy or not: a log is read at start.
 const WAL_BYTES: u64 = 16 << 20;
 
+/// So long a log is written over from its beginning once it is folded in; a longer one is cut off. A synced write that
+/// makes a file longer waits for the filesystem's own journal too.
+const KEPT_WAL_BYTES: u64 = 1 << 20;
+
 /// Unused pages (of 4 KiB) that the file may keep for the next messages.
 const UNUSED_PAGES: i64 = 1024;
 
@@ -164,6 +168,7 @@ impl Store {
             // a shrink that fails leaves a file that is too long and right
             _ = self.shrink();
             self.checkpoint();
+            self.begin_log();
             self.dir.lay_ballast();
             // pages that are read again when they are needed again; where it fails they stay
             _ = self.db.release_memory();
@@ -174,6 +179,9 @@ impl Store {
     /// Puts everything on disk and lets go of the directory. Without room, what is only in memory is lost.
     pub fn close(mut self) {
         self.idle();
+        if self.home == Home::Disk {
+            _ = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        }
     }
 
     /// Runs `work` in a transaction, whatever the disk is like.
@@ -256,7 +264,16 @@ impl Store {
 
     /// Folds the log into the file and empties it. A failure loses nothing: the log is as good as the file.
     fn checkpoint(&mut self) {
-        self.dirty = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").is_err();
+        let how = if self.dir.wal_bytes() > KEPT_WAL_BYTES { "TRUNCATE" } else { "RESTART" };
+        self.dirty = self.db.execute_batch(&format!("PRAGMA wal_checkpoint({how})")).is_err();
+    }
+
+    /// Writes the empty log's head, which has a sync of its own: the next alert would wait for that. Nothing depends on
+    /// it, so it may fail.
+    fn begin_log(&self) {
+        if !self.dirty {
+            _ = self.db.pragma_update(None, "user_version", schema::KNOWN);
+        }
     }
 
     /// Gives the pages back that a long outbox has left unused.
