@@ -9,6 +9,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,7 @@ fn policy(threshold: u32) -> Policy {
             wait_at_most: Duration::from_secs(30),
             max_per_hour: 60,
             digest_every: Duration::from_secs(600),
+            mention: BTreeMap::new(),
         }],
         admin: ops,
         host: "web1".into(),

@@ -33,6 +33,9 @@ pub struct Message {
     pub alerts: Vec<Alert>,
     /// When the judge let it go.
     pub at: Wall,
+    /// Who is to be notified, as Chat names them, `users/all` or `users/ID`: from the rules file alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mention: Vec<Arc<str>>,
 }
 
 /// Identity of a row and of its message in Chat: 32 random lower-case hex digits.

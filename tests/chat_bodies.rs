@@ -50,6 +50,7 @@ fn message(alerts: Vec<Alert>) -> Message {
         severity: alerts.iter().map(|a| a.severity).max().unwrap_or_default(),
         alerts,
         at: Wall(1_795_334_670_000),
+        mention: Vec::new(),
     }
 }
 

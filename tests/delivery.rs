@@ -96,6 +96,7 @@ fn row(n: u8) -> OutboxRow {
         severity: Severity::Error,
         alerts: vec![alert],
         at: Wall(0),
+        mention: Vec::new(),
     };
     OutboxRow {
         id: RowId::from_random([n; 16]),

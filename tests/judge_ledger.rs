@@ -100,6 +100,7 @@ impl Setup {
             wait_at_most: Duration::from_secs(s.1),
             max_per_hour: s.2,
             digest_every: Duration::from_secs(s.3),
+            mention: BTreeMap::new(),
         };
         Policy {
             rules: self.rules.iter().take(rules).enumerate().map(rule).collect(),

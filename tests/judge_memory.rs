@@ -33,6 +33,7 @@ fn policy(rules: &[RulePolicy]) -> Policy {
         wait_at_most: Duration::from_secs(30),
         max_per_hour: 3600,
         digest_every: Duration::from_secs(600),
+        mention: std::collections::BTreeMap::new(),
     };
     Policy {
         rules: rules.to_vec(),

@@ -1,14 +1,16 @@
 //! What each key of a rule means, as a conversation: lines on the left, what is said and when, to the character.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use logherald::alert::{Severity, What};
 use logherald::hit::Hit;
 use logherald::judge::{Expect, Input, Novelty, RulePolicy, When};
 use logherald::message::Fate;
 use logherald::template::Template;
 use logherald::time::Wall;
 
-use crate::judge_story::{START, Story, policy, rule, secs};
+use crate::judge_story::{START, Story, policy, rule, secs, space};
 
 impl Story {
     /// A line that the first rule's `resolve` accepts; it names these parts of the key.
@@ -666,4 +668,36 @@ fn a_flood_of_new_kinds_is_one_story_and_memory_stays_bounded() {
         .map(|(_, r)| r.value.as_ref().map_or(0, String::len))
         .sum();
     assert!(rows > 0 && rows < 300_000, "{rows} bytes");
+}
+
+#[test]
+fn who_is_named_for_a_severity_is_notified_of_its_openings_and_of_nothing_else() {
+    let mut down = rule("down");
+    (down.remind, down.quiet, down.severity) = (secs(60), secs(300), Severity::Error);
+    let mut policy = policy(&[down, rule("mild")]);
+    policy.spaces.push(space("night"));
+    policy.spaces[0].mention = [(Severity::Error, vec!["users/all".into()])].into();
+    policy.spaces[1].mention = [(Severity::Error, vec!["users/1".into()])].into();
+    let mut s = Story::of(policy);
+    s.chat_is_down = true;
+    let told = |s: &mut Story| {
+        let all: Vec<(What, Vec<Arc<str>>)> =
+            s.waiting.iter().map(|m| (m.alerts[0].what, m.mention.clone())).collect();
+        s.fates(Fate::Delivered);
+        all
+    };
+    s.hits(1, "192.0.2.1", 1);
+    assert_eq!(told(&mut s), [(What::Opening, vec![])], "nobody is named for a warning");
+    s.wait(secs(30));
+    s.hits(0, "192.0.2.1", 1);
+    let detour = Input::Detour { messages: vec![Arc::new(s.waiting[0].clone())], to: "night".into() };
+    s.apply(detour);
+    let named = |who: &str| (What::Opening, vec![who.into()]);
+    assert_eq!(told(&mut s), [named("users/all"), named("users/1")], "the other space names its own");
+    s.hits(0, "192.0.2.1", 1);
+    s.wait(secs(60));
+    assert_eq!(told(&mut s), [(What::Reminder, vec![])]);
+    s.hits(0, "192.0.2.1", 1);
+    s.wait(secs(600));
+    assert!(told(&mut s).iter().all(|(what, named)| *what != What::Opening && named.is_empty()));
 }

@@ -43,6 +43,7 @@ pub(crate) fn space(name: &str) -> SpacePolicy {
         wait_at_most: secs(30),
         max_per_hour: 60,
         digest_every: secs(600),
+        mention: BTreeMap::new(),
     }
 }
 

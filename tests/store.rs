@@ -65,6 +65,7 @@ fn row(n: u64, space: &str, severity: Severity) -> OutboxRow {
         severity,
         alerts: vec![alert],
         at: Wall(3),
+        mention: Vec::new(),
     };
     OutboxRow {
         id: id(n),

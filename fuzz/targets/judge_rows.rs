@@ -86,6 +86,7 @@ fn policy(shape: u8) -> Policy {
         wait_at_most: Duration::from_secs(10),
         max_per_hour: if tight { 2 } else { 60 },
         digest_every: Duration::from_secs(60),
+        mention: Default::default(),
     };
     Policy {
         rules: (0..1 + (shape & 3)).map(rule).collect(),

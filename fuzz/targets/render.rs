@@ -159,6 +159,7 @@ fuzz_target!(|input: Input| {
         severity: alerts.iter().map(|a| a.severity).max().unwrap_or_default(),
         alerts,
         at: Wall(1_795_334_670_000),
+        mention: Vec::new(),
     };
     assert_card(&message);
     assert_text(&message);

@@ -307,6 +307,7 @@ fn reroute(policy: &mut Policy, clients: &BTreeMap<Arc<str>, Client>) -> bool {
         wait_at_most: Duration::from_secs(30),
         max_per_hour: 60,
         digest_every: Duration::from_secs(600),
+        mention: BTreeMap::new(),
     });
     true
 }

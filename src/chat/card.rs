@@ -56,10 +56,28 @@ pub fn render(message: &Message, surface: Surface) -> String {
             }
         };
         body["thread"] = thread;
+        let within = within && mention(&mut body, message);
         let body = body.to_string();
         let fits = within && body.len() <= BODY_BYTES;
         (body, fits)
     })
+}
+
+/// Names those who are to be notified, in the one place where Chat heeds it; whether the text is short enough.
+fn mention(body: &mut Value, message: &Message) -> bool {
+    if message.mention.is_empty() {
+        return true;
+    }
+    let named: Vec<String> = message.mention.iter().map(|who| format!("<{who}>")).collect();
+    let named = named.join(" ");
+    let text = match body["text"].as_str() {
+        Some(text) => format!("{named}\n{text}"),
+        None => named,
+    };
+    let within = text.chars().count() <= text::TEXT_CHARS;
+    body["text"] = text.into();
+    body["markupSyntax"] = "MARKUP_SYNTAX_CHAT".into();
+    within
 }
 
 fn sections(sheet: &Sheet) -> Vec<Value> {
@@ -182,6 +200,24 @@ mod tests {
         let sample = json!({ "textParagraph": { "text": line, "maxLines": 4 } });
         assert_eq!(card["sections"][1], json!({ "header": "Lines", "widgets": [sample] }));
         assert_eq!(body["thread"]["threadKey"], "t-1");
+    }
+
+    #[test]
+    fn who_is_notified_stands_above_the_card_and_in_no_alert() {
+        let mut m = message(vec![Alert { text: "<users/all>".into(), ..alert("r") }]);
+        m.mention = vec!["users/all".into(), "users/1234".into()];
+        let body: Value = serde_json::from_str(&render(&m, Surface::Card)).unwrap();
+        assert_eq!(body["text"], "<users/all> <users/1234>");
+        assert_eq!(body["markupSyntax"], "MARKUP_SYNTAX_CHAT");
+        let fallback = body["fallbackText"].as_str().unwrap();
+        assert!(body["cardsV2"][0]["card"].is_object() && inert(fallback));
+        let plain: Value = serde_json::from_str(&render(&m, Surface::Plain)).unwrap();
+        let text = plain["text"].as_str().unwrap();
+        assert!(text.starts_with("<users/all> <users/1234>\n🟠 error on web1\n"), "{text}");
+        assert_eq!(text.matches("<users/").count(), 2, "what a line says notifies nobody: {text}");
+        m.mention.clear();
+        let body: Value = serde_json::from_str(&render(&m, Surface::Card)).unwrap();
+        assert!(body.get("text").is_none() && body.get("markupSyntax").is_none());
     }
 
     #[test]

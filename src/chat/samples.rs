@@ -41,6 +41,7 @@ pub(crate) fn message(alerts: Vec<Alert>) -> Message {
         severity: Severity::Error,
         alerts,
         at: Wall(1_795_334_670_000),
+        mention: Vec::new(),
     }
 }
 

@@ -115,5 +115,6 @@ fn message(space: &Arc<str>, host: &Arc<str>, hostile: bool, now: Now) -> Messag
         severity: Severity::Info,
         alerts: vec![alert],
         at: now.wall,
+        mention: Vec::new(),
     }
 }

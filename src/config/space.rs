@@ -4,6 +4,7 @@
 //! and the line it stands on is never drawn.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::alert::Severity;
 use crate::chat::{SecretSource, Target, TokenWay, Way};
 use crate::judge::SpacePolicy;
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 11] = [
     "webhook",
     "name",
     "service_account",
@@ -22,8 +23,10 @@ const KNOWN: [&str; 9] = [
     "wait_at_most",
     "max_per_hour",
     "fallback",
+    "mention",
+    "digest_every",
 ];
-const LATER: [&str; 3] = ["update", "mention", "digest_every"];
+const LATER: [&str; 1] = ["update"];
 
 /// The real one; `[chat] api_url` points elsewhere for tests and proxies.
 const CHAT_API: &str = "https://chat.googleapis.com";
@@ -35,6 +38,10 @@ const WAIT: Duration = Duration::from_secs(5);
 const WAIT_AT_MOST: Duration = Duration::from_secs(30);
 const MAX_PER_HOUR: u32 = 60;
 const DIGEST_EVERY: Duration = Duration::from_secs(600);
+/// More often it would be no digest, more rarely no news.
+const DIGESTS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
+/// Whoever is more than so many is a group, or all.
+const MOST_MENTIONS: usize = 10;
 
 /// A wrong name of a secret that is longer than this may be the secret, in bytes, and is not drawn.
 const SHORT: usize = 32;
@@ -193,6 +200,12 @@ impl Spaces {
         if let Some(most) = table.get("max_per_hour").and_then(|v| v.count(&(1..=MOST_PER_HOUR))) {
             policy.max_per_hour = most;
         }
+        if let Some(every) = table.get("digest_every").and_then(|v| v.duration(&DIGESTS)) {
+            policy.digest_every = every;
+        }
+        if let Some(value) = table.get("mention") {
+            policy.mention = mention(&value, is_console);
+        }
         if let Some(way) = way {
             self.targets.push(Target { name, way });
             self.policies.push(policy);
@@ -207,7 +220,46 @@ fn policy(name: Arc<str>, wait: Duration) -> SpacePolicy {
         wait_at_most: WAIT_AT_MOST,
         max_per_hour: MAX_PER_HOUR,
         digest_every: DIGEST_EVERY,
+        mention: BTreeMap::new(),
     }
+}
+
+/// Who is notified, by the severity of what opens.
+fn mention(value: &Value<'_>, is_console: bool) -> BTreeMap<Severity, Vec<Arc<str>>> {
+    let mut all = BTreeMap::new();
+    let Some(table) = value.table() else { return all };
+    if is_console {
+        let message = "`mention` in a space that is a terminal, where nobody can be notified";
+        value.scope.error_hint(value.span.clone(), message, "remove it");
+        return all;
+    }
+    table.check_keys(&SEVERITIES.map(|(name, _)| name), &[]);
+    for (name, severity) in SEVERITIES {
+        let Some((value, texts)) = table.get(name).and_then(|v| Some((v.texts()?, v))).map(|(t, v)| (v, t))
+        else {
+            continue;
+        };
+        if texts.len() > MOST_MENTIONS {
+            let message = format!("`{name}` has {} names, expected at most {MOST_MENTIONS}", texts.len());
+            value.scope.error_hint(value.span, message, "\"all\" notifies everybody in the space");
+            continue;
+        }
+        all.insert(severity, texts.iter().filter_map(mentioned).collect());
+    }
+    all
+}
+
+/// `users/all`, or `users/ID`: nothing that could end the mention and go on as text.
+fn mentioned(text: &Text<'_>) -> Option<Arc<str>> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    let id = if text.value == "all" { Some("all") } else { text.value.strip_prefix("users/") };
+    let id = id.filter(|id| (1..=128).contains(&id.len()) && id.chars().all(fits));
+    if id.is_none() {
+        let message = format!("`{}` is nobody to mention, expected `all` or `users/ID`", shown(text.value));
+        let hint = "the id of a person is a number, such as \"users/123456789012345678901\"";
+        text.scope.error_hint(text.span.clone(), message, hint);
+    }
+    id.map(|id| format!("users/{id}").into())
 }
 
 fn way(table: &Table<'_>, key: &Text<'_>, api_url: &str) -> Option<Way> {

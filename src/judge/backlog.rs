@@ -83,7 +83,10 @@ impl Judge {
             }
             let no = MessageNo(self.head.next_message);
             self.head.next_message += 1;
-            let mut copy = Message { no, space: Arc::clone(to), at: now.wall, ..Message::clone(message) };
+            // who is in the other space is not who is in this one
+            let mention = self.mentions(to, message.alerts.iter());
+            let space = Arc::clone(to);
+            let mut copy = Message { no, space, at: now.wall, mention, ..Message::clone(message) };
             for alert in &mut copy.alerts {
                 // writing to a `String` cannot fail
                 _ = write!(alert.text, "\nfor the space `{}`, which cannot be reached", message.space);

@@ -368,6 +368,7 @@ impl Judge {
             thread: thread.clone(),
             host: Arc::clone(&self.policy.host),
             severity: worst(&entries),
+            mention: self.mentions(name, entries.iter().map(|e| &e.alert)),
             alerts: entries.iter().map(|e| e.alert.clone()).collect(),
             at: now.wall,
         };
@@ -386,6 +387,18 @@ impl Judge {
             space.counts.sent += 1;
         }
         message
+    }
+
+    /// Who is notified of these alerts in this space: those that it names for what opens, by the worst that does.
+    pub(super) fn mentions<'a>(
+        &self,
+        name: &Arc<str>,
+        alerts: impl Iterator<Item = &'a Alert>,
+    ) -> Vec<Arc<str>> {
+        let opens = |a: &&Alert| matches!(a.what, What::Opening | What::Missing);
+        let worst = alerts.filter(opens).map(|a| a.severity).max();
+        let named = worst.and_then(|s| self.spaces.get(name)?.policy.mention.get(&s));
+        named.cloned().unwrap_or_default()
     }
 
     /// Opaque, and different on every installation: two agents in one space never share a thread.

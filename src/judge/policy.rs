@@ -1,5 +1,6 @@
 //! What the judge is told to do. Built by `config`, which has validated every part.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,4 +121,6 @@ pub struct SpacePolicy {
     pub max_per_hour: u32,
     /// One digest each so often while over budget.
     pub digest_every: Duration,
+    /// Who is notified where an incident of this severity opens.
+    pub mention: BTreeMap<Severity, Vec<Arc<str>>>,
 }

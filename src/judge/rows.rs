@@ -386,6 +386,7 @@ impl Judge {
                 wait_at_most: Duration::ZERO,
                 max_per_hour: 1,
                 digest_every: Duration::ZERO,
+                mention: BTreeMap::new(),
             })
         })
     }

@@ -230,6 +230,7 @@ pub(in super::super) fn policy(spaces: &[&str]) -> Policy {
         wait_at_most: Duration::ZERO,
         max_per_hour: 3600,
         digest_every: Duration::from_secs(600),
+        mention: std::collections::BTreeMap::new(),
     };
     Policy {
         rules: Vec::new(),

@@ -67,6 +67,7 @@ fn row(n: u8) -> OutboxRow {
         severity: Severity::Info,
         alerts: vec![],
         at: Wall(0),
+        mention: Vec::new(),
     };
     OutboxRow {
         id: RowId::from_random([n; 16]),
