@@ -31,6 +31,11 @@ const PAUSE: Duration = Duration::from_secs(5 * 60);
 
 /// An HTTP client that follows nothing; `loopback` allows plain http and goes by no proxy.
 pub(super) fn client(loopback: bool) -> Result<reqwest::Client, String> {
+    builder(loopback).build().map_err(|e| deepest(&e.without_url()))
+}
+
+/// The same before it is made: what can fail is that the host has no CA bundle.
+pub(super) fn builder(loopback: bool) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT)
@@ -47,8 +52,7 @@ pub(super) fn client(loopback: bool) -> Result<reqwest::Client, String> {
         .referer(false)
         .https_only(!loopback)
         .user_agent(concat!("logherald/", env!("CARGO_PKG_VERSION")));
-    let builder = if loopback { builder.no_proxy() } else { builder };
-    builder.build().map_err(|e| deepest(&e.without_url()))
+    if loopback { builder.no_proxy() } else { builder }
 }
 
 /// An answer with a bounded body.
@@ -88,7 +92,11 @@ impl Got {
 
 /// Sends `request` to `host`; a failure is an outcome already.
 pub(super) async fn send(request: reqwest::RequestBuilder, host: &str) -> Result<Got, Outcome> {
-    let mut response = request.send().await.map_err(|e| failed(e, host))?;
+    Ok(read(request.send().await.map_err(|e| failed(e, host))?).await)
+}
+
+/// Reads the body, as far as it comes and is not endless.
+pub(super) async fn read(mut response: reqwest::Response) -> Got {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let (mut body, mut cut) = (Vec::new(), false);
     loop {
@@ -108,7 +116,7 @@ pub(super) async fn send(request: reqwest::RequestBuilder, host: &str) -> Result
             }
         }
     }
-    Ok(Got { status, headers, body, cut })
+    Got { status, headers, body, cut }
 }
 
 fn failed(error: reqwest::Error, host: &str) -> Outcome {
@@ -159,3 +167,6 @@ fn deepest(error: &reqwest::Error) -> String {
     }
     cut(&clean(&last.to_string()), 200).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,4 +26,6 @@ pub use target::*;
 pub use token::Watch;
 
 #[cfg(test)]
+pub(crate) mod faults;
+#[cfg(test)]
 pub(crate) mod samples;

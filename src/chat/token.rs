@@ -59,7 +59,7 @@ struct State {
     bearer: Option<Bearer>,
 }
 
-struct Bearer {
+pub(super) struct Bearer {
     token: SecretString,
     renew: Tick,
     ends: Tick,
@@ -197,7 +197,7 @@ impl Tokens {
     }
 
     /// What the token endpoint said.
-    fn granted(&self, answer: &Answer<'_>, now: Now, host: &str) -> Result<Bearer, Outcome> {
+    pub(super) fn granted(&self, answer: &Answer<'_>, now: Now, host: &str) -> Result<Bearer, Outcome> {
         let status = answer.status;
         let json: Value = serde_json::from_slice(answer.body).unwrap_or_default();
         let text = |name: &str| cut(&clean(json[name].as_str().unwrap_or_default()), 200).into_owned();

@@ -1,4 +1,5 @@
-//! The table of every outcome: what Chat, or whatever stands between, may answer, and what becomes of the row.
+//! The table of every outcome: what Chat, or whatever stands between, may answer, what the network, TLS and the token endpoint
+//! may do, and what becomes of the row.
 //!
 //! Each line of the table goes all the way that an answer goes in the running agent: `chat` classifies it, the worker
 //! decides, the desk commits, and the outbox is asked what it holds. Time is tokio's and paused while the worker waits.
@@ -11,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::alert::What;
+use crate::chat::faults::Met;
 use crate::chat::{Answer, Ask, Caller, Door, Outcome, classify};
 use crate::deliver::{Pace, Transport, worker};
 use crate::judge::{Judge, Policy, SpacePolicy};
@@ -26,11 +28,19 @@ const HTML: &str = "<html>please log in</html>";
 /// An answer: status, body, `Retry-After`.
 type Said = (u16, &'static str, Option<&'static str>);
 
+/// What a try comes to.
+#[derive(Clone, Copy, Debug)]
+enum Comes {
+    /// To an answer, of REST or of a webhook.
+    Answer { rest: bool, said: Said },
+    /// To none, or to no token.
+    Met(Met),
+}
+
 /// One row of the table.
 struct Line {
     name: &'static str,
-    rest: bool,
-    said: Said,
+    comes: Comes,
     /// So often in a row.
     times: usize,
     /// What the outbox says after the last of them.
@@ -40,7 +50,11 @@ struct Line {
 }
 
 const fn line(name: &'static str, rest: bool, said: Said, row: &'static str, told: bool) -> Line {
-    Line { name, rest, said, times: 1, row, told }
+    Line { name, comes: Comes::Answer { rest, said }, times: 1, row, told }
+}
+
+const fn met(name: &'static str, met: Met, row: &'static str, told: bool) -> Line {
+    Line { name, comes: Comes::Met(met), times: 1, row, told }
 }
 
 const REST: bool = true;
@@ -172,10 +186,61 @@ fn table() -> Vec<Line> {
     table
 }
 
-fn outcome(line: &Line) -> Outcome {
+/// The rows of the network, of TLS and of the token endpoint. A CA bundle or a key that is missing is no outcome: there the
+/// space has no worker at all, and its rules speak to another.
+fn network() -> Vec<Line> {
+    let grant = r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#;
+    let mut table = vec![
+        met("the name is not known", Met::NoName, AGAIN, false),
+        met("no connection in time", Met::NoConnection, AGAIN, false),
+        met("the connection is refused", Met::Refused, AGAIN, false),
+        Line {
+            times: 3,
+            ..met("refused for the third time", Met::Refused, "waits 4 s after 3 failed tries", true)
+        },
+        met("a reset after the body was sent", Met::Reset, AGAIN, false),
+        met("closed after the body was sent", Met::Closed, AGAIN, false),
+        met("no answer in time", Met::NoAnswer, AGAIN, false),
+        met("an answer that stands still", Met::StalledBody, AGAIN, false),
+        met("an answer that is cut off", Met::CutBody, AGAIN, false),
+        // nothing but a look of somebody mends it; a proxy that restarts is given a second try
+        Line { times: 2, ..met("TLS: an unknown issuer", Met::UnknownIssuer, PAUSED, true) },
+        Line { times: 2, ..met("TLS: an expired certificate", Met::Expired, PAUSED, true) },
+        Line { times: 2, ..met("TLS: the certificate of another name", Met::OtherName, PAUSED, true) },
+        Line {
+            times: 2,
+            ..met("407 of the proxy, before Chat is reached", Met::ProxyWantsCredentials, PAUSED, true)
+        },
+        met("the token endpoint: invalid_grant", Met::Token(400, grant), PAUSED, true),
+        met(
+            "the token endpoint: invalid_scope",
+            Met::Token(400, r#"{"error":"invalid_scope"}"#),
+            PAUSED,
+            true,
+        ),
+        met("the token endpoint: 401", Met::Token(401, r#"{"error":"invalid_client"}"#), PAUSED, true),
+        met(
+            "the token endpoint: 400 that passes",
+            Met::Token(400, r#"{"error":"server_error"}"#),
+            AGAIN,
+            false,
+        ),
+        met("the token endpoint: 200 without a token", Met::Token(200, "{}"), AGAIN, false),
+        met("the token endpoint: 200 of a portal", Met::Token(200, HTML), AGAIN, false),
+    ];
+    for status in [403, 408, 429, 500, 502, 503, 504] {
+        table.push(met("the token endpoint in trouble", Met::Token(status, ""), AGAIN, false));
+    }
+    table
+}
+
+async fn outcome(line: &Line) -> Outcome {
+    let (rest, (status, body, retry_after)) = match line.comes {
+        Comes::Answer { rest, said } => (rest, said),
+        Comes::Met(met) => return crate::chat::faults::outcome(met).await,
+    };
     let caller = Caller { client_email: Some("bot@p.example".into()), project_id: Some("p".into()) };
-    let door = if line.rest { Door::Rest(caller) } else { Door::Webhook };
-    let (status, body, retry_after) = line.said;
+    let door = if rest { Door::Rest(caller) } else { Door::Webhook };
     let cut = body.ends_with("messa");
     let answer = Answer { status, retry_after, date: None, body: body.as_bytes(), cut };
     classify(&Ask { door: &door, space: "spaces/AAAA", plain: false, at: Wall(0) }, &answer)
@@ -304,12 +369,12 @@ impl Office {
 
 #[tokio::test]
 async fn every_outcome_has_its_row_in_the_table() {
-    for line in table() {
+    for line in table().into_iter().chain(network()) {
         let mut office = office(&[]);
         office.say("trouble", Severity::Error).await;
         let row = office.in_hand();
         let mut shown = String::new();
-        for (at, report) in decided(outcome(&line), row.clone(), line.times).await {
+        for (at, report) in decided(outcome(&line).await, row.clone(), line.times).await {
             shown = match &report.event {
                 Event::Paused { due, .. } => {
                     format!("waits for its space, paused for {} s", due.since(at).as_secs())
@@ -342,7 +407,7 @@ async fn every_outcome_has_its_row_in_the_table() {
             [plain] if plain.plain => PLAIN.to_owned(),
             other => panic!("{}: {other:?}", line.name),
         };
-        assert_eq!(became, line.row, "{}: {} {}", line.name, line.said.0, line.said.1);
+        assert_eq!(became, line.row, "{}: {:?}", line.name, line.comes);
         let told = office.waiting("boss").await;
         assert_eq!(!told.is_empty(), line.told, "{}: {told:?}", line.name);
         assert_eq!(office.desk.store.dead_letters().await.unwrap(), [], "{}", line.name);
