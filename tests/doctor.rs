@@ -264,6 +264,41 @@ fn a_clock_that_is_wrong_is_named() {
 }
 
 #[test]
+fn a_host_without_certificates_is_told_what_to_install() {
+    let place = webhook("https://chat.googleapis.com/v1/spaces/OPS/messages?key=k&token=t");
+    let place = place.env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nowhere");
+    let (code, said) = wrong(&place, "ops");
+    assert_eq!((code, said.len()), (78, 2), "{said:?}");
+    assert!(
+        said[0].starts_with("failure secret: TLS cannot be set up: ")
+            && said[0].ends_with(" / install the CA bundle of the system (package `ca-certificates`)"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn check_asks_the_spaces_too_where_it_is_told_to() {
+    let chat = FakeChat::start();
+    chat.add_space("APP");
+    let place = rest(&chat, |dir| chat.key_file(dir));
+    let said = place.says(&["check", "--online", "rules.toml"]);
+    assert!(
+        said.starts_with("rules.toml: 1 rule, 0 tests, 1 space; no fault\n\nspace `app`\n   ok: "),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("network\n   ok: this host's clock agrees with Chat's\n\nnothing to mend\n"),
+        "{said}"
+    );
+    chat.remove_space("APP");
+    let out = place.command(&["check", "--online", "--json", "rules.toml"]);
+    assert_eq!(out.status.code(), Some(69));
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&said["errors"], &said["online"]["failures"]), (&0.into(), &1.into()), "{said:#}");
+    assert!(chat.all_messages().is_empty());
+}
+
+#[test]
 fn nobody_is_asked_offline() {
     let chat = FakeChat::start();
     let place = webhook(&chat.webhook_url("OPS"));

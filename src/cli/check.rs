@@ -10,21 +10,26 @@ use crate::rules::{LineVerdict, RuleSet, RuleSpec, test_line, test_resolve};
 use crate::tail::Input;
 use crate::time::Clock;
 
-use super::{Done, Failure, RulesArg, colour, cost, exit, paths};
+use super::{Done, Failure, RulesArg, colour, cost, doctor, exit, paths};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   logherald check rules.toml
   logherald check --json /etc/logherald/rules.toml
   logherald check --sample /var/log/syslog
+  logherald check --online rules.toml
 
-Exit status: 0 without an error (warnings are allowed), 78 with one.")]
+Exit status: 0 without an error (warnings are allowed), 78 with one; with `--online` 69 where only Chat or the way to it
+fails.")]
 pub(super) struct Args {
     #[command(flatten)]
     rules: RulesArg,
     /// Try how common the rules' texts are on this log, not on the rules' own
     #[arg(long, value_name = "LOG")]
     sample: Option<PathBuf>,
+    /// Also ask whether each space can be spoken to, as `doctor` does; nothing is sent
+    #[arg(long)]
+    online: bool,
     /// As one JSON document
     #[arg(long)]
     json: bool,
@@ -49,19 +54,31 @@ pub(super) fn check(args: &Args) -> Done {
         })?);
     }
     let errors = loaded.errors();
+    let online = settings.as_ref().filter(|_| args.online);
+    let online = online.map(|s| doctor::of_spaces(&path, &s.targets)).transpose()?;
     let mut out = anstream::stdout().lock();
     if args.json {
         let faults: Vec<_> = loaded.faults.iter().map(|f| loaded.sources.to_json(f)).collect();
         let rules = settings.as_ref().map_or(0, |s| s.rules.len());
-        let doc = json!({
+        let mut doc = json!({
             "errors": errors, "warnings": loaded.warnings(), "rules": rules, "tests": tests, "faults": faults,
             "notes": notes,
         });
+        if let Some(sheet) = &online {
+            doc["online"] = sheet.json();
+        }
         writeln!(out, "{doc:#}")?;
     } else {
         report(&mut out, &path, &loaded, settings.as_ref(), &notes)?;
+        if let Some(sheet) = &online {
+            write!(out, "\n{}", sheet.text())?;
+        }
     }
-    if errors > 0 { Err(Failure::silent(exit::CONFIG)) } else { Ok(()) }
+    match online.map_or(0, |sheet| sheet.code()) {
+        _ if errors > 0 => Err(Failure::silent(exit::CONFIG)),
+        0 => Ok(()),
+        code => Err(Failure::silent(code)),
+    }
 }
 
 fn report(

@@ -12,15 +12,14 @@ mod space;
 mod unit;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::chat::Watch;
+use crate::chat::{Target, Watch};
 use crate::time::Clock;
 
 use super::{Done, Failure, RulesArg, exit, paths, wait_for};
 use sheet::Sheet;
-use unit::Unit;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -50,10 +49,43 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// What `check --online` asks: whether each space can be spoken to.
+pub(super) fn of_spaces(rules: &Path, targets: &[Target]) -> Result<Sheet, Failure> {
+    let place = host::Place::of(rules, None)?;
+    let agent = wait_for(host::Agent::ask(&place.socket))?.of(rules);
+    let (_, accepted) = host::state(&place, &agent);
+    let mut sheet = Sheet::default();
+    spaces(&targets.iter().collect::<Vec<_>>(), &place, &accepted, false, &mut sheet)?;
+    Ok(sheet)
+}
+
+fn spaces(
+    targets: &[&Target],
+    place: &host::Place,
+    accepted: &host::Accepted,
+    offline: bool,
+    sheet: &mut Sheet,
+) -> Done {
+    let clock = Clock::continuing(None);
+    let now: Watch = Arc::new(move || clock.now());
+    let mut skew = None;
+    for target in targets {
+        let patient = space::Patient { target, place, accepted };
+        let at_hand = patient.examine(&now, sheet);
+        if let Some(at_hand) = at_hand.filter(|_| !offline) {
+            let asked = wait_for(crate::chat::probe(&at_hand, &now))?;
+            skew = skew.or(asked.iter().flatten().find_map(|a| a.skew));
+            sheet.extend(patient.said(asked));
+        }
+        sheet.extend(patient.tried());
+    }
+    sheet.extend(space::clock(skew));
+    Ok(())
+}
+
 pub(super) fn doctor(args: &Args) -> Done {
     let clock = Clock::continuing(None);
     let path = paths::rules(args.rules.rules.as_deref(), "logherald doctor path/to/rules.toml")?;
-    let unit = Unit::find();
     let mut sheet = Sheet::default();
     let (rules, settings) = host::rules(&path, clock.now());
     sheet.extend(rules);
@@ -69,12 +101,7 @@ pub(super) fn doctor(args: &Args) -> Done {
             names.join(", ")
         )));
     }
-    let place = host::Place {
-        state: paths::state_of(args.state.as_deref(), &path)?,
-        socket: paths::socket(args.state.as_deref())?,
-        of_service: paths::is_of_service(&path),
-        unit,
-    };
+    let place = host::Place::of(&path, args.state.as_deref())?;
     let agent = wait_for(host::Agent::ask(&place.socket))?.of(&path);
     let (state, accepted) = host::state(&place, &agent);
     if args.space.is_none() {
@@ -83,20 +110,9 @@ pub(super) fn doctor(args: &Args) -> Done {
         sheet.extend(state);
         sheet.extend(settings.as_ref().map_or_else(Vec::new, |s| host::logs(s, &place, &agent, clock.now())));
     }
-    let clock_of_client = clock.clone();
-    let now: Watch = Arc::new(move || clock_of_client.now());
-    let mut skew = None;
-    for target in targets.iter().filter(|t| args.space.as_deref().is_none_or(|name| *t.name == *name)) {
-        let patient = space::Patient { target, place: &place, accepted: &accepted };
-        let asked = patient.examine(&now, &mut sheet);
-        if let Some(target) = asked.filter(|_| !args.offline) {
-            let asked = wait_for(crate::chat::probe(&target, &now))?;
-            skew = skew.or(asked.iter().flatten().find_map(|a| a.skew));
-            sheet.extend(patient.said(asked));
-        }
-        sheet.extend(patient.tried());
-    }
-    sheet.extend(space::clock(skew));
+    let only = |t: &&Target| args.space.as_deref().is_none_or(|name| *t.name == *name);
+    let targets: Vec<&Target> = targets.iter().filter(only).collect();
+    spaces(&targets, &place, &accepted, args.offline, &mut sheet)?;
     let mut out = anstream::stdout().lock();
     if args.json {
         writeln!(out, "{:#}", sheet.json())?;

@@ -24,7 +24,7 @@ use crate::time::{Now, Wall};
 
 use super::super::brief::{count, moment};
 use super::super::status::{bytes, number, wrong};
-use super::super::{check, reload};
+use super::super::{Failure, check, paths, reload};
 use super::sheet::Finding;
 use super::unit::{NAME, Unit};
 
@@ -43,6 +43,18 @@ pub(super) struct Place {
     /// The rules are those of the service.
     pub(super) of_service: bool,
     pub(super) unit: Option<Unit>,
+}
+
+impl Place {
+    /// Of the agent that runs on `rules`, with its state where it was given one.
+    pub(super) fn of(rules: &Path, state: Option<&Path>) -> Result<Place, Failure> {
+        Ok(Place {
+            state: paths::state_of(state, rules)?,
+            socket: paths::socket(state)?,
+            of_service: paths::is_of_service(rules),
+            unit: Unit::find(),
+        })
+    }
 }
 
 /// What became of asking the running agent.

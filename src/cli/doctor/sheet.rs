@@ -58,7 +58,7 @@ impl Finding {
 
 /// All findings, in the order in which they are told.
 #[derive(Debug, Default)]
-pub(super) struct Sheet {
+pub(in super::super) struct Sheet {
     findings: Vec<Finding>,
 }
 
@@ -76,7 +76,7 @@ impl Sheet {
     }
 
     /// 0 without a failure; 69 where only Chat, or what is on the way to it, fails; 78 where something of this host does.
-    pub(super) fn code(&self) -> u8 {
+    pub(in super::super) fn code(&self) -> u8 {
         let failures: Vec<&Finding> = self.findings.iter().filter(|f| f.grade == Grade::Failure).collect();
         match failures.iter().all(|f| f.remote) {
             true if failures.is_empty() => 0,
@@ -86,7 +86,7 @@ impl Sheet {
     }
 
     /// For people, in 80 columns.
-    pub(super) fn text(&self) -> String {
+    pub(in super::super) fn text(&self) -> String {
         let (mut out, mut about, mut no) = (String::new(), "", 0);
         // writing to a `String` cannot fail
         for finding in &self.findings {
@@ -127,7 +127,7 @@ impl Sheet {
     }
 
     /// For scripts; its names do not change.
-    pub(super) fn json(&self) -> Value {
+    pub(in super::super) fn json(&self) -> Value {
         let one = |f: &Finding| {
             let grade = match f.grade {
                 Grade::Ok => "ok",
