@@ -27,7 +27,12 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Place {
-        Place { dir: tempfile::tempdir().unwrap(), env: Vec::new() }
+        let mut dir = tempfile::tempdir().unwrap();
+        // `DIR` in rules becomes this folder, and so would a part of its own random name
+        while dir.path().file_name().is_some_and(|name| name.to_string_lossy().contains("DIR")) {
+            dir = tempfile::tempdir().unwrap();
+        }
+        Place { dir, env: Vec::new() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
