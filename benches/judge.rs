@@ -94,6 +94,7 @@ fn policy(threshold: u32) -> Policy {
             max_per_hour: 60,
             digest_every: Duration::from_secs(600),
             mention: BTreeMap::new(),
+            edit: false,
         }],
         admin: ops,
         host: "web1".into(),

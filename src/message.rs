@@ -36,6 +36,9 @@ pub struct Message {
     /// Who is to be notified, as Chat names them, `users/all` or `users/ID`: from the rules file alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mention: Vec<Arc<str>>,
+    /// It is to take the place of the message that the space has under this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edits: Option<RowId>,
 }
 
 /// Identity of a row and of its message in Chat: 32 random lower-case hex digits.

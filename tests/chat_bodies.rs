@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use logherald::alert::{Alert, AlertNo, Held, Sample, Severity, What};
 use logherald::chat::{Surface, render};
-use logherald::message::{Message, MessageNo};
+use logherald::message::{Message, MessageNo, RowId};
 use logherald::time::Wall;
 
 const HOSTILE: &str = "<users/all> <https://evil.example|bank> [a](https://b) ```</b><a href=\"x\">&lt; \
@@ -51,6 +51,7 @@ fn message(alerts: Vec<Alert>) -> Message {
         alerts,
         at: Wall(1_795_334_670_000),
         mention: Vec::new(),
+        edits: None,
     }
 }
 
@@ -73,6 +74,8 @@ fn messages() -> Vec<Message> {
         out.push(message(vec![bare]));
     }
     out.push(message(What::ALL.iter().map(|w| alert(*w, Severity::Error)).collect()));
+    let edits = Some(RowId::from_random([7; 16]));
+    out.push(Message { edits, ..message(vec![alert(What::End, Severity::Error)]) });
     for many in [20, 100, 101, 1000] {
         out.push(message(vec![alert(What::Opening, Severity::Critical); many]));
     }

@@ -97,6 +97,7 @@ fn row(n: u8) -> OutboxRow {
         alerts: vec![alert],
         at: Wall(0),
         mention: Vec::new(),
+        edits: None,
     };
     OutboxRow {
         id: RowId::from_random([n; 16]),
@@ -120,6 +121,7 @@ fn said(outcome: Outcome) -> String {
         Outcome::Retry { why, .. } => format!("retry: {why}"),
         Outcome::Slow { why, after } => format!("slow: {why}, after {after:?}"),
         Outcome::Pause { why, hint, .. } => format!("pause: {why}\nhint: {hint}"),
+        Outcome::Gone { why } => format!("gone: {why}"),
         Outcome::Refused { why, resend_plain } => format!("refused: {why}, plain: {resend_plain}"),
     }
 }
@@ -534,4 +536,51 @@ async fn a_look_at_a_space_says_whether_the_app_is_in_it() {
         "{refused}"
     );
     assert!(b.chat.all_messages().is_empty());
+}
+
+/// Row `n`, which edits the message of row 1.
+fn edit(n: u8) -> OutboxRow {
+    let row = row(n);
+    let draft = Message { edits: Some(RowId::from_random([1; 16])), ..Message::clone(&row.draft) };
+    OutboxRow { body: render(&draft, Surface::Card).into(), draft: Arc::new(draft), ..row }
+}
+
+#[tokio::test]
+async fn an_edit_takes_the_place_of_what_a_message_said() {
+    let b = bench();
+    let client = b.rest(TokenWay::Auto);
+    assert_eq!(said(client.post(&row(1)).await), "delivered");
+    assert_eq!(
+        client.post(&edit(37)).await,
+        delivered("spaces/AAAA/messages/M0.M0", "spaces/AAAA/threads/t-1"),
+        "in its thread"
+    );
+    let line = b.chat.attempts().last().unwrap().line.clone();
+    let id = "01".repeat(16);
+    assert_eq!(line, format!("PATCH /v1/spaces/AAAA/messages/client-{id}?updateMask=text,cards_v2"));
+    let [m] = &b.chat.messages("AAAA")[..] else { panic!("not one message") };
+    assert_eq!((m.hits(), m.edits.len()), (37, 1));
+    // and as plain text, where the card is refused
+    let plain = render(&edit(38).draft, Surface::Plain);
+    assert_eq!(said(client.post(&OutboxRow { body: plain.into(), ..edit(38) }).await), "delivered");
+    let m = &b.chat.messages("AAAA")[0];
+    assert!(m.body["cardsV2"].is_null() && m.shown().contains("38 hits"), "{}", m.shown());
+    assert_eq!(b.chat.violations(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_not_ours_cannot_be_edited_and_says_nothing_of_the_space() {
+    let b = bench();
+    let client = b.rest(TokenWay::Auto);
+    assert_eq!(said(client.post(&row(1)).await), "delivered");
+    b.chat.delete(&format!("client-{}", "01".repeat(16)));
+    assert_eq!(said(client.post(&edit(2)).await), "gone: 404 NOT_FOUND: Message not found.");
+    assert_eq!(said(b.webhook().post(&edit(2)).await), "gone: a webhook cannot edit a message");
+    let other = b.try_rest(b.chat.key_of_another_project(b.dir.path()), TokenWay::Auto).unwrap();
+    let refused = said(other.post(&edit(2)).await);
+    assert_eq!(refused, "gone: 403 PERMISSION_DENIED: The caller does not have permission");
+    b.chat.next(Fault::status(503));
+    assert_eq!(said(client.post(&edit(2)).await), "retry: 503");
+    b.chat.answer_next(409, &[], r#"{"error":{"code":409,"message":"busy","status":"ALREADY_EXISTS"}}"#);
+    assert_eq!(said(client.post(&edit(2)).await), "retry: 409 ALREADY_EXISTS: busy", "an edit makes nothing");
 }

@@ -11,7 +11,7 @@ use logherald::judge::{
     EVERY_DAY, Expect, Input, Judge, MutePolicy, Notice, Novelty, Policy, Report, RuleGlob, RulePolicy,
     SilenceOrder, SpacePolicy, When, Window,
 };
-use logherald::message::{Fate, Message, MessageNo};
+use logherald::message::{Fate, Message, MessageNo, RowId};
 use logherald::redact::Redactor;
 use logherald::state::StateRow;
 use logherald::template::Template;
@@ -28,6 +28,8 @@ struct Setup {
     rules: Vec<RuleSetup>,
     /// `wait`, `wait_at_most` (seconds), `max_per_hour`, `digest_every` (seconds).
     spaces: Vec<(u64, u64, u32, u64)>,
+    /// Bit n: space n has its messages edited.
+    edit: u8,
     /// A mute a day: minutes from and to, of one rule or of all.
     mute: Option<(u16, u16, bool)>,
 }
@@ -103,6 +105,8 @@ impl Setup {
             max_per_hour: s.2,
             digest_every: Duration::from_secs(s.3),
             mention: BTreeMap::new(),
+            // what a reload may change
+            edit: self.edit & (1 << n) != 0 && version % 5 < 3,
         };
         Policy {
             rules: self.rules.iter().take(rules).enumerate().map(rule).collect(),
@@ -152,6 +156,8 @@ enum Step {
     },
     /// All messages in flight are delivered.
     DeliverAll,
+    /// What the nth edit was to edit is gone; it is said in a message of its own.
+    Gone(usize),
     Reload,
     Restart,
     Notice(u8),
@@ -195,10 +201,12 @@ fn setup() -> impl Strategy<Value = Setup> {
         });
     let space = (0u64..10, 10u64..40, 1u32..30, 60u64..900);
     let mute = prop::option::of((0u16..1440, 1u16..=1440, any::<bool>()));
-    (prop::collection::vec(rule, 1..4), prop::collection::vec(space, 1..4), mute).prop_map(
-        |(rules, spaces, mute)| Setup {
+    let edit = prop_oneof![Just(0u8), 0u8..8];
+    (prop::collection::vec(rule, 1..4), prop::collection::vec(space, 1..4), mute, edit).prop_map(
+        |(rules, spaces, mute, edit)| Setup {
             rules,
             spaces,
+            edit,
             mute: mute.filter(|(from, to, _)| from != to && to - 1 != 1439 + from),
         },
     )
@@ -221,6 +229,7 @@ fn step() -> impl Strategy<Value = Step> {
             6 => Just(Fate::Delivered), 2 => Just(Fate::DeadLettered), 1 => Just(Fate::Dropped)
         ]).prop_map(|(nth, fate)| Step::Fate { nth, fate }),
         2 => Just(Step::DeliverAll),
+        1 => any::<usize>().prop_map(Step::Gone),
         1 => Just(Step::Reload),
         2 => Just(Step::Restart),
         1 => (0u8..3).prop_map(Step::Notice),
@@ -239,8 +248,10 @@ struct World {
     now: Now,
     /// Not settled, in the order of their numbers.
     outbox: BTreeMap<MessageNo, Message>,
-    /// By space: alerts that arrived.
-    heard: BTreeMap<Arc<str>, Vec<Alert>>,
+    /// By space and by id: the alerts of the messages that stand there.
+    heard: BTreeMap<Arc<str>, BTreeMap<RowId, Vec<Alert>>>,
+    /// Messages that are made anew, and what they stand for.
+    anew: BTreeMap<MessageNo, RowId>,
     seen: BTreeSet<MessageNo>,
     hits: u64,
     file_no: u64,
@@ -260,6 +271,7 @@ impl World {
             now: START,
             outbox: BTreeMap::new(),
             heard: BTreeMap::new(),
+            anew: BTreeMap::new(),
             seen: BTreeSet::new(),
             hits: 0,
             file_no: 1,
@@ -279,7 +291,11 @@ impl World {
             assert!(self.seen.insert(m.no), "message {:?} twice", m.no);
             assert!(!m.alerts.is_empty() && m.alerts.len() <= 20, "{} alerts", m.alerts.len());
             assert_eq!(m.severity, m.alerts.iter().map(|a| a.severity).max().unwrap_or_default());
-            self.sent.push((Arc::clone(&m.space), self.now.tick.0));
+            match &m.edits {
+                // an edit takes the place of the one that waits for the same message
+                Some(_) => self.outbox.retain(|_, other| other.edits != m.edits || other.space != m.space),
+                None => self.sent.push((Arc::clone(&m.space), self.now.tick.0)),
+            }
             self.outbox.insert(m.no, m);
         }
         self.save();
@@ -312,7 +328,13 @@ impl World {
     fn fate(&mut self, no: MessageNo, fate: Fate) {
         if fate == Fate::Delivered {
             let m = &self.outbox[&no];
-            self.heard.entry(Arc::clone(&m.space)).or_default().extend(m.alerts.iter().cloned());
+            let there = self.heard.entry(Arc::clone(&m.space)).or_default();
+            if let Some(gone) = self.anew.remove(&no) {
+                there.remove(&gone);
+            }
+            let stands = m.edits.clone().unwrap_or_else(|| id(no));
+            there.insert(stands, m.alerts.clone());
+            self.apply(Input::Stands { message: no, row: Some(id(no)) });
         }
         if fate != Fate::DeadLettered {
             self.outbox.remove(&no);
@@ -394,6 +416,16 @@ impl World {
                 }
             }
             Step::DeliverAll => self.deliver_all(),
+            Step::Gone(nth) => {
+                let edits: Vec<MessageNo> =
+                    self.outbox.values().filter(|m| m.edits.is_some()).map(|m| m.no).collect();
+                if let Some(no) = edits.get(nth % edits.len().max(1))
+                    && let Some(m) = self.outbox.get_mut(no)
+                {
+                    self.anew.extend(m.edits.take().map(|gone| (*no, gone)));
+                    self.apply(Input::Stands { message: *no, row: None });
+                }
+            }
             Step::Reload => {
                 self.version += 1;
                 self.apply(Input::Policy(Box::new(self.setup.policy(self.version))));
@@ -458,7 +490,7 @@ impl World {
 
     /// Hits that a space has heard of.
     fn heard_by(&self, space: &str) -> u64 {
-        self.heard.get(space).map_or(0, |alerts| alerts.iter().map(|a| a.hits).sum())
+        self.heard.get(space).map_or(0, |all| all.values().flatten().map(|a| a.hits).sum())
     }
 
     /// No hour saw more messages than a space's number and burst, critical's reserve aside.
@@ -473,6 +505,11 @@ impl World {
             }
         }
     }
+}
+
+/// The id of a message's row.
+fn id(no: MessageNo) -> RowId {
+    RowId(format!("{:032x}", no.0).into())
 }
 
 /// All that is not the weight of what is held, which a restart may lessen.
@@ -522,7 +559,8 @@ fn a_state_that_reminds_once_in_an_eternity_does_not_stop_the_judge() {
         spaces: 1,
         inhibited_by: 0,
     };
-    let mut world = World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)], mute: None });
+    let mut world =
+        World::new(Setup { rules: vec![rule], spaces: vec![(0, 1, 60, 60)], edit: 0, mute: None });
     let hits = |count| Step::Hits { rule: 0, count, keys: 1, old: 0, backlog: false };
     world.step(&hits(1));
     world.deliver_all();
@@ -604,6 +642,8 @@ proptest! {
         // with room for everything there is no digest; and no "while away", no queue to move
         setup.spaces.iter_mut().for_each(|s| s.2 = 100_000);
         setup.rules.iter_mut().for_each(|r| r.max_per_hour = r.max_per_hour.min(3));
+        // an edit counts on under its opening's number
+        setup.edit = 0;
         let steps = steps.into_iter().filter(|s| {
             !matches!(s, Step::Hits { backlog: true, .. } | Step::Reload)
         });
@@ -612,13 +652,15 @@ proptest! {
         world.run_out();
         let report = world.check();
         let mut by_no: BTreeMap<AlertNo, u64> = BTreeMap::new();
-        for alert in world.heard.values().flatten() {
+        let heard = || world.heard.values().flat_map(BTreeMap::values).flatten();
+        for alert in heard() {
             prop_assert!(!matches!(alert.what, What::Digest | What::WhileAway));
             by_no.insert(alert.no, alert.hits);
         }
         // a message of more than twenty alerts ends in a merged one; then only the test above can count
-        let merged = world.heard.values().flatten().any(|a| &*a.rule == "more alerts");
-        let full = world.heard.values().any(|h| h.len() >= 20) && world.setup.spaces.len() > 1;
+        let merged = heard().any(|a| &*a.rule == "more alerts");
+        let many = |all: &BTreeMap<RowId, Vec<Alert>>| all.values().flatten().count() >= 20;
+        let full = world.heard.values().any(many) && world.setup.spaces.len() > 1;
         if !merged && !full {
             let accounted: u64 = report.rules.values().map(|r| r.ledger.shown + r.ledger.told).sum();
             prop_assert_eq!(by_no.values().sum::<u64>(), accounted);
@@ -657,6 +699,12 @@ proptest! {
             }
             if let Step::Fate { nth, fate } = step {
                     let Some(no) = world.outbox.keys().nth(nth % world.outbox.len().max(1)).copied() else { continue };
+                    if *fate == Fate::Delivered {
+                        let input = || Input::Stands { message: no, row: Some(id(no)) };
+                        let messages = world.judge.apply(input(), world.now);
+                        prop_assert_eq!(&messages, &other.apply(input(), world.now));
+                        world.take(messages);
+                    }
                     let input = || Input::Fate { message: no, fate: *fate };
                     let messages = world.judge.apply(input(), world.now);
                     prop_assert_eq!(&messages, &other.apply(input(), world.now));

@@ -34,6 +34,7 @@ fn policy(rules: &[RulePolicy]) -> Policy {
         max_per_hour: 3600,
         digest_every: Duration::from_secs(600),
         mention: std::collections::BTreeMap::new(),
+        edit: false,
     };
     Policy {
         rules: rules.to_vec(),

@@ -1,5 +1,6 @@
 //! The judge as a conversation: what happens on the left, what it says and when, to the character.
 
+mod edit;
 mod inhibit;
 mod silence;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 use logherald::alert::{Alert, Severity, What};
 use logherald::hit::{Hit, RuleNo};
 use logherald::judge::{Input, Judge, Notice, Policy, RulePolicy, SpacePolicy};
-use logherald::message::{Fate, Message, MessageNo};
+use logherald::message::{Fate, Message, MessageNo, RowId};
 use logherald::redact::Redactor;
 use logherald::state::StateRow;
 use logherald::template::Template;
@@ -44,6 +45,7 @@ pub(crate) fn space(name: &str) -> SpacePolicy {
         max_per_hour: 60,
         digest_every: secs(600),
         mention: BTreeMap::new(),
+        edit: false,
     }
 }
 
@@ -161,7 +163,18 @@ impl Story {
             if fate == Fate::Delivered {
                 self.delivered_hits += message.alerts.iter().map(|a| a.hits).sum::<u64>();
             }
+            if fate == Fate::Delivered {
+                self.stands(&message);
+            }
             self.fate(message.no, fate);
+        }
+    }
+
+    /// A message that was delivered can be edited under an id that is its number.
+    pub(crate) fn stands(&mut self, message: &Message) {
+        if self.policy.spaces.iter().any(|s| s.edit) {
+            let row = Some(RowId(format!("{:032x}", message.no.0).into()));
+            self.apply(Input::Stands { message: message.no, row });
         }
     }
 
@@ -174,7 +187,8 @@ impl Story {
             self.threads.push(message.thread.clone());
         }
         let thread = self.threads.iter().take_while(|t| **t != message.thread).count() + 1;
-        _ = writeln!(self.said, "{} {} thread {thread}", self.clock(), message.space);
+        let edit = if message.edits.is_some() { " edit" } else { "" };
+        _ = writeln!(self.said, "{} {} thread {thread}{edit}", self.clock(), message.space);
         for alert in &message.alerts {
             _ = writeln!(self.said, "    {}", alert_line(alert));
         }

@@ -17,6 +17,7 @@ mod config_errors;
 mod crash;
 mod delivery;
 mod doctor;
+mod edits;
 mod end_to_end;
 mod folded;
 mod full_disk;

@@ -66,6 +66,7 @@ fn row(n: u64, space: &str, severity: Severity) -> OutboxRow {
         alerts: vec![alert],
         at: Wall(3),
         mention: Vec::new(),
+        edits: None,
     };
     OutboxRow {
         id: id(n),
@@ -535,6 +536,54 @@ proptest! {
     }
 }
 
+// ---- edits ----------------------------------------------------------------------------------------------------
+
+/// Row `n`, which edits the message of row 1.
+fn edit(n: u64) -> OutboxRow {
+    let row = row(n, "ops", Severity::Critical);
+    let draft = Message { edits: Some(id(1)), ..Message::clone(&row.draft) };
+    OutboxRow { draft: Arc::new(draft), ..row }
+}
+
+#[test]
+fn an_edit_goes_behind_all_others_and_one_of_a_message_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    store.commit(&adding(vec![edit(2), warning(3)])).unwrap();
+    assert_eq!(store.next("ops").unwrap().unwrap().id, id(3), "whatever it is");
+    let tried = Tried { id: id(2), tries: 4, due: Tick(9_000), last_error: Some("503".into()) };
+    store.commit(&Commit { tried: vec![tried], now: at(5), ..Commit::default() }).unwrap();
+    store.commit(&adding(vec![edit(4)])).unwrap();
+    store.commit(&Commit { remove: vec![id(3)], now: at(6), ..Commit::default() }).unwrap();
+    drop(store);
+    let (mut store, _) = open(dir.path());
+    let newer = OutboxRow { tries: 4, due: Tick(9_000), last_error: Some("503".into()), ..edit(4) };
+    assert_eq!(ids(&store), [id(4)]);
+    assert_eq!(store.next("ops").unwrap(), Some(newer), "a newer edit is no reason to try a space sooner");
+    // an edit is a dead letter like any other, and comes back as what it was
+    store.commit(&Commit { bury: vec![(id(4), "400".into())], now: at(7), ..Commit::default() }).unwrap();
+    store.commit(&Commit { revive: vec![id(4)], now: at(8), ..Commit::default() }).unwrap();
+    store.commit(&adding(vec![edit(5)])).unwrap();
+    assert_eq!(ids(&store), [id(5)]);
+}
+
+#[test]
+fn edits_are_neither_told_as_one_nor_as_old_and_are_the_first_to_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = open(dir.path());
+    let of = |n: u64| {
+        let row = heavy(n, Severity::Critical, 1 << 20);
+        let draft = Message { edits: Some(id(n)), ..Message::clone(&row.draft) };
+        OutboxRow { draft: Arc::new(draft), ..row }
+    };
+    let done = store.commit(&adding((100..150).map(of).collect())).unwrap();
+    assert_eq!(done.deep, []);
+    assert_eq!(store.untried("ops", true, 100).unwrap(), []);
+    assert_eq!(store.waiting("ops", Wall(i64::MAX), 100).unwrap(), []);
+    let done = store.commit(&adding((1..40).map(|n| heavy(n, Severity::Info, 1 << 20)).collect())).unwrap();
+    assert!(!done.lost.is_empty() && done.lost.iter().all(|l| l.id >= id(100)), "{:?}", done.lost);
+}
+
 // ---- kill -9 --------------------------------------------------------------------------------------------------
 
 /// Rows stay this long, so that removal is under the knife too.
@@ -701,7 +750,7 @@ fn a_newer_file_is_refused_by_name_and_left_alone() {
         fault.to_string(),
         format!(
             "the state file `{}` was written by logherald `7.1.0` in schema 9, and this is logherald `{}`, which \
-             knows schemas up to 2\nhint: install the newer version again, or start afresh in another directory \
+             knows schemas up to 3\nhint: install the newer version again, or start afresh in another directory \
              with `--state DIR`",
             file.display(),
             env!("CARGO_PKG_VERSION")
@@ -738,7 +787,7 @@ fn a_first_version_file_is_migrated_with_all_it_holds() {
     assert_eq!((letter.row.body, letter.why.as_deref()), (warning(2).body, Some("400 bad request")));
     drop(store);
     let db = Connection::open(&file).unwrap();
-    assert_eq!(db.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0)).unwrap(), 2);
+    assert_eq!(db.pragma_query_value(None, "user_version", |r| r.get::<_, i64>(0)).unwrap(), 3);
 }
 
 // ---- files that cannot be read --------------------------------------------------------------------------------

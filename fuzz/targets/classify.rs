@@ -50,7 +50,7 @@ fuzz_target!(|input: Input| {
         project_id: input.named.then(|| "project".to_owned()),
     };
     let door = if input.rest { Door::Rest(caller) } else { Door::Webhook };
-    let ask = Ask { door: &door, space: SPACE, plain: input.plain, at: Wall(input.at) };
+    let ask = Ask { door: &door, space: SPACE, plain: input.plain, edit: false, at: Wall(input.at) };
     let body = input.body();
     // most statuses are three digits, and these are the ones that differ
     let status = if input.form & 0x80 == 0 { 200 + input.status % 400 } else { input.status };
@@ -84,6 +84,7 @@ fuzz_target!(|input: Input| {
             say(hint);
             assert!(*again >= Duration::from_secs(60));
         }
+        Outcome::Gone { why } => panic!("what is created edits nothing: {why}"),
         Outcome::Refused { why, resend_plain } => {
             say(why);
             assert!(!(*resend_plain && input.plain), "the plain form would be sent for ever");

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use logherald::alert::Severity;
 use logherald::hit::{Hit, RuleNo};
 use logherald::judge::{Input, Judge, Notice, Policy, RulePolicy, SpacePolicy};
-use logherald::message::{Fate, Message, MessageNo};
+use logherald::message::{Fate, Message, MessageNo, RowId};
 use logherald::redact::Redactor;
 use logherald::state::StateRow;
 use logherald::template::Template;
@@ -87,6 +87,7 @@ fn policy(shape: u8) -> Policy {
         max_per_hour: if tight { 2 } else { 60 },
         digest_every: Duration::from_secs(60),
         mention: Default::default(),
+        edit: shape & 0x10 != 0,
     };
     Policy {
         rules: (0..1 + (shape & 3)).map(rule).collect(),
@@ -169,6 +170,11 @@ impl World {
                 let fate = [Fate::Delivered, Fate::DeadLettered, Fate::Dropped][usize::from(fate % 3)];
                 let unknown = MessageNo(u64::from(*nth));
                 let message = self.outbox.get(usize::from(*nth)).copied().unwrap_or(unknown);
+                let stands = fate == Fate::Delivered || nth % 7 == 6;
+                let row = (nth % 5 != 4).then(|| RowId(format!("{:032x}", message.0).into()));
+                if stands {
+                    self.apply(Input::Stands { message, row });
+                }
                 self.apply(Input::Fate { message, fate });
             }
             Act::Reload(shape) => self.apply(Input::Policy(Box::new(policy(*shape)))),

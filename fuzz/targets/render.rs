@@ -160,6 +160,7 @@ fuzz_target!(|input: Input| {
         alerts,
         at: Wall(1_795_334_670_000),
         mention: Vec::new(),
+        edits: None,
     };
     assert_card(&message);
     assert_text(&message);

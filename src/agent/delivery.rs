@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 use crate::alert::Severity;
 use crate::chat::Surface;
 use crate::deliver::{Event, Report};
-use crate::judge::{Input, Notice};
+use crate::judge::{EDIT_EVERY, Input, Notice};
 use crate::message::{Fate, Message, MessageNo, OutboxRow, RowId};
 use crate::store::{StoreError, Tried};
 use crate::time::Now;
@@ -46,6 +46,18 @@ impl Desk {
             if let Some(worker) = self.workers.at_work.get(space) {
                 worker.hand.send_replace(None);
             }
+        }
+    }
+
+    /// A newer edit takes the place of the one that waits for the same message, which the store sees to. Where that one may
+    /// be on its way already, the newer one waits as long as edits are apart.
+    pub(super) fn make_room_for_edit(&mut self, row: &mut OutboxRow, now: Now) {
+        let same = |other: &OutboxRow| other.space == row.space && other.draft.edits == row.draft.edits;
+        self.owed.add.retain(|other| !same(other));
+        if let Some(held) = self.in_hand.get(&row.space).filter(|held| same(held)).map(|held| held.id.clone())
+        {
+            row.due = now.tick + EDIT_EVERY;
+            self.take_back(&row.space, &held);
         }
     }
 
@@ -106,6 +118,9 @@ impl Desk {
         let (news, change) = state.take(&event, now);
         let fate = match event {
             Event::Delivered => {
+                let stands = Input::Stands { message, row: Some(row.clone()) };
+                let said = self.judge.apply(stands, now);
+                self.say(said);
                 self.owed.remove.push(row.clone());
                 Some(Fate::Delivered)
             }
@@ -134,6 +149,10 @@ impl Desk {
                 info!("space `{space}` accepts messages again");
                 None
             }
+            Event::Refused { .. } if self.store.letter(row.clone()).await?.is_none() => {
+                // a newer edit has taken its place meanwhile
+                return self.finish(&space, &row).await;
+            }
             Event::Refused { why, resend_plain } => {
                 if resend_plain && let Some(plain) = self.plain_form(&row, now).await? {
                     warn!("space `{space}` refused a message, a plain form is sent instead: {why}");
@@ -147,6 +166,16 @@ impl Desk {
                 self.tell(notice(format!("refused/{space}"), Severity::Error, text, Some(hint)), now);
                 self.owed.bury.push((row.clone(), why));
                 Some(Fate::DeadLettered)
+            }
+            Event::Gone { why } => {
+                if let Some(anew) = self.created_anew(&row, now).await? {
+                    info!("space `{space}`: a message that was to be edited is made anew: {why}");
+                    let said = self.judge.apply(Input::Stands { message, row: None }, now);
+                    self.say(said);
+                    self.owed.add.push(anew);
+                    self.owed.remove.push(row.clone());
+                }
+                return self.finish(&space, &row).await;
             }
             Event::Expired { why } => {
                 error!(
@@ -248,6 +277,16 @@ impl Desk {
             self.in_hand.remove(space);
         }
         self.commit(BTreeSet::from([space.clone()])).await
+    }
+
+    /// What an edit says, as a message of its own; nothing where a newer edit has taken its place.
+    async fn created_anew(&self, row: &RowId, now: Now) -> Result<Option<OutboxRow>, StoreError> {
+        let edit = self.store.letter(row.clone()).await?.filter(|letter| letter.why.is_none());
+        Ok(edit.map(|letter| {
+            let draft = Message { edits: None, ..Message::clone(&letter.row.draft) };
+            let surface = if letter.row.plain { Surface::Plain } else { Surface::Card };
+            self.row(Arc::new(draft), surface, now)
+        }))
     }
 
     /// The plain form of a row that waits, unless it is one.

@@ -152,6 +152,15 @@ impl Owed {
     }
 }
 
+/// What goes before what: edits are last, critical messages first.
+fn rank(row: &OutboxRow) -> u8 {
+    match (row.draft.edits.is_some(), row.severity) {
+        (true, _) => 0,
+        (false, Severity::Critical) => 2,
+        (false, _) => 1,
+    }
+}
+
 impl Desk {
     pub(super) fn new(judge: Judge, store: store::Handle, clock: Clock, workers: Workers) -> Desk {
         Desk {
@@ -332,7 +341,10 @@ impl Desk {
         self.touch(now);
         for message in messages {
             let message = Arc::new(message);
-            let row = self.row(message.clone(), Surface::Card, now);
+            let mut row = self.row(message.clone(), Surface::Card, now);
+            if message.edits.is_some() {
+                self.make_room_for_edit(&mut row, now);
+            }
             self.owed.add.push(row);
             self.tell_elsewhere(&message.space.clone(), vec![message]);
         }
@@ -355,11 +367,9 @@ impl Desk {
         let owed = std::mem::take(&mut self.owed);
         idle.extend(owed.add.iter().map(|r| r.space.clone()));
         idle.retain(|space| !self.in_hand.contains_key(space));
-        // a critical one goes before whatever waits in a worker's hand
-        let urgent = owed.add.iter().filter(|row| row.severity == Severity::Critical);
-        let milder =
-            |space: &Arc<str>| self.in_hand.get(space).is_some_and(|r| r.severity < Severity::Critical);
-        idle.extend(urgent.map(|row| row.space.clone()).filter(milder));
+        // a critical one goes before whatever waits in a worker's hand, and whatever it is before an edit
+        let milder = |row: &&OutboxRow| self.in_hand.get(&row.space).is_some_and(|r| rank(r) < rank(row));
+        idle.extend(owed.add.iter().filter(milder).map(|row| row.space.clone()));
         idle.retain(|space| self.workers.at_work.contains_key(space));
         let commit = Commit {
             now,

@@ -308,6 +308,7 @@ fn reroute(policy: &mut Policy, clients: &BTreeMap<Arc<str>, Client>) -> bool {
         max_per_hour: 60,
         digest_every: Duration::from_secs(600),
         mention: BTreeMap::new(),
+        edit: false,
     });
     true
 }

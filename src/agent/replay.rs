@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::hit::Hits;
 use crate::judge::{Input, Judge, Policy, Report, SilenceFault, SilenceOrder};
-use crate::message::{Fate, Message, MessageNo};
+use crate::message::{Fate, Message, MessageNo, RowId};
 use crate::state::StateRow;
 use crate::time::{Now, Tick, Wall};
 
@@ -205,6 +205,11 @@ impl Replay {
         self.waiting.retain(|_| known_fate.next().is_some_and(|(_, fate)| fate.is_none()));
         for (message, fate) in known {
             if let Some(fate) = fate {
+                if fate == Fate::Delivered && self.policy.spaces.iter().any(|s| s.edit) {
+                    // what it stands under is nobody's business but its edits'
+                    let row = Some(RowId(format!("{:032x}", message.0).into()));
+                    self.apply(Input::Stands { message, row }, say);
+                }
                 self.apply(Input::Fate { message, fate }, say);
             }
         }

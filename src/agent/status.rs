@@ -253,6 +253,8 @@ impl SpaceState {
                 *self = SpaceState::default();
                 return (true, over);
             }
+            // the space is as it was
+            Event::Gone { .. } => return (false, Change::No),
             Event::Retrying { why, .. } => (format!("retrying: {why}"), None),
             Event::Paused { why, hint, .. } => (format!("paused: {why}"), Some(hint.clone())),
             Event::Refused { why, .. } | Event::Expired { why } => (why.clone(), None),

@@ -1,4 +1,4 @@
-//! Draws a message as a Chat card: the body of a create request.
+//! Draws a message as a Chat card: the body of a request that creates or edits one.
 //!
 //! A card, not `text`, because entity escaping makes any text inert, while Chat documents no escape for `text`.
 //! Surprising: Chat ignores the widgets past the hundredth without a word, so they are counted here.
@@ -30,11 +30,10 @@ pub enum Surface {
     Plain,
 }
 
-/// The JSON body of the create request for `message`: at most [`BODY_BYTES`] bytes and [`WIDGETS`] widgets, whatever
+/// The JSON body of the request that creates `message`, or edits the one whose place it takes: at most [`BODY_BYTES`] bytes and [`WIDGETS`] widgets, whatever
 /// the message holds. The same message always gives the same bytes.
 pub fn render(message: &Message, surface: Surface) -> String {
     sheet::fit(message, |sheet| {
-        let thread = json!({ "threadKey": clean(&message.thread) });
         let (mut body, within) = match surface {
             Surface::Card => {
                 let fallback = text::fallback(sheet);
@@ -55,7 +54,10 @@ pub fn render(message: &Message, surface: Surface) -> String {
                 (json!({ "text": text, "markupSyntax": "MARKUP_SYNTAX_CHAT" }), within)
             }
         };
-        body["thread"] = thread;
+        // a message that is there has its thread
+        if message.edits.is_none() {
+            body["thread"] = json!({ "threadKey": clean(&message.thread) });
+        }
         let within = within && mention(&mut body, message);
         let body = body.to_string();
         let fits = within && body.len() <= BODY_BYTES;

@@ -62,6 +62,11 @@ pub enum Outcome {
         /// So many of these in a row are taken for chance first, and tried again without a pause.
         chance: u32,
     },
+    /// The message that was to be edited is not there any more, or is not ours to edit.
+    Gone {
+        /// What happened; holds no secret.
+        why: String,
+    },
     /// This message is refused for good.
     Refused {
         /// What happened; holds no secret.
@@ -98,6 +103,8 @@ pub struct Ask<'a> {
     pub space: &'a str,
     /// The row is the plain form already.
     pub plain: bool,
+    /// It edits a message.
+    pub edit: bool,
     /// Wall time of the answer.
     pub at: Wall,
 }
@@ -160,6 +167,8 @@ pub fn classify(ask: &Ask<'_>, answer: &Answer<'_>) -> Outcome {
         400 | 411 | 413 | 414 | 422 | 431 => refused(),
         401 => unauthorized(ask, answer, why),
         403 if said.is_rate() => Outcome::Slow { why, after },
+        // of a message, not of its space: if that is what is wrong, a new message will say so
+        403 | 404 | 410 if ask.edit => Outcome::Gone { why },
         403 => pause(forbidden(ask, &said)),
         404 | 410 => pause(match ask.door {
             Door::Webhook => new_webhook("its space or the webhook itself is gone"),
@@ -169,7 +178,9 @@ pub fn classify(ask: &Ask<'_>, answer: &Answer<'_>) -> Outcome {
         }),
         407 => pause("give `HTTPS_PROXY` the credentials that the proxy asks for".into()),
         408 | 499 | 425 => retry(why),
-        409 if said.status == "ALREADY_EXISTS" => Outcome::Delivered { name: None, thread: None },
+        409 if said.status == "ALREADY_EXISTS" && !ask.edit => {
+            Outcome::Delivered { name: None, thread: None }
+        }
         409 | 412 => retry(why),
         429 => Outcome::Slow { why, after },
         501 | 505 => pause("see that the URL is Chat's and that no proxy answers in its place".into()),

@@ -125,7 +125,8 @@ pub async fn probe(target: &Target, now: &Watch) -> Result<Vec<Asked>, ClientErr
                     Ok(got) => {
                         let got = got.without(&url.parts);
                         let (answer, at) = (got.answer(), now().wall);
-                        let ask = Ask { door: &Door::Webhook, space: &url.space, plain: true, at };
+                        let ask =
+                            Ask { door: &Door::Webhook, space: &url.space, plain: true, edit: false, at };
                         Looked {
                             outcome: refusal(answer.status, classify(&ask, &answer)),
                             skew: skew(answer.date, at),
@@ -184,7 +185,7 @@ impl RestSpace {
             let outcome = Outcome::Delivered { name: Some(self.space.clone()), thread: None };
             return Looked { outcome, skew, name };
         }
-        let ask = Ask { door: &self.door(), space: &self.space, plain: true, at };
+        let ask = Ask { door: &self.door(), space: &self.space, plain: true, edit: false, at };
         let outcome = match classify(&ask, &answer) {
             Outcome::Delivered { .. } => {
                 let why = format!("{}, but not for `{}`", answer.status, self.space);

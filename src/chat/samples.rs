@@ -42,6 +42,7 @@ pub(crate) fn message(alerts: Vec<Alert>) -> Message {
         alerts,
         at: Wall(1_795_334_670_000),
         mention: Vec::new(),
+        edits: None,
     }
 }
 

@@ -78,9 +78,10 @@ fn verdict(space: &str, outcome: &Outcome, took: Duration) -> Done {
             let name = name.as_deref().map(|n| format!(": {n}")).unwrap_or_default();
             Ok(writeln!(anstream::stdout().lock(), "`{space}` took the message in {ms} ms{name}")?)
         }
-        Outcome::Retry { why, .. } | Outcome::Slow { why, .. } | Outcome::Refused { why, .. } => {
-            refused(exit::SERVICE, why)
-        }
+        Outcome::Retry { why, .. }
+        | Outcome::Slow { why, .. }
+        | Outcome::Gone { why }
+        | Outcome::Refused { why, .. } => refused(exit::SERVICE, why),
         Outcome::Pause { why, hint, .. } => refused(exit::SERVICE, why).map_err(|f: Failure| f.hint(hint)),
     }
 }
@@ -116,5 +117,6 @@ fn message(space: &Arc<str>, host: &Arc<str>, hostile: bool, now: Now) -> Messag
         alerts: vec![alert],
         at: now.wall,
         mention: Vec::new(),
+        edits: None,
     }
 }

@@ -116,6 +116,8 @@ pub(super) struct Tally {
     pub(super) spaces: BTreeMap<Arc<str>, SpaceTally>,
     /// Alerts that were counted: one that goes to several spaces is one.
     seen: BTreeSet<AlertNo>,
+    /// Openings whose end was said by an edit.
+    ended: BTreeSet<AlertNo>,
     day: Option<DayNo>,
 }
 
@@ -128,6 +130,7 @@ impl Tally {
             rules: policy.rules.iter().map(|_| RuleTally::default()).collect(),
             spaces: policy.spaces.iter().map(|s| (s.name.clone(), SpaceTally::default())).collect(),
             seen: BTreeSet::new(),
+            ended: BTreeSet::new(),
             day: None,
         }
     }
@@ -179,8 +182,24 @@ impl Tally {
         rule.keys.insert(hit.key.clone(), 1);
     }
 
+    /// An edit is no message; an end that it says is one.
+    fn edit(&mut self, message: &Message, day: DayNo) {
+        for alert in &message.alerts {
+            let over = matches!(alert.what, What::End | What::Resolved | What::Seen);
+            let Some(no) = self.names.iter().position(|n| *n == alert.rule).filter(|_| over) else {
+                continue;
+            };
+            if self.ended.insert(alert.no) {
+                self.rules[no].days.entry(day).or_default().ended += 1;
+            }
+        }
+    }
+
     pub(super) fn message(&mut self, message: &Message) {
         let day = DayNo::of(message.at);
+        if message.edits.is_some() {
+            return self.edit(message, day);
+        }
         let space = self.spaces.entry(message.space.clone()).or_default();
         space.messages += 1;
         *space.days.entry(day).or_default() += 1;

@@ -57,7 +57,8 @@ impl Transcript {
             self.threads.len() - 1
         });
         let (at, space) = (offset(message.at.since(self.start)), brief::shown(&message.space));
-        _ = writeln!(self.text, "{at} {space} · {} · thread {}", message.severity, thread + 1);
+        let edit = if message.edits.is_some() { " · edit" } else { "" };
+        _ = writeln!(self.text, "{at} {space} · {} · thread {}{edit}", message.severity, thread + 1);
         match self.form {
             Form::Short => self.text.push_str(&brief::alerts(message, "   ", self.start)),
             Form::Console => self.text.push_str(&chat::draw(message, false)),

@@ -13,7 +13,7 @@ use crate::alert::Severity;
 use crate::chat::{SecretSource, Target, TokenWay, Way};
 use crate::judge::SpacePolicy;
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "webhook",
     "name",
     "service_account",
@@ -25,8 +25,8 @@ const KNOWN: [&str; 11] = [
     "fallback",
     "mention",
     "digest_every",
+    "update",
 ];
-const LATER: [&str; 1] = ["update"];
 
 /// The real one; `[chat] api_url` points elsewhere for tests and proxies.
 const CHAT_API: &str = "https://chat.googleapis.com";
@@ -179,7 +179,7 @@ impl Spaces {
     }
 
     fn add(&mut self, name: Arc<str>, table: &Table<'_>, key: &Text<'_>, api_url: &str) {
-        table.check_keys(&KNOWN, &LATER);
+        table.check_keys(&KNOWN, &[]);
         let way = way(table, key, api_url);
         let is_console = way == Some(Way::Console);
         let mut policy = policy(name.clone(), if is_console { Duration::ZERO } else { WAIT });
@@ -206,6 +206,7 @@ impl Spaces {
         if let Some(value) = table.get("mention") {
             policy.mention = mention(&value, is_console);
         }
+        policy.edit = edits(table, way.as_ref());
         if let Some(way) = way {
             self.targets.push(Target { name, way });
             self.policies.push(policy);
@@ -221,6 +222,7 @@ fn policy(name: Arc<str>, wait: Duration) -> SpacePolicy {
         max_per_hour: MAX_PER_HOUR,
         digest_every: DIGEST_EVERY,
         mention: BTreeMap::new(),
+        edit: false,
     }
 }
 
@@ -260,6 +262,20 @@ fn mentioned(text: &Text<'_>) -> Option<Arc<str>> {
         text.scope.error_hint(text.span.clone(), message, hint);
     }
     id.map(|id| format!("users/{id}").into())
+}
+
+/// `update`: how an incident goes on is told in its thread, or by edits of its opening, which the REST API alone can do.
+fn edits(table: &Table<'_>, way: Option<&Way>) -> bool {
+    let Some(value) = table.get("update") else { return false };
+    let edit = value.one_of(&[("thread", false), ("edit", true)]) == Some(true);
+    if edit && matches!(way, Some(Way::Webhook(_) | Way::Console)) {
+        let what = if matches!(way, Some(Way::Console)) { "a terminal" } else { "a webhook" };
+        let message = format!("`update` is `edit`, but {what} cannot edit a message");
+        let hint = "remove it, or reach the space by the REST API: `name = \"spaces/…\"`";
+        value.scope.error_hint(value.span, message, hint);
+        return false;
+    }
+    edit
 }
 
 fn way(table: &Table<'_>, key: &Text<'_>, api_url: &str) -> Option<Way> {

@@ -28,6 +28,8 @@ pub(super) enum Step {
     Delivered,
     /// It will never be accepted.
     Refused { why: String, resend_plain: bool },
+    /// What it was to edit is not there.
+    Gone { why: String },
     /// The same again, not before then.
     Again { due: Tick, why: String },
     /// Somebody must mend something; the same again, not before then.
@@ -71,6 +73,8 @@ impl Course {
                 *tries = tries.saturating_add(1);
                 Step::Refused { why, resend_plain }
             }
+            // of the space it says nothing
+            Outcome::Gone { why } => Step::Gone { why },
             Outcome::Slow { why, after } => {
                 self.open();
                 self.slow = self.slow.saturating_add(1);
@@ -140,6 +144,7 @@ mod tests {
             Step::Paused { due, .. } => ('p', due.0 - NOW.0),
             Step::Delivered => ('d', 0),
             Step::Refused { .. } => ('x', 0),
+            Step::Gone { .. } => ('g', 0),
         }
     }
 

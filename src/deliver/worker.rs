@@ -78,7 +78,7 @@ pub struct Report {
     pub event: Event,
 }
 
-/// What happened to a row. The last event of each is `Delivered`, `Refused` or `Expired`, unless the agent stops
+/// What happened to a row. The last event of each is `Delivered`, `Refused`, `Gone` or `Expired`, unless the agent stops
 /// before; the others are to be written into the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -112,6 +112,11 @@ pub enum Event {
         why: String,
         /// A plain form, as a new row with a new id, is worth a try.
         resend_plain: bool,
+    },
+    /// What it was to edit is not there: all of it is to be said in a new message.
+    Gone {
+        /// What happened; holds no secret.
+        why: String,
     },
     /// It waited longer than 24 h.
     Expired {
@@ -151,7 +156,11 @@ pub async fn worker<T: Transport>(
             async move { reports.send(report).await.is_ok() }
         };
         let taken = now();
-        let expires = taken.tick + AGE_LIMIT.saturating_sub(taken.wall.since(row.born));
+        let mut expires = taken.tick + AGE_LIMIT.saturating_sub(taken.wall.since(row.born));
+        if row.draft.edits.is_some() {
+            // nobody is called by an edit, and nobody takes it for news
+            expires = Tick(u64::MAX);
+        }
         let (mut tries, mut due) = (row.tries, row.due);
         let mut why = row.last_error.take().unwrap_or_else(|| "it was never tried".into());
         loop {
@@ -205,6 +214,7 @@ pub async fn worker<T: Transport>(
             let (event, last) = match step {
                 Step::Delivered => (Event::Delivered, true),
                 Step::Refused { why, resend_plain } => (Event::Refused { why, resend_plain }, true),
+                Step::Gone { why } => (Event::Gone { why }, true),
                 Step::Again { due: next, why: what } => {
                     due = next;
                     why.clone_from(&what);

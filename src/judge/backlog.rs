@@ -27,6 +27,7 @@ impl Judge {
         for message in messages {
             self.dirty.insert(RowKey::Flight(message.no));
             let flight = self.flights.remove(&message.no);
+            self.edit_no_more(&message.thread);
             // what hangs on a message hangs on all of it: which of its alerts carries it does not matter
             let mut hanging = flight.map(|f| (f.claims, f.incidents)).unwrap_or_default();
             for alert in &message.alerts {
@@ -94,8 +95,16 @@ impl Judge {
             let thread = copy.thread.clone();
             // a copy is not copied on: two spaces that stand in for each other would never end
             let space = Arc::clone(to);
-            let flight =
-                Flight { space, thread, claims, incidents: Vec::new(), hits, dead: false, copied: true };
+            let flight = Flight {
+                space,
+                thread,
+                claims,
+                incidents: Vec::new(),
+                hits,
+                dead: false,
+                copied: true,
+                edit: false,
+            };
             self.flights.insert(no, flight);
             self.dirty.extend([RowKey::Flight(no), RowKey::Flight(message.no)]);
             if let Some(space) = self.spaces.get_mut(to) {

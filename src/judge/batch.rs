@@ -201,7 +201,11 @@ impl Judge {
             }
             return;
         }
-        self.decided_to_say(alert, now.wall, &to);
+        // an edit that only counts on is nothing that was decided
+        let edits = |thread: &Option<String>| thread.as_ref().is_some_and(|t| self.edited.contains_key(t));
+        if alert.what != What::Reminder || !to.iter().all(|(_, thread)| edits(thread)) {
+            self.decided_to_say(alert, now.wall, &to);
+        }
         let copies = to.len() as u32;
         let opens: Vec<IncidentRef> = opens.into_iter().cloned().collect();
         if hits > 0 {
@@ -209,6 +213,9 @@ impl Judge {
             self.dirty.insert(RowKey::Claim(no));
         }
         for (space, thread) in to {
+            if thread.as_ref().is_some_and(|thread| self.absorb(thread, alert, now)) {
+                continue;
+            }
             let claims = if hits > 0 { vec![no] } else { Vec::new() };
             let incidents = opens.clone();
             let entry =
@@ -257,6 +264,7 @@ impl Judge {
             self.flush_batch(&name, now, &mut out);
             self.flush_digest(&name, now, &mut out);
         }
+        self.flush_edits(now, &mut out);
         out
     }
 
@@ -371,7 +379,9 @@ impl Judge {
             mention: self.mentions(name, entries.iter().map(|e| &e.alert)),
             alerts: entries.iter().map(|e| e.alert.clone()).collect(),
             at: now.wall,
+            edits: None,
         };
+        self.begin_edited(name, &thread, &entries, now);
         let flight = Flight {
             space: Arc::clone(name),
             thread,
@@ -380,6 +390,7 @@ impl Judge {
             hits: entries.iter().map(|e| e.alert.hits).sum(),
             dead: false,
             copied: false,
+            edit: false,
         };
         self.flights.insert(no, flight);
         self.dirty.insert(RowKey::Flight(no));

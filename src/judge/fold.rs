@@ -98,6 +98,13 @@ impl Fold {
         self.ranked.push((hash, list_line(&text()), hits));
     }
 
+    /// Hits that were to be told otherwise are its own to tell.
+    pub(super) fn take_back(&mut self, hits: u64, now: Tick) {
+        self.hits += hits;
+        self.incidents = self.incidents.max(1);
+        self.due_by(now);
+    }
+
     /// Everything in it that is counted on.
     pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
         let sums = [self.hits, self.openings, self.reminders, self.incidents, self.told, self.telling];

@@ -342,10 +342,12 @@ impl Judge {
             let doubled = incident.remind_every.saturating_mul(2);
             incident.remind_every = doubled.min(REMIND_AT_MOST.max(policy.remind));
             incident.remind_at = now.tick + incident.remind_every;
+            let edited = to.iter().all(|(_, thread)| self.edited.contains_key(thread));
             // the one place where a rule's limit is asked about a reminder, and acted upon
-            match rule.limit.ask(now.tick) {
-                Verdict::Show => self.remind(rid, hash, to, now),
-                Verdict::Hold(reason) => {
+            match (!edited).then(|| rule.limit.ask(now.tick)) {
+                None => self.edit_soon(rid, hash, now),
+                Some(Verdict::Show) => self.remind(rid, hash, to, now),
+                Some(Verdict::Hold(reason)) => {
                     rule.held.rule_limit += 1;
                     let what = "reminder held: over the rule's limit, for its fold";
                     rule.decisions.held(now.wall, &slot.key, incident.since_last, what);
@@ -377,6 +379,14 @@ impl Judge {
         let said = incident.since_last > 0 || self.rules[rid.0].policy.as_ref().is_some_and(|p| p.say_end);
         let to = match voice {
             Voice::Own(to) if said && !matches!(incident.phase, Phase::Quietly) => to,
+            // where it can be read in place, the end is always to be read
+            Voice::Own(mut to) if !said => {
+                to.retain(|(_, thread)| self.edited.contains_key(thread));
+                if to.is_empty() {
+                    return;
+                }
+                to
+            }
             _ if incident.since_last == 0 && !incident.folded => return,
             _ => return self.close_into_fold(rid, hash, *incident, &key, now),
         };
@@ -405,6 +415,9 @@ impl Judge {
         match incident.standing.iter_mut().find(|(name, _)| name == space) {
             Some((_, old)) => *old = standing,
             None => incident.standing.push((Arc::clone(space), standing)),
+        }
+        if incident.since_last > 0 {
+            self.edit_soon(rid, of.hash, now);
         }
         self.fold_if_refused(rid, of.hash, now);
         self.mark_key(rid, of.hash);

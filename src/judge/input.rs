@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::alert::Severity;
 use crate::hit::Hits;
 use crate::judge::{Policy, SilenceOrder};
-use crate::message::{Fate, Message, MessageNo};
+use crate::message::{Fate, Message, MessageNo, RowId};
 use crate::time::Tick;
 
 /// One input. Serial: the judge takes them in the order in which they happened.
@@ -33,6 +33,14 @@ pub enum Input {
         message: MessageNo,
         /// Its end, or that it is a dead letter now.
         fate: Fate,
+    },
+    /// Where a message stands in its space, said before its fate: it may be edited under this id. Without one, an edit
+    /// did not find it any more, and says all of it in a new message.
+    Stands {
+        /// The number of the message, or of its edit.
+        message: MessageNo,
+        /// The id of its row.
+        row: Option<RowId>,
     },
     /// These messages of one space wait for delivery and are taken back: they are told as one instead, which is the answer.
     Recall {

@@ -122,6 +122,9 @@ pub(super) struct Flight {
     /// Another space was told as well, because this one cannot be reached.
     #[serde(default)]
     pub(super) copied: bool,
+    /// It changes a message that the space has.
+    #[serde(default)]
+    pub(super) edit: bool,
 }
 
 impl Judge {
@@ -141,7 +144,7 @@ impl Judge {
         if let Some(space) = self.spaces.get_mut(&flight.space) {
             match fate {
                 Fate::Delivered => {
-                    space.counts.delivered += 1;
+                    space.counts.delivered += u64::from(!flight.edit);
                     space.counts.hits += flight.hits;
                     space.counts.last_delivered = Some(now.wall);
                 }
@@ -158,6 +161,12 @@ impl Judge {
             Fate::Delivered => flight.claims.iter().for_each(|c| self.settle_claim(*c, now)),
             Fate::Dropped => flight.claims.iter().for_each(|c| self.drop_copy(*c)),
             Fate::DeadLettered => {}
+        }
+        match fate {
+            Fate::Delivered if flight.edit => self.edit_arrived(no, &flight.thread, now),
+            Fate::Delivered => {}
+            // what cannot be said in its place is said in its thread
+            Fate::DeadLettered | Fate::Dropped => self.edit_refused(&flight.space, &flight.thread),
         }
         let incidents = std::mem::take(&mut flight.incidents);
         for incident in &incidents {
@@ -191,6 +200,22 @@ impl Judge {
             && let Some(rule) = self.rule_mut(&claim.rule)
         {
             rule.ledger.lost += claim.hits;
+        }
+    }
+
+    /// An alert will not be told by the edit that was to tell it: its rule's fold does so, unless another space hears it.
+    pub(super) fn fold_claim(&mut self, no: AlertNo) {
+        let Some(claim) = self.claims.get_mut(&no) else { return };
+        self.dirty.insert(RowKey::Claim(no));
+        claim.copies = claim.copies.saturating_sub(1);
+        if claim.copies > 0 {
+            return;
+        }
+        let Some(claim) = self.claims.remove(&no) else { return };
+        if let Some(&rid) = self.names.get(&claim.rule) {
+            self.rules[rid.0].fold.take_back(claim.hits, self.now);
+            self.folding.insert(rid);
+            self.mark_rule(rid);
         }
     }
 

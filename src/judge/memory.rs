@@ -12,6 +12,7 @@
 use std::mem::size_of;
 
 use super::batch::{Entry, Lane};
+use super::edit::Edited;
 use super::evidence::{Evidence, texts};
 use super::expect::Expected;
 use super::fold::Fold;
@@ -41,6 +42,10 @@ const KEY: usize =
 
 /// A known kind: its hash and the hour of its last hit.
 const KIND: usize = in_map(16);
+
+/// A message that is edited, without its alerts: in a map and in the order of what is due.
+const EDITED: usize =
+    in_map(size_of::<Edited>() + 24 + PIECE * 4) + in_map(size_of::<(Tick, String)>() + PIECE * 3);
 
 /// What a key of a rule with this threshold may hold while it is counted, without its lines.
 pub fn window_bytes(threshold: u32, distinct: bool) -> u64 {
@@ -152,8 +157,15 @@ impl Judge {
         let decisions: usize = self.rules.iter().map(|r| r.decisions.heap()).sum();
         let waiting: usize = queues.flat_map(|q| q.entries.values()).map(entry).sum();
         let flying: usize = self.flights.values().map(flight).sum();
-        (folds + muted + decisions + waiting + flying + self.claims.len() * in_map(size_of::<Claim>() + 8))
-            as u64
+        let edited: usize =
+            self.edited.values().map(|e| e.alerts.iter().map(alert).sum::<usize>() + EDITED).sum();
+        (folds
+            + muted
+            + decisions
+            + waiting
+            + flying
+            + edited
+            + self.claims.len() * in_map(size_of::<Claim>() + 8)) as u64
     }
 
     /// Counts what is held beside keys: as often as changes are saved.

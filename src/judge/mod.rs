@@ -19,6 +19,7 @@ mod batch;
 mod clock;
 mod context;
 mod distinct;
+mod edit;
 mod evidence;
 mod expect;
 mod fold;
@@ -58,6 +59,7 @@ use self::alive::Alive;
 use self::batch::Space;
 use self::clock::EventClock;
 use self::context::{Awaited, Whose};
+use self::edit::Edited;
 use self::fold::Fold;
 use self::incident::Incident;
 use self::ledger::{Claim, Flight};
@@ -74,6 +76,7 @@ use crate::state::StateRow;
 use crate::time::{Now, Tick};
 
 pub use self::alive::AlivePolicy;
+pub use self::edit::EDIT_EVERY;
 pub use self::expect::{Expect, When};
 pub use self::input::{Input, Notice, Recall};
 pub use self::ledger::{HeldCounts, Ledger, Resolves};
@@ -100,6 +103,10 @@ pub struct Judge {
     spaces: BTreeMap<Arc<str>, Space>,
     claims: BTreeMap<AlertNo, Claim>,
     flights: BTreeMap<MessageNo, Flight>,
+    /// Messages that are edited, by their thread.
+    edited: BTreeMap<String, Edited>,
+    /// When to look at which of them.
+    edits_due: BTreeSet<(Tick, String)>,
     notices: BTreeMap<String, Recent>,
     alive: Alive,
     clock: EventClock,
@@ -169,6 +176,8 @@ impl Judge {
             spaces: BTreeMap::new(),
             claims: BTreeMap::new(),
             flights: BTreeMap::new(),
+            edited: BTreeMap::new(),
+            edits_due: BTreeSet::new(),
             notices: BTreeMap::new(),
             alive: Alive::default(),
             clock: EventClock::default(),
@@ -219,6 +228,7 @@ impl Judge {
             Input::Away { from } => self.away(from, now),
             Input::Policy(policy) => self.adopt(*policy, now),
             Input::Fate { message, fate } => self.fate(message, fate, now),
+            Input::Stands { message, row } => self.stands(message, row, now),
             Input::Recall { messages, why } => said.extend(self.recall(&messages, why, now)),
             Input::Detour { messages, to } => said = self.detour(&messages, &to, now),
             Input::Notice(notice) => self.notice(notice, now),
@@ -236,7 +246,8 @@ impl Judge {
         let folds = self.folding.iter().filter_map(|rid| self.rules[rid.0].fold.due).min();
         let spaces = self.spaces.values().filter_map(Space::due).min();
         let known = self.knowing.iter().filter_map(|rid| self.rules[rid.0].known.state.due).min();
-        let beside = [self.notices_due(), self.silences_due(), self.alive_due()];
+        let edits = self.edits_due.first().map(|(at, _)| *at);
+        let beside = [edits, self.notices_due(), self.silences_due(), self.alive_due()];
         [keys, folds, known, spaces].into_iter().chain(beside).flatten().min()
     }
 

@@ -123,4 +123,6 @@ pub struct SpacePolicy {
     pub digest_every: Duration,
     /// Who is notified where an incident of this severity opens.
     pub mention: BTreeMap<Severity, Vec<Arc<str>>>,
+    /// An opening's message is edited in place, where others would follow in its thread.
+    pub edit: bool,
 }

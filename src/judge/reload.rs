@@ -61,6 +61,7 @@ impl Judge {
         for space in gone {
             self.retire_space(space);
         }
+        self.edit_by_policy();
         self.plan_alive(now);
         self.set_inhibitors();
         self.weigh_all();

@@ -81,7 +81,7 @@ pub struct PendingIn {
 /// One space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SpaceReport {
-    /// Alerts that wait in a batch, in the digest, and in "while away".
+    /// Alerts that wait in a batch, in the digest, and in "while away"; messages that are to be edited.
     pub waiting: u64,
     /// Messages handed out and not settled.
     pub in_flight: u64,
@@ -145,6 +145,11 @@ impl Judge {
                 counts: space.counts,
             };
             spaces.insert(name.to_string(), report);
+        }
+        for edited in self.edited.values().filter(|e| e.is_unsaid()) {
+            if let Some(space) = spaces.get_mut(&*edited.space) {
+                space.waiting += 1;
+            }
         }
         for flight in self.flights.values() {
             if let Some(space) = spaces.get_mut(&*flight.space) {

@@ -130,8 +130,12 @@ impl Judge {
     /// What a hit to an incident comes to.
     pub(super) fn news(&mut self, rid: Rid, hash: u64, news: News, now: Now) {
         match news {
-            News::More | News::Held => return,
-            News::First => self.hold_if_quieted(rid, hash),
+            News::More => return self.edit_soon(rid, hash, now),
+            News::Held => return,
+            News::First => {
+                self.hold_if_quieted(rid, hash);
+                self.edit_soon(rid, hash, now);
+            }
             News::Due => self.open(rid, hash, now),
             News::Again => self.open_again(rid, hash, now),
         }
@@ -157,8 +161,9 @@ impl Judge {
             // the space that heard of it has left the file
             return self.fold_if_refused(rid, hash, now);
         };
+        let edited = to.iter().all(|(_, thread)| self.edited.contains_key(thread));
         // the one place where a rule's limit is asked about an opening again, and acted upon
-        match rule.limit.ask(now.tick) {
+        match if edited { Verdict::Show } else { rule.limit.ask(now.tick) } {
             Verdict::Show => {
                 incident.newest.tidy(&self.policy.redactor, &policy.captures);
                 let hits = incident.since_last;

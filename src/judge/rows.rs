@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Entry, Lane, Space};
+use super::edit::Edited;
 use super::fold::Fold;
 use super::ledger::{Claim, Flight, HeldCounts, Ledger, Resolves};
 use super::notice::Recent;
@@ -41,6 +42,7 @@ pub(super) enum RowKey {
     Wait(Arc<str>, AlertNo),
     Claim(AlertNo),
     Flight(MessageNo),
+    Edited(String),
     Notice(String),
     Watch,
     Silence(u64),
@@ -136,6 +138,10 @@ impl Judge {
                 RowKey::Flight(no) => (
                     format!("judge/flight/{}", no.0),
                     self.flights.get(no).map(|is| json(&Numbered { no, is })),
+                ),
+                RowKey::Edited(thread) => (
+                    format!("judge/edited/{thread}"),
+                    self.edited.get(thread).map(|is| json(&Numbered { no: thread, is })),
                 ),
                 RowKey::Known(rid, shelf) => {
                     let rule = &self.rules[rid.0];
@@ -349,6 +355,14 @@ impl Judge {
                 counted([row.no.0, row.is.hits])?;
                 self.flights.insert(row.no, row.is);
             }
+            "edited" => {
+                let row: Numbered<String, Edited> = parse(value)?;
+                counted(row.is.alerts.iter().flat_map(|a| [a.no.0, a.hits, a.total, a.incidents]))?;
+                if let Some(due) = row.is.due {
+                    self.edits_due.insert((due, row.no.clone()));
+                }
+                self.edited.insert(row.no, row.is);
+            }
             "known" => {
                 let row: KnownRow = parse(value)?;
                 let rid = self.ensure_rule(&row.rule);
@@ -387,6 +401,7 @@ impl Judge {
                 max_per_hour: 1,
                 digest_every: Duration::ZERO,
                 mention: BTreeMap::new(),
+                edit: false,
             })
         })
     }
@@ -397,7 +412,8 @@ impl Judge {
         let mut copies: BTreeMap<AlertNo, u32> = BTreeMap::new();
         let queues = self.spaces.values().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
         let waiting = queues.flat_map(|q| q.entries.values()).map(|e| &e.claims);
-        for no in waiting.chain(self.flights.values().map(|f| &f.claims)).flatten() {
+        let edits = self.edited.values().map(|e| &e.claims);
+        for no in waiting.chain(self.flights.values().map(|f| &f.claims)).chain(edits).flatten() {
             *copies.entry(*no).or_default() += 1;
         }
         let stray: Vec<AlertNo> = self.claims.keys().copied().filter(|no| !copies.contains_key(no)).collect();

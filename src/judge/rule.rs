@@ -119,13 +119,15 @@ pub(super) enum KeyState {
 }
 
 impl Slot {
-    /// A hit at `at` comes too late to open the resolved incident again: a new one begins.
-    fn forget_resolved(&mut self, at: Wall, quiet: Duration) -> bool {
-        let over = matches!(&self.state, KeyState::Open(incident) if incident.is_over(at, quiet));
-        if over {
-            self.state = KeyState::Counting(Window::default());
+    /// A hit at `at` comes too late to open the resolved incident again: it is over, and a new one begins.
+    fn forget_resolved(&mut self, at: Wall, quiet: Duration) -> Option<Box<Incident>> {
+        if !matches!(&self.state, KeyState::Open(incident) if incident.is_over(at, quiet)) {
+            return None;
         }
-        over
+        match std::mem::replace(&mut self.state, KeyState::Counting(Window::default())) {
+            KeyState::Open(incident) => Some(incident),
+            KeyState::Counting(_) => None,
+        }
     }
 }
 
@@ -251,7 +253,8 @@ impl Judge {
             slot.dirty = true;
             self.dirty.insert(RowKey::Key(rid, hash));
         }
-        let begun = fresh || slot.forget_resolved(at, policy.quiet);
+        let over = slot.forget_resolved(at, policy.quiet);
+        let begun = fresh || over.is_some();
         let asking = Asking::of(policy, hit, hasher, &self.policy.redactor);
         match &mut slot.state {
             KeyState::Open(incident) => {
@@ -284,6 +287,9 @@ impl Judge {
         }
         if let Some(awaited) = Awaited::of(hit).filter(|_| told.full) {
             self.await_lines(awaited, rid, hash, now);
+        }
+        if let Some(over) = over {
+            self.edit_last(&over.standing);
         }
         if fresh {
             self.key_count += 1;
@@ -347,6 +353,9 @@ impl Judge {
         self.memory.add(&mut self.rules[rid.0].bytes, -i64::from(slot.weight));
         if slot.counted_open {
             self.count_open(rid, false);
+        }
+        if let KeyState::Open(incident) = &slot.state {
+            self.edit_last(&incident.standing);
         }
         let row = RowKey::Key(rid, hash);
         if slot.saved {

@@ -2,6 +2,7 @@
 //!
 //! Bounds are held here, where rows come in: what goes over is dropped and handed back, so that it can be counted.
 
+use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use super::{Commit, DEAD_BYTES, DEAD_ROWS, Lost, OUTBOX_BYTES, OUTBOX_ROWS, Trie
 use crate::line::{FilePlace, Place, Position, PositionKey};
 use crate::message::{MessageNo, OutboxRow, RowId};
 use crate::state::StateRow;
-use crate::time::Now;
+use crate::time::{Now, Tick};
 
 /// Why a commit was not applied.
 #[derive(Debug)]
@@ -109,18 +110,36 @@ pub(super) fn put_state(tx: &Transaction<'_>, row: &StateRow) -> rusqlite::Resul
 /// Adds a row unless it is there already, waiting or dead, with the very same words.
 fn add(tx: &Transaction<'_>, row: &OutboxRow) -> Result<(), Refusal> {
     let sql = "SELECT space = ?2 AND message = ?3 AND body = ?4 AND draft = ?5 FROM
-        (SELECT * FROM outbox WHERE id = ?1 UNION ALL SELECT seq, id, space, message, severity, body, draft, plain,
-         born, tries, due, last_error FROM dead WHERE id = ?1)";
+        (SELECT space, message, body, draft FROM outbox WHERE id = ?1
+         UNION ALL SELECT space, message, body, draft FROM dead WHERE id = ?1)";
     let draft = json(&*row.draft)?;
     let known: Option<bool> = tx
         .prepare_cached(sql)?
         .query_row(params![&*row.id.0, &*row.space, row.message.0 as i64, &*row.body, draft], |r| r.get(0))
         .optional()?;
     match known {
-        None => Ok(insert_with(tx, row, &draft)?),
+        None => {
+            let row = instead(tx, row)?;
+            Ok(insert_with(tx, &row, &draft)?)
+        }
         Some(true) => Ok(()),
         Some(false) => Err(Refusal::Changed(row.id.clone())),
     }
+}
+
+/// An edit takes the place of the one that waits for the same message, and waits as long as that one would have: a newer
+/// edit is no reason to try a space sooner.
+fn instead<'a>(tx: &Transaction<'_>, row: &'a OutboxRow) -> rusqlite::Result<Cow<'a, OutboxRow>> {
+    let Some(edits) = &row.draft.edits else { return Ok(Cow::Borrowed(row)) };
+    let of = params![&*edits.0, &*row.space];
+    let waited = tx
+        .prepare_cached("SELECT tries, due, last_error FROM outbox WHERE edits = ?1 AND space = ?2")?
+        .query_row(of, |r| Ok((r.get(0)?, r.get::<_, i64>(1)?, r.get(2)?)))
+        .optional()?;
+    let Some((tries, due, last_error)) = waited else { return Ok(Cow::Borrowed(row)) };
+    tx.prepare_cached("DELETE FROM outbox WHERE edits = ?1 AND space = ?2")?.execute(of)?;
+    let due = row.due.max(Tick(due as u64));
+    Ok(Cow::Owned(OutboxRow { tries, due, last_error, ..row.clone() }))
 }
 
 /// Inserts a row of the outbox.
@@ -130,8 +149,8 @@ pub(super) fn insert(tx: &Transaction<'_>, row: &OutboxRow) -> rusqlite::Result<
 
 fn insert_with(tx: &Transaction<'_>, row: &OutboxRow, draft: &str) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT INTO outbox (id, space, message, severity, body, draft, plain, born, tries, due, last_error)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO outbox (id, space, message, severity, body, draft, plain, born, tries, due, last_error, edits)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute(params![
         &*row.id.0,
@@ -145,13 +164,14 @@ fn insert_with(tx: &Transaction<'_>, row: &OutboxRow, draft: &str) -> rusqlite::
         row.tries,
         row.due.0 as i64,
         row.last_error,
+        row.draft.edits.as_ref().map(|edits| &*edits.0),
     ])
     .map(drop)
 }
 
 /// Makes a row a dead letter.
 pub(super) fn bury(tx: &Transaction<'_>, id: &RowId, why: &str) -> rusqlite::Result<()> {
-    let columns = "id, space, message, severity, body, draft, plain, born, tries, due, last_error";
+    let columns = "id, space, message, severity, body, draft, plain, born, tries, due, last_error, edits";
     tx.prepare_cached(&format!(
         "INSERT INTO dead ({columns}, why) SELECT {columns}, ?2 FROM outbox WHERE id = ?1"
     ))?
@@ -162,8 +182,8 @@ pub(super) fn bury(tx: &Transaction<'_>, id: &RowId, why: &str) -> rusqlite::Res
 /// Makes a dead letter wait again: the same id and body, as if committed at `now`.
 fn revive(tx: &Transaction<'_>, id: &RowId, now: Now) -> rusqlite::Result<()> {
     tx.prepare_cached(
-        "INSERT INTO outbox (id, space, message, severity, body, draft, plain, born, tries, due, last_error)
-         SELECT id, space, message, severity, body, draft, plain, ?2, 0, ?3, NULL FROM dead WHERE id = ?1",
+        "INSERT INTO outbox (id, space, message, severity, body, draft, plain, born, tries, due, last_error, edits)
+         SELECT id, space, message, severity, body, draft, plain, ?2, 0, ?3, NULL, edits FROM dead WHERE id = ?1",
     )?
     .execute(params![&*id.0, now.wall.0, now.tick.0 as i64])?;
     tx.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([&*id.0]).map(drop)
@@ -177,7 +197,7 @@ fn tried(tx: &Transaction<'_>, t: &Tried) -> rusqlite::Result<()> {
 
 /// Drops rows of `table` until it is within its bounds.
 ///
-/// Of the outbox, the mildest and oldest that were never tried go; the oldest of each space and the oldest critical
+/// Of the outbox, edits and then the mildest and oldest that were never tried go; the oldest of each space and the oldest critical
 /// one of each space stay, because they are what a worker may have in its hands. Of the dead letters, the oldest go.
 fn hold(
     tx: &Transaction<'_>,
@@ -197,7 +217,8 @@ fn hold(
         "SELECT seq, id, space, message, octet_length(body) + octet_length(draft) FROM dead ORDER BY seq"
     } else {
         "SELECT seq, id, space, message, octet_length(body) + octet_length(draft) FROM outbox WHERE tries = 0
-         AND seq NOT IN (SELECT min(seq) FROM outbox GROUP BY space, severity = 3) ORDER BY severity, seq"
+         AND seq NOT IN (SELECT min(seq) FROM outbox GROUP BY space, severity = 3)
+         ORDER BY edits IS NULL, severity, seq"
     };
     let mut statement = tx.prepare(victims)?;
     let mut found = statement.query([])?;

@@ -15,9 +15,9 @@ use crate::message::{MessageNo, OutboxRow, RowId};
 use crate::time::{Tick, Wall};
 
 impl Store {
-    /// The row that `space` sends next: a critical one first, then the oldest. It may not be due yet.
+    /// The row that `space` sends next: a critical one first, then the oldest, edits behind all others. It may not be due yet.
     pub fn next(&self, space: &str) -> Result<Option<OutboxRow>, StoreError> {
-        let sql = "SELECT * FROM outbox WHERE space = ?1 ORDER BY (severity = 3) DESC, seq LIMIT 1";
+        let sql = "SELECT * FROM outbox WHERE space = ?1 ORDER BY edits IS NOT NULL, (severity = 3) DESC, seq LIMIT 1";
         self.ask(|db| {
             let row = db.prepare_cached(sql)?.query_row([space], |row| Ok(image::outbox(row))).optional()?;
             row.transpose()
@@ -30,7 +30,7 @@ impl Store {
         if !added.iter().any(|row| *row.space == *space) {
             return self.next(space);
         }
-        let sql = "SELECT id, tries FROM outbox WHERE space = ?1 ORDER BY (severity = 3) DESC, seq LIMIT 1";
+        let sql = "SELECT id, tries FROM outbox WHERE space = ?1 ORDER BY edits IS NOT NULL, (severity = 3) DESC, seq LIMIT 1";
         let first = self.ask(|db| {
             let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?));
             Ok(db.prepare_cached(sql)?.query_row([space], columns).optional()?)
@@ -72,22 +72,26 @@ impl Store {
         })
     }
 
-    /// Rows that wait for `space` and were never tried, oldest first, at most `most`; the critical ones, or all others.
+    /// Rows that wait for `space` and were never tried, oldest first, at most `most`; the critical ones, or all others. No edits: of those
+    /// one of a message waits at the most.
     pub fn untried(&self, space: &str, critical: bool, most: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        let sql = "SELECT * FROM outbox WHERE space = ?1 AND (severity = 3) = ?2 AND tries = 0 AND last_error IS NULL
+        let sql =
+            "SELECT * FROM outbox WHERE space = ?1 AND edits IS NULL AND (severity = 3) = ?2 AND tries = 0
+            AND last_error IS NULL
             ORDER BY seq LIMIT ?3";
         self.ask(|db| rows(db, sql, params![space, critical, most]))
     }
 
-    /// Rows that wait for `space`, oldest first, at most `most`: those committed at `until` or before.
+    /// Rows that wait for `space`, oldest first, at most `most`: those committed at `until` or before. No edits.
     pub fn waiting(&self, space: &str, until: Wall, most: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        let sql = "SELECT * FROM outbox WHERE space = ?1 AND born <= ?2 ORDER BY seq LIMIT ?3";
+        let sql =
+            "SELECT * FROM outbox WHERE space = ?1 AND born <= ?2 AND edits IS NULL ORDER BY seq LIMIT ?3";
         self.ask(|db| rows(db, sql, params![space, until.0, most]))
     }
 
     /// More than `than` rows wait for `space` that were never tried, critical ones or all others.
     pub(super) fn is_deeper(&self, space: &str, critical: bool, than: u32) -> Result<bool, StoreError> {
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE space = ?1 AND (severity = 3) = ?2 AND tries = 0
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE space = ?1 AND edits IS NULL AND (severity = 3) = ?2 AND tries = 0
             AND last_error IS NULL LIMIT ?3)";
         let most = than.saturating_add(1);
         self.ask(|db| {

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction};
 pub(super) const KNOWN: i64 = STEPS.len() as i64;
 
 /// `STEPS[n]` leads from version `n` to version `n + 1`.
-const STEPS: [&str; 2] = [FIRST, SECOND];
+const STEPS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value BLOB NOT NULL);
@@ -63,6 +63,18 @@ UPDATE dead SET why = coalesce(last_error, '');
 CREATE INDEX outbox_order ON outbox (space, severity = 3, seq);
 CREATE TRIGGER dead_never_changes
 BEFORE UPDATE OF id, space, message, severity, body, draft, plain, born ON dead
+BEGIN SELECT RAISE(ABORT, 'a committed message never changes'); END;
+";
+
+/// Edits of messages that a space has: behind all else, and one of a message.
+const THIRD: &str = "
+ALTER TABLE outbox ADD COLUMN edits TEXT;
+ALTER TABLE dead ADD COLUMN edits TEXT;
+DROP INDEX outbox_order;
+CREATE INDEX outbox_order ON outbox (space, edits IS NOT NULL, severity = 3, seq);
+CREATE INDEX outbox_edits ON outbox (edits) WHERE edits IS NOT NULL;
+CREATE TRIGGER outbox_edit_never_changes
+BEFORE UPDATE OF edits ON outbox
 BEGIN SELECT RAISE(ABORT, 'a committed message never changes'); END;
 ";
 

@@ -98,9 +98,18 @@ pub(crate) struct Received {
     name: String,
     /// How often it came.
     pub(crate) times: u32,
+    /// When it was edited.
+    pub(crate) edits: Vec<Instant>,
+    /// A human has deleted it.
+    pub(crate) deleted: bool,
 }
 
 impl Received {
+    /// This is its name in its space, or the one that its id makes.
+    fn is_named(&self, name: &str) -> bool {
+        self.name == name || format!("spaces/{}/messages/{}", self.space, self.id) == name
+    }
+
     /// Every string of its cards, or its `text`, joined by newlines: what a person reads.
     pub(crate) fn shown(&self) -> String {
         fn walk(value: &Value, out: &mut String) {
@@ -298,7 +307,12 @@ impl FakeChat {
         path
     }
 
-    /// The next create request meets `fault`; several wait in a queue.
+    /// A human deletes the message of this id.
+    pub(crate) fn delete(&self, id: &str) {
+        self.shared.state().messages.iter_mut().filter(|m| m.id == id).for_each(|m| m.deleted = true);
+    }
+
+    /// The next request that creates or edits a message meets `fault`; several wait in a queue.
     pub(crate) fn next(&self, fault: Fault) {
         self.shared.state().faults.push_back(fault);
     }

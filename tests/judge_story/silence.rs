@@ -34,7 +34,7 @@ impl Story {
     }
 
     /// A line says that it is over.
-    fn over(&mut self, ip: &str) {
+    pub(super) fn over(&mut self, ip: &str) {
         let line = Hit { resolves: Some(1), ..self.make(0, ip) };
         self.give(vec![line]);
     }

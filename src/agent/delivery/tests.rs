@@ -15,12 +15,14 @@ use crate::alert::What;
 use crate::chat::faults::Met;
 use crate::chat::{Answer, Ask, Caller, Door, Outcome, classify};
 use crate::deliver::{Pace, Transport, worker};
-use crate::judge::{Judge, Policy, SpacePolicy};
+use crate::hit::{Hit, RuleNo};
+use crate::judge::{Judge, Policy, RulePolicy, SpacePolicy};
 use crate::redact::Redactor;
 use crate::store::{Store, channel, run};
 use crate::time::{Clock, Tick, Wall};
 
 use super::super::desk::{Worker, Workers};
+use super::super::letters::Which;
 
 const OURS: &str = r#"{"name":"spaces/AAAA/messages/B.C"}"#;
 const HTML: &str = "<html>please log in</html>";
@@ -243,7 +245,7 @@ async fn outcome(line: &Line) -> Outcome {
     let door = if rest { Door::Rest(caller) } else { Door::Webhook };
     let cut = body.ends_with("messa");
     let answer = Answer { status, retry_after, date: None, body: body.as_bytes(), cut };
-    classify(&Ask { door: &door, space: "spaces/AAAA", plain: false, at: Wall(0) }, &answer)
+    classify(&Ask { door: &door, space: "spaces/AAAA", plain: false, edit: false, at: Wall(0) }, &answer)
 }
 
 /// Answers the same every time.
@@ -296,6 +298,7 @@ pub(in super::super) fn policy(spaces: &[&str]) -> Policy {
         max_per_hour: 3600,
         digest_every: Duration::from_secs(600),
         mention: std::collections::BTreeMap::new(),
+        edit: false,
     };
     Policy {
         rules: Vec::new(),
@@ -540,4 +543,109 @@ async fn a_space_in_trouble_is_stood_in_for_once_a_message_and_keeps_its_own() {
     office.say("fourth", Severity::Error).await;
     assert_eq!(office.waiting("ops").await, ["second", "third", "fourth"]);
     assert_eq!(office.waiting("boss").await.len(), 5, "the trouble, three copies, and that it is over");
+}
+
+impl Office {
+    /// From now on `ops` has its messages edited, and a rule speaks to it; one line of it is hit.
+    async fn edits(&mut self) {
+        let mut policy = policy(&["boss", "ops"]);
+        policy.spaces[1].edit = true;
+        policy.rules = vec![RulePolicy { spaces: vec!["ops".into()], ..RulePolicy::named("trouble") }];
+        self.input(Input::Policy(Box::new(policy)), 0).await;
+    }
+
+    async fn hit(&mut self, later: u64) {
+        let now = self.desk.clock.now();
+        let hit = Hit {
+            rule: RuleNo(0),
+            resolves: None,
+            key: Box::new([]),
+            captures: [].into(),
+            stamp: None,
+            read: now,
+            line: "trouble".into(),
+            context: None,
+            file: "/var/log/x.log".into(),
+            file_no: 1,
+            backlog: false,
+        };
+        self.input(Input::Hits(vec![hit].into()), later).await;
+    }
+
+    /// So many seconds from now the judge is told this, and what it says is committed.
+    async fn input(&mut self, input: Input, later: u64) {
+        let now = self.desk.clock.now().plus(Duration::from_secs(later));
+        let said = self.desk.judge.apply(input, now);
+        self.desk.say(said);
+        self.desk.commit(BTreeSet::new()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_edit_goes_last_gives_way_to_a_newer_one_and_is_a_message_of_its_own_where_there_is_none() {
+    let mut office = office(&[]);
+    office.edits().await;
+    office.hit(0).await;
+    let opening = office.in_hand();
+    office.hears(&opening, Event::Delivered).await;
+    office.hit(1).await;
+    office.input(Input::Timer, 60).await;
+    let edit = office.in_hand();
+    assert_eq!(edit.draft.edits.as_ref(), Some(&opening.id));
+    assert!(!edit.body.contains("threadKey"), "{}", edit.body);
+
+    office.hit(61).await;
+    office.input(Input::Timer, 120).await;
+    let newer = office.in_hand();
+    let waiting = office.desk.store.outbox().await.unwrap();
+    assert_eq!(waiting.iter().map(|r| &r.id).collect::<Vec<_>>(), [&newer.id], "never two of a message");
+    assert!(newer.id != edit.id && newer.due >= edit.due + EDIT_EVERY, "the older one may be on its way");
+    // it was: nobody waits for what became of it
+    office.hears(&edit, Event::Gone { why: "404".into() }).await;
+    assert_eq!(office.in_hand().id, newer.id);
+
+    office.say("mild", Severity::Info).await;
+    let mild = office.in_hand();
+    assert_eq!(mild.severity, Severity::Info, "whatever it is, it goes before an edit");
+    office.hears(&mild, Event::Delivered).await;
+    assert_eq!(office.in_hand().id, newer.id);
+
+    office.hears(&newer, Event::Gone { why: "404".into() }).await;
+    let anew = office.in_hand();
+    assert_eq!((anew.message, &anew.draft.edits), (newer.message, &None));
+    assert!(anew.body.contains(&format!("\"threadKey\":\"{}\"", opening.draft.thread)), "{}", anew.body);
+    office.hit(121).await;
+    office.input(Input::Timer, 180).await;
+    assert_eq!(office.in_hand().id, anew.id, "nothing edits what is not there yet");
+    office.hears(&anew, Event::Delivered).await;
+    office.input(Input::Timer, 240).await;
+    let edit = office.in_hand();
+    assert_eq!(edit.draft.edits.as_ref(), Some(&anew.id));
+    office.hears(&edit, Event::Delivered).await;
+    let ledger = office.desk.judge.report(office.desk.clock.now()).rules["trouble"].ledger;
+    assert_eq!((ledger.hits, ledger.shown, ledger.told), (4, 1, 3));
+}
+
+#[tokio::test]
+async fn an_edit_that_is_refused_is_plain_first_and_then_a_dead_letter_that_edits_when_it_is_tried_again() {
+    let mut office = office(&[]);
+    office.edits().await;
+    office.hit(0).await;
+    let opening = office.in_hand();
+    office.hears(&opening, Event::Delivered).await;
+    office.hit(1).await;
+    office.input(Input::Timer, 60).await;
+    let why = || "400 INVALID_ARGUMENT".to_owned();
+    let card = office.in_hand();
+    office.hears(&card, Event::Refused { why: why(), resend_plain: true }).await;
+    let plain = office.in_hand();
+    assert!(plain.plain && plain.draft.edits.as_ref() == Some(&opening.id), "{plain:?}");
+    office.hears(&plain, Event::Refused { why: why(), resend_plain: false }).await;
+    assert_eq!(office.desk.store.dead_letters().await.unwrap().len(), 1);
+    office.input(Input::Timer, 7200).await;
+    let which = Which { all: true, ..Which::default() };
+    let now = office.desk.clock.now();
+    office.desk.retry(which, now).await.unwrap().unwrap();
+    let again = office.in_hand();
+    assert_eq!((&again.id, again.draft.edits.as_ref()), (&plain.id, Some(&opening.id)));
 }

@@ -18,7 +18,10 @@ fn answer(status: u16, body: &str) -> Answer<'_> {
 
 fn judge(door: &Door, answer: &Answer<'_>) -> Outcome {
     // 22 Nov 2026 08:00:00 UTC
-    classify(&Ask { door, space: "spaces/AAAA", plain: false, at: Wall(1_795_334_400_000) }, answer)
+    classify(
+        &Ask { door, space: "spaces/AAAA", plain: false, edit: false, at: Wall(1_795_334_400_000) },
+        answer,
+    )
 }
 
 fn error(status: &str, message: &str, reason: &str) -> String {
@@ -26,7 +29,7 @@ fn error(status: &str, message: &str, reason: &str) -> String {
     serde_json::json!({ "error": { "status": status, "message": message, "details": details } }).to_string()
 }
 
-/// One letter for each outcome: delivered, retry, slow, pause, refused.
+/// One letter for each outcome: delivered, retry, slow, pause, refused, gone.
 fn letter(outcome: &Outcome) -> char {
     match outcome {
         Outcome::Delivered { .. } => 'D',
@@ -34,6 +37,7 @@ fn letter(outcome: &Outcome) -> char {
         Outcome::Slow { .. } => 'S',
         Outcome::Pause { .. } => 'P',
         Outcome::Refused { .. } => 'X',
+        Outcome::Gone { .. } => 'G',
     }
 }
 
@@ -145,7 +149,7 @@ fn a_refused_card_is_sent_again_plain_and_a_refused_plain_form_is_not() {
     let want = "400 INVALID_ARGUMENT: Message is longer than 4096 characters";
     let door = rest();
     for plain in [false, true] {
-        let ask = Ask { door: &door, space: "spaces/AAAA", plain, at: Wall(0) };
+        let ask = Ask { door: &door, space: "spaces/AAAA", plain, edit: false, at: Wall(0) };
         let got = classify(&ask, &answer(400, &bad));
         assert_eq!(got, Outcome::Refused { why: want.into(), resend_plain: !plain });
     }

@@ -68,6 +68,7 @@ fn row(n: u8) -> OutboxRow {
         alerts: vec![],
         at: Wall(0),
         mention: Vec::new(),
+        edits: None,
     };
     OutboxRow {
         id: RowId::from_random([n; 16]),
@@ -206,6 +207,27 @@ async fn a_restored_row_waits_for_its_time_and_an_old_one_is_not_sent() {
     b.give(old);
     assert_eq!(b.end_of(2).await, Event::Expired { why: "503".into() });
     assert_eq!(b.asked_at().len(), 1);
+}
+
+/// Row `n`, which edits a message.
+fn edit(n: u8) -> OutboxRow {
+    let row = row(n);
+    let draft = Message { edits: Some(RowId::from_random([9; 16])), ..Message::clone(&row.draft) };
+    OutboxRow { draft: Arc::new(draft), ..row }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_is_never_too_old_and_ends_where_there_is_nothing_to_edit() {
+    let gone = || Outcome::Gone { why: "404".into() };
+    let mut b = bench([pause(), gone(), gone()], 0);
+    b.give(OutboxRow { born: Wall(-25 * 3_600_000), ..edit(1) });
+    assert!(matches!(b.event().await.1, Event::Paused { .. }));
+    assert_eq!(b.event().await, (MessageNo(1), Event::Gone { why: "404".into() }));
+    b.give(edit(2));
+    assert_eq!(b.event().await, (MessageNo(2), Event::Gone { why: "404".into() }));
+    b.give(row(3));
+    assert_eq!(b.event().await, (MessageNo(3), Event::Resumed), "until then nobody knew that it is over");
+    assert_eq!(b.event().await, (MessageNo(3), Event::Delivered));
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,7 +84,8 @@ fn reset(stream: &TcpStream) {
 
 fn note(state: &mut State, request: &Request, status: u16) {
     let line = format!("{} {}?{}", request.method, request.path, request.query);
-    let space = space_of(&request.path).filter(|_| request.method == "POST").map(str::to_owned);
+    let writes = matches!(request.method.as_str(), "POST" | "PATCH");
+    let space = space_of(&request.path).filter(|_| writes).map(str::to_owned);
     state.attempts.push(Attempt { line, space, status, at: stopwatch() });
 }
 
@@ -139,7 +140,7 @@ impl State {
     fn answer(&mut self, request: &Request, address: SocketAddr) -> (Answer, Option<Fault>) {
         match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/token") => (self.token(request, address), None),
-            ("POST", path) if path.ends_with("/messages") => {
+            ("POST" | "PATCH", path) if space_of(path).is_some() => {
                 let fault = self.faults.pop_front();
                 if let Some(Fault::Answer { status, headers, body }) = fault {
                     return ((status, headers, body), None);
@@ -147,7 +148,8 @@ impl State {
                 if matches!(fault, Some(Fault::ResetBefore)) {
                     return (ok(&Value::Null), fault);
                 }
-                (self.create(request), fault)
+                let edits = request.method == "PATCH";
+                (if edits { self.patch(request) } else { self.create(request) }, fault)
             }
             ("GET", path) if path.strip_prefix("/v1/spaces/").is_some_and(|id| !id.contains('/')) => {
                 (self.look(request), None)
@@ -232,23 +234,13 @@ impl State {
             Err(answer) => return answer,
         };
         let now = stopwatch();
-        let too_soon =
-            self.last_write.insert(space.clone(), now).is_some_and(|last| (now - last).as_secs() < 1);
-        if self.enforce_pace && too_soon {
-            return error(
-                429,
-                "RESOURCE_EXHAUSTED",
-                "Resource has been exhausted (e.g. check quota).",
-                &json!([]),
-            );
+        if let Some(answer) = self.too_soon(&space, now) {
+            return answer;
         }
         let field = |name: &str| request.field(name).unwrap_or_default().to_owned();
         let (id, request_id) = (field("messageId"), field("requestId"));
         if let Some(why) = schema::fault(&request.body).or_else(|| query_fault(request, &id)) {
-            self.violations.push(why.clone());
-            let details = json!([{ "@type": "type.googleapis.com/google.rpc.BadRequest",
-                                   "fieldViolations": [{ "description": why }] }]);
-            return error(400, "INVALID_ARGUMENT", &why, &details);
+            return self.invalid(&why);
         }
         let raw = String::from_utf8_lossy(&request.body).into_owned();
         let same = |m: &Received| {
@@ -268,10 +260,75 @@ impl State {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
         let thread = body["thread"]["threadKey"].as_str().map(str::to_owned);
         let name = format!("spaces/{space}/messages/M{0}.M{0}", self.messages.len());
-        let received = Received { space, id, request_id, body, raw, thread, at: now, came, name, times: 1 };
+        let received = Received {
+            space,
+            id,
+            request_id,
+            body,
+            raw,
+            thread,
+            at: now,
+            came,
+            name,
+            times: 1,
+            edits: vec![],
+            deleted: false,
+        };
         let answer = ok(&message(&received));
         self.messages.push(received);
         answer
+    }
+
+    /// `messages.patch`: the app that made a message may replace what its mask names.
+    fn patch(&mut self, request: &Request) -> Answer {
+        let space = space_of(&request.path).unwrap_or_default().to_owned();
+        let denied = || error(403, "PERMISSION_DENIED", "The caller does not have permission", &json!([]));
+        match self.door(request, &space) {
+            Err(answer) => return answer,
+            Ok(Came::Webhook) => return denied(),
+            Ok(_) => {}
+        }
+        let now = stopwatch();
+        if let Some(answer) = self.too_soon(&space, now) {
+            return answer;
+        }
+        let mask: Vec<&str> = request.field("updateMask").unwrap_or_default().split(',').collect();
+        let known = ["text", "cards_v2", "accessory_widgets"];
+        let odd = mask.iter().find(|name| !known.contains(name)).map(|name| format!("updateMask: `{name}`"));
+        let stray = request.query.split('&').find(|p| !p.starts_with("updateMask="));
+        let stray = stray.map(|p| format!("Unknown name \"{p}\""));
+        if let Some(why) = odd.or(stray).or_else(|| schema::fault(&request.body)) {
+            return self.invalid(&why);
+        }
+        let wanted = request.path.trim_start_matches("/v1/");
+        let Some(found) = self.messages.iter_mut().find(|m| !m.deleted && m.is_named(wanted)) else {
+            return error(404, "NOT_FOUND", "Message not found.", &json!([]));
+        };
+        if found.came == Came::Webhook {
+            return denied();
+        }
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        for (name, field) in [("text", "text"), ("cards_v2", "cardsV2")] {
+            if mask.contains(&name) {
+                found.body[field] = body[field].clone();
+            }
+        }
+        found.edits.push(now);
+        ok(&message(found))
+    }
+
+    fn too_soon(&mut self, space: &str, now: std::time::Instant) -> Option<Answer> {
+        let last = self.last_write.insert(space.to_owned(), now);
+        let too_soon = last.is_some_and(|last| (now - last).as_secs() < 1);
+        let why = "Resource has been exhausted (e.g. check quota).";
+        (self.enforce_pace && too_soon).then(|| error(429, "RESOURCE_EXHAUSTED", why, &json!([])))
+    }
+
+    fn invalid(&mut self, why: &str) -> Answer {
+        self.violations.push(why.to_owned());
+        let details = json!([{ "@type": "type.googleapis.com/google.rpc.BadRequest",
+                               "fieldViolations": [{ "description": why }] }]);
+        error(400, "INVALID_ARGUMENT", why, &details)
     }
 
     /// `spaces.get`: whether the app is in the space.
@@ -295,9 +352,7 @@ impl State {
             Ok(_) => {}
         }
         let wanted = request.path.trim_start_matches("/v1/");
-        let is_it =
-            |m: &&Received| m.name == wanted || format!("spaces/{}/messages/{}", m.space, m.id) == wanted;
-        match self.messages.iter().find(is_it) {
+        match self.messages.iter().find(|m| !m.deleted && m.is_named(wanted)) {
             Some(found) => ok(&message(found)),
             None => error(404, "NOT_FOUND", "Message not found.", &json!([])),
         }
