@@ -113,7 +113,7 @@ async fn asked(http: &reqwest::Client, url: &str) -> Outcome {
 }
 
 fn judged(got: &Got) -> Outcome {
-    let ask = Ask { door: &Door::Webhook, space: "spaces/AAAA", plain: false, at: Wall(0) };
+    let ask = Ask { door: &Door::Webhook, space: "spaces/AAAA", plain: false, edit: false, at: Wall(0) };
     classify(&ask, &got.answer())
 }
 
