@@ -140,6 +140,15 @@ fn counting() -> Place {
     place
 }
 
+/// The same, where what they say goes to a server that resets every connection.
+fn counting_for(chat: &FakeChat) -> Place {
+    let place = Place::new().env("HOOK", &chat.webhook_url("OPS"));
+    let rules = counted::rules(&["*.log"]).replacen("[defaults]\n", "[defaults]\nspace = 'ops'\n", 1);
+    place.rules(&format!("{WEBHOOK}[chat]\napi_url = '{}'\n{rules}", chat.base_url()));
+    chat.outage(true);
+    place
+}
+
 /// Three programs write all the while, and one of their logs is renamed now and then. The agent may end while it starts,
 /// reads, commits or catches up.
 fn each_line_is_hit_once_however_often(
@@ -199,25 +208,43 @@ fn no_line_is_lost_or_hit_twice_by_kills_where_changes_are_found_by_looking() {
 #[test]
 fn no_line_is_lost_or_hit_twice_by_kills_while_delivery_is_blocked() {
     let chat = FakeChat::start();
-    let place = Place::new().env("HOOK", &chat.webhook_url("OPS"));
-    let rules = counted::rules(&["*.log"]).replacen("[defaults]\n", "[defaults]\nspace = 'ops'\n", 1);
-    place.rules(&format!("{WEBHOOK}[chat]\napi_url = '{}'\n{rules}", chat.base_url()));
-    chat.outage(true);
     let kill = |agent: Agent<'_>, _: &mut Dice| agent.kill();
-    each_line_is_hit_once_however_often(&place, "kills, delivery blocked", kills_under_load() / 5, &[], kill);
+    let what = "kills, delivery blocked";
+    each_line_is_hit_once_however_often(&counting_for(&chat), what, kills_under_load() / 5, &[], kill);
     assert_eq!(chat.all_messages().len(), 0);
+}
+
+/// How often the power fails, and no line is lost by it.
+fn no_line_is_lost_by_power_cuts(place: Place, what: &str, times: u32, more: &[&str]) {
+    let Some((place, power)) = Power::over(place) else { return };
+    let mut lost = 0;
+    each_line_is_hit_once_however_often(&place, what, times, more, |agent, dice| {
+        lost += power.fails(agent, dice);
+    });
+    assert!(power.is_known(), "the library was not there");
+    println!("measured: {what}: {lost} pages of 4 KiB written and lost");
 }
 
 /// Scenario T35.
 #[test]
 fn no_line_is_lost_or_hit_twice_however_often_the_power_fails() {
-    let Some((place, power)) = Power::over(counting()) else { return };
-    let mut lost = 0;
-    each_line_is_hit_once_however_often(&place, "power cuts", kills_under_load() / 2, &[], |agent, dice| {
-        lost += power.fails(agent, dice);
-    });
-    assert!(power.is_known(), "the library was not there");
-    println!("measured: power: {lost} pages of 4 KiB written and lost");
+    no_line_is_lost_by_power_cuts(counting(), "power cuts", kills_under_load() / 2, &[]);
+}
+
+/// Scenario T35, where no event tells of anything.
+#[test]
+fn no_line_is_lost_or_hit_twice_by_power_cuts_where_changes_are_found_by_looking() {
+    let what = "power cuts without inotify";
+    no_line_is_lost_by_power_cuts(counting(), what, kills_under_load() / 5, &["--no-inotify"]);
+}
+
+/// Scenario T35, where nothing that is said arrives.
+#[test]
+fn no_line_is_lost_or_hit_twice_by_power_cuts_while_delivery_is_blocked() {
+    let chat = FakeChat::start();
+    let what = "power cuts, delivery blocked";
+    no_line_is_lost_by_power_cuts(counting_for(&chat), what, kills_under_load() / 5, &[]);
+    assert_eq!(chat.all_messages().len(), 0);
 }
 
 #[test]

@@ -21,9 +21,35 @@ fn place(chat: &FakeChat) -> Place {
     place
 }
 
-/// A line that hits, and the message that tells of it.
-fn is_told(chat: &FakeChat, place: &Place, part: &str) {
-    place.append("app.log", &format!("trouble {part}\n"));
+/// How the agent learns of lines, and whether it is heard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    ToldByEvents,
+    Looks,
+    /// Nothing that it says arrives until the disk is well again.
+    Blocked,
+}
+
+impl Reader {
+    fn start<'a>(self, place: &'a Place) -> Agent<'a> {
+        place.start_with(if self == Reader::Looks { &["--no-inotify"] } else { &[] })
+    }
+
+    /// A line that hits is written, and told; or, as long as nothing can be, counted.
+    fn hears_of(self, chat: &FakeChat, place: &Place, agent: &Agent<'_>, part: &str) {
+        let hits = |s: &serde_json::Value| term(s, "trouble", "hits");
+        let before = hits(&agent.status());
+        place.append("app.log", &format!("trouble {part}\n"));
+        if self == Reader::Blocked {
+            agent.wait_for_status(part, |s| hits(s) > before);
+        } else {
+            is_told(chat, part);
+        }
+    }
+}
+
+/// The message comes that tells of it.
+fn is_told(chat: &FakeChat, part: &str) {
     chat.wait_until(DEADLINE, part, |all| all.iter().any(|m| m.shown().contains(part)));
 }
 
@@ -37,9 +63,10 @@ fn held(agent: &Agent<'_>) -> usize {
 }
 
 /// What is told, read and let go while `refuse` holds, and what is left of it when the disk is well again.
-fn life_goes_on(chat: &FakeChat, place: &Place, refuse: impl Fn(), mend: impl FnOnce()) {
-    let mut agent = place.start();
-    is_told(chat, place, "before");
+fn life_goes_on(reader: Reader, chat: &FakeChat, place: &Place, refuse: impl Fn(), mend: impl FnOnce()) {
+    chat.outage(reader == Reader::Blocked);
+    let mut agent = reader.start(place);
+    reader.hears_of(chat, place, &agent, "before");
     let n = Cell::new(0);
     agent.wait_for_status("the disk to be full", |status| {
         // again and again: the agent gives its ballast up, and whoever fills the disk takes that too
@@ -48,7 +75,9 @@ fn life_goes_on(chat: &FakeChat, place: &Place, refuse: impl Fn(), mend: impl Fn
         place.append("app.log", "trouble flood\n");
         status["durable"] == false
     });
-    is_told(chat, place, "meanwhile");
+    // the last of those lines are read by now
+    agent.wait_for_status("what was written so far", |s| term(s, "trouble", "hits") == n.get() + 1);
+    reader.hears_of(chat, place, &agent, "meanwhile");
     assert!(
         place.says(&["status", "--state", "state"]).contains("cannot be written to the disk"),
         "it is said first of all"
@@ -56,51 +85,81 @@ fn life_goes_on(chat: &FakeChat, place: &Place, refuse: impl Fn(), mend: impl Fn
 
     // a log that is rotated and deleted gives its room back
     fs::rename(place.path("app.log"), place.path("app.log.1")).unwrap();
-    is_told(chat, place, "rotated");
+    reader.hears_of(chat, place, &agent, "rotated");
     fs::remove_file(place.path("app.log.1")).unwrap();
     agent.wait_for_status("the deleted file to be let go", |_| held(&agent) == 0);
 
     mend();
     // as it says itself, and as often as it changes: once
     agent.wait_for_log("the state is written to the disk again");
-    is_told(chat, place, "after");
+    reader.hears_of(chat, place, &agent, "after");
     let hits = n.get() + 4;
-    let settled =
-        |s: &serde_json::Value| term(s, "trouble", "hits") == hits && term(s, "trouble", "pending") == 0;
+    let blocked = reader == Reader::Blocked;
+    let settled = |s: &serde_json::Value| {
+        term(s, "trouble", "hits") == hits && (blocked || term(s, "trouble", "pending") == 0)
+    };
     agent.wait_for_status("all to be told", |s| s["durable"] == true && settled(s));
     let told = agent.story().iter().filter(|line| line.contains("cannot be written to the disk")).count();
     assert_eq!(told, 1, "{:#?}", agent.story());
     agent.kill();
 
-    let agent = place.start();
-    is_told(chat, place, "anew");
-    let status = agent.wait_for_status("the last to be told", |s| term(s, "trouble", "hits") > hits);
+    chat.outage(false);
+    let agent = reader.start(place);
+    place.append("app.log", "trouble anew\n");
+    is_told(chat, "anew");
+    let status = agent.wait_for_status("the last to be told", |s| {
+        term(s, "trouble", "hits") > hits && term(s, "trouble", "pending") == 0
+    });
     assert_eq!(term(&status, "trouble", "hits"), hits + 1, "{status:#}");
     assert_eq!(term(&status, "trouble", "lost"), 0, "{status:#}");
     assert_eq!(status["read"]["lost_bytes"], 0, "{status:#}");
     assert_eq!(agent.stop(), 0);
 }
 
-#[test]
-fn t36_no_space_left() {
+fn without_space(reader: Reader) {
     let chat = FakeChat::start();
     let place = place(&chat);
     let Some(disk) = SmallDisk::mount_at(&place.path("state"), 12) else { return };
-    life_goes_on(&chat, &place, || disk.fill("other"), || disk.free("other"));
+    life_goes_on(reader, &chat, &place, || disk.fill("other"), || disk.free("other"));
 }
 
-fn refusing(why: Errno) {
+fn refusing(why: Errno, reader: Reader) {
     let chat = FakeChat::start();
     let Some((place, power)) = Power::over(place(&chat)) else { return };
-    life_goes_on(&chat, &place, || power.refuses(Some(why)), || power.refuses(None));
+    life_goes_on(reader, &chat, &place, || power.refuses(Some(why)), || power.refuses(None));
 }
 
 #[test]
-fn t36_a_read_only_file_system() {
-    refusing(Errno::ROFS);
+fn t36_no_space_left_told_by_events() {
+    without_space(Reader::ToldByEvents);
+}
+
+#[test]
+fn t36_no_space_left_found_by_looking() {
+    without_space(Reader::Looks);
+}
+
+#[test]
+fn t36_no_space_left_while_delivery_is_blocked() {
+    without_space(Reader::Blocked);
+}
+
+#[test]
+fn t36_a_read_only_file_system_told_by_events() {
+    refusing(Errno::ROFS, Reader::ToldByEvents);
+}
+
+#[test]
+fn t36_a_read_only_file_system_found_by_looking() {
+    refusing(Errno::ROFS, Reader::Looks);
+}
+
+#[test]
+fn t36_a_read_only_file_system_while_delivery_is_blocked() {
+    refusing(Errno::ROFS, Reader::Blocked);
 }
 
 #[test]
 fn an_input_output_error() {
-    refusing(Errno::IO);
+    refusing(Errno::IO, Reader::ToldByEvents);
 }
