@@ -23,6 +23,7 @@ pub(crate) fn stopwatch() -> Instant {
 pub(crate) struct Place {
     dir: tempfile::TempDir,
     env: Vec<(String, String)>,
+    more: Vec<String>,
 }
 
 impl Place {
@@ -32,7 +33,7 @@ impl Place {
         while dir.path().file_name().is_some_and(|name| name.to_string_lossy().contains("DIR")) {
             dir = tempfile::tempdir().unwrap();
         }
-        Place { dir, env: Vec::new() }
+        Place { dir, env: Vec::new(), more: Vec::new() }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -42,6 +43,12 @@ impl Place {
     /// The agent and every command see this variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Place {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The agent is always run with this argument.
+    pub(crate) fn run_with(mut self, argument: &str) -> Place {
+        self.more.push(argument.into());
         self
     }
 
@@ -126,12 +133,7 @@ impl Place {
     pub(crate) fn launch_by(&self, wrapper: &[&str]) -> Agent<'_> {
         let (program, first) = wrapper.split_first().unwrap();
         let mut command = self.prepare_by(program);
-        command.args(first).arg(env!("CARGO_BIN_EXE_logherald")).args([
-            "run",
-            "rules.toml",
-            "--state",
-            "state",
-        ]);
+        command.args(first).arg(env!("CARGO_BIN_EXE_logherald")).args(self.run(&[]));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let out = lines_of(child.stdout.take().unwrap());
@@ -163,13 +165,18 @@ impl Place {
         Agent { place: self, child, out, err, story: Vec::new() }
     }
 
+    /// The arguments of a run.
+    fn run<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let own = self.more.iter().map(String::as_str);
+        ["run", "rules.toml", "--state", "state"].into_iter().chain(own).chain(more.iter().copied()).collect()
+    }
+
     fn spawn(&self, more: &[&str]) -> Child {
         self.spawn_on(Stdio::null(), more)
     }
 
     fn spawn_on(&self, stdin: Stdio, more: &[&str]) -> Child {
-        let args: Vec<&str> = ["run", "rules.toml", "--state", "state"].iter().chain(more).copied().collect();
-        let mut command = self.prepare(&args);
+        let mut command = self.prepare(&self.run(more));
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! A kernel or a user that does not allow a scenario skips it out loud. NFS is not among these: a stale handle needs a
 //! server whose export is taken away; to the reader it is an error of `pread` and of `statx`, as an unreadable file's.
+//!
+//! Each story runs three times, as those of the reader do, except where it is about inotify itself: told by events,
+//! found by looking, and with a space whose server refuses every connection.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -9,15 +12,46 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
+use super::rig::Reader;
 use crate::harness::program::{Agent, Place, open_to_append, term};
 
 const RULE: &str = "[[rule]]\nname = 'trouble'\nfiles = ['DIR/GLOB']\nmatch = 'trouble'\n";
 
-/// A place with one rule that counts lines with `trouble`.
-fn watching(glob: &str) -> Place {
+/// Where nobody listens.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// A place with rules, whose agent learns of what is written in this way.
+fn place(reader: Reader, rules: &str) -> Place {
     let place = Place::new();
-    place.rules(&RULE.replace("GLOB", glob));
-    place
+    let space = format!(
+        "[space.ops]\nwebhook = {{ env = 'HOOK' }}\n[defaults]\nspace = 'ops'\n[chat]\napi_url = '{NOWHERE}'\n"
+    );
+    let told = reader == Reader::Blocked;
+    place.rules(&format!("{}{rules}", if told { &space } else { "" }));
+    let place = place.env("HOOK", &format!("{NOWHERE}/v1/spaces/OPS/messages?key=k&token=t"));
+    if reader == Reader::Looks { place.run_with("--no-inotify") } else { place }
+}
+
+/// A place with one rule that counts lines with `trouble`.
+fn watching(reader: Reader, glob: &str) -> Place {
+    place(reader, &RULE.replace("GLOB", glob))
+}
+
+/// Stories of the whole program, each told three times.
+macro_rules! program_stories {
+    ($($(#[$note:meta])* fn $name:ident($reader:ident) $body:block)*) => {$(
+        $(#[$note])*
+        mod $name {
+            use super::*;
+            fn story($reader: Reader) $body
+            #[test]
+            fn told_by_events() { story(Reader::Told) }
+            #[test]
+            fn found_by_looking() { story(Reader::Looks) }
+            #[test]
+            fn while_delivery_is_blocked() { story(Reader::Blocked) }
+        }
+    )*};
 }
 
 fn hits(agent: &Agent<'_>, n: u64) -> serde_json::Value {
@@ -47,9 +81,9 @@ fn open_files(agent: &Agent<'_>, place: &Place) -> usize {
     all.filter(|fd| fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|to| to.starts_with(&dir))).count()
 }
 
-#[test]
-fn t50_a_line_of_two_hundred_megabytes_in_bounded_memory() {
-    let place = watching("*.log");
+program_stories! {
+fn t50_a_line_of_two_hundred_megabytes_in_bounded_memory(reader) {
+    let place = watching(reader, "*.log");
     place.append("app.log", "a quiet start\n");
     let agent = place.start();
     let piece = vec![b'z'; 1 << 20];
@@ -65,12 +99,13 @@ fn t50_a_line_of_two_hundred_megabytes_in_bounded_memory() {
     assert!(rss_mib < 64, "peak RSS {rss_mib} MiB");
     assert_eq!(agent.stop(), 0);
 }
+}
 
-#[test]
-fn t70_twenty_thousand_files_on_a_thousand_descriptors() {
+program_stories! {
+fn t70_twenty_thousand_files_on_a_thousand_descriptors(reader) {
     const HOT: usize = 20;
     const FILES: usize = 20_000;
-    let place = watching("many/*.log");
+    let place = watching(reader, "many/*.log");
     fs::create_dir(place.path("many")).unwrap();
     for n in 0..FILES {
         File::create(place.path(&format!("many/{n}.log"))).unwrap();
@@ -100,6 +135,7 @@ fn t70_twenty_thousand_files_on_a_thousand_descriptors() {
     assert!(!told(&agent.status(), "open files"), "{:#}", agent.status());
     assert_eq!(agent.stop(), 0);
 }
+}
 
 /// In a user namespace of its own, whose limits are its own.
 fn with_few(limit: &str, few: u32, trouble: &str) {
@@ -107,7 +143,7 @@ fn with_few(limit: &str, few: u32, trouble: &str) {
     if !allowed("a user namespace", &["unshare", "-r", "sh", "-c", &set(few)]) {
         return;
     }
-    let place = watching("*/*.log");
+    let place = watching(Reader::Told, "*/*.log");
     for dir in ["a", "b", "c", "d"] {
         fs::create_dir(place.path(dir)).unwrap();
         place.append(&format!("{dir}/x.log"), "a quiet start\n");
@@ -161,7 +197,7 @@ fn t72_the_queue_of_events_overflows() {
             fs::write(LIMIT, &self.0).unwrap();
         }
     }
-    let place = watching("*.log");
+    let place = watching(Reader::Told, "*.log");
     for n in 0..10 {
         place.append(&format!("{n}.log"), "a quiet start\n");
     }
@@ -196,10 +232,10 @@ fn mounted<'p>(place: &'p Place, script: &str) -> Option<Agent<'p>> {
     Some(place.start_by(&["unshare", "-m", "sh", "-c", &script, "sh"]))
 }
 
+program_stories! {
 /// Not one event tells of what is written to the layer below.
-#[test]
-fn t74_a_file_in_the_lower_layer_of_an_overlay() {
-    let place = watching("merged/*.log");
+fn t74_a_file_in_the_lower_layer_of_an_overlay(reader) {
+    let place = watching(reader, "merged/*.log");
     for dir in ["lower", "upper", "work", "merged"] {
         fs::create_dir(place.path(dir)).unwrap();
     }
@@ -219,10 +255,11 @@ fn t74_a_file_in_the_lower_layer_of_an_overlay() {
     hits(&agent, 9);
     assert_eq!(agent.stop(), 0);
 }
+}
 
-#[test]
-fn t74_a_bind_mount_of_a_single_file() {
-    let place = watching("inside/app.log");
+program_stories! {
+fn t74_a_bind_mount_of_a_single_file(reader) {
+    let place = watching(reader, "inside/app.log");
     fs::create_dir(place.path("inside")).unwrap();
     fs::create_dir(place.path("outside")).unwrap();
     File::create(place.path("inside/app.log")).unwrap();
@@ -244,14 +281,15 @@ fn t74_a_bind_mount_of_a_single_file() {
     hits(&agent, 9);
     assert_eq!(agent.stop(), 0);
 }
+}
 
-#[test]
-fn t74_a_file_behind_fuse() {
+program_stories! {
+fn t74_a_file_behind_fuse(reader) {
     if Command::new("bindfs").arg("--version").output().is_err() {
         println!("SKIPPED: `bindfs` is not installed");
         return;
     }
-    let place = watching("merged/*.log");
+    let place = watching(reader, "merged/*.log");
     fs::create_dir(place.path("lower")).unwrap();
     fs::create_dir(place.path("merged")).unwrap();
     place.append("lower/app.log", "a quiet start\n");
@@ -265,11 +303,12 @@ fn t74_a_file_behind_fuse() {
     hits(&agent, 8);
     assert_eq!(agent.stop(), 0);
 }
+}
 
+program_stories! {
 /// As logrotate makes it: nobody may read the new file until its mode is set.
-#[test]
-fn t76_a_log_that_may_not_be_read_until_later() {
-    let place = watching("*.log");
+fn t76_a_log_that_may_not_be_read_until_later(reader) {
+    let place = watching(reader, "*.log");
     fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o777)).unwrap();
     let root = rustix::process::geteuid().is_root();
     let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -300,12 +339,12 @@ fn t76_a_log_that_may_not_be_read_until_later() {
     }
     assert_eq!(agent.stop(), 0);
 }
+}
 
+program_stories! {
 /// What the agent says goes into a file that it watches, and every line hits.
-#[test]
-fn t80_the_agents_own_log_is_watched() {
-    let place = Place::new();
-    place.rules("[[rule]]\nname = 'trouble'\nfiles = ['DIR/*.log']\nmatch = '.'\n");
+fn t80_the_agents_own_log_is_watched(reader) {
+    let place = place(reader, "[[rule]]\nname = 'trouble'\nfiles = ['DIR/*.log']\nmatch = '.'\n");
     place.append("app.log", "a quiet start\n");
     let agent = place.launch_by(&["sh", "-c", "exec \"$@\" 2>>own.log >>own.log", "sh"]);
     // It has not answered before it listens.
@@ -338,11 +377,12 @@ fn t80_the_agents_own_log_is_watched() {
     assert!(last <= 40 + fs::read_to_string(place.path("own.log")).unwrap().lines().count() as u64);
     assert_eq!(agent.stop(), 0);
 }
+}
 
-#[test]
-fn a_stamp_far_in_the_future_stops_nothing() {
-    let place = Place::new();
-    place.rules(
+program_stories! {
+fn a_stamp_far_in_the_future_stops_nothing(reader) {
+    let place = place(
+        reader,
         "[[rule]]\nname = 'trouble'\nfiles = ['DIR/*.log']\nmatch = 'trouble'\n\
          [[rule]]\nname = 'many'\nfiles = ['DIR/*.log']\nmatch = 'trouble'\nthreshold = 4\nwithin = '1m'\n",
     );
@@ -357,4 +397,5 @@ fn a_stamp_far_in_the_future_stops_nothing() {
     let status = agent.wait_for_status("the window to fill", |s| term(s, "many", "shown") > 0);
     assert_eq!(term(&status, "many", "hits"), 7, "{status:#}");
     assert_eq!(agent.stop(), 0);
+}
 }
