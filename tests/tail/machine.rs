@@ -284,6 +284,7 @@ fn t74_a_bind_mount_of_a_single_file(reader) {
 }
 
 program_stories! {
+/// Not one event tells of what is written below it.
 fn t74_a_file_behind_fuse(reader) {
     if Command::new("bindfs").arg("--version").output().is_err() {
         println!("SKIPPED: `bindfs` is not installed");
@@ -298,9 +299,14 @@ fn t74_a_file_behind_fuse(reader) {
         place.append("lower/app.log", "trouble\n");
         hits(&agent, n);
     }
-    fs::rename(place.path("lower/app.log"), place.path("lower/app.log.1")).unwrap();
-    place.append("lower/app.log", "trouble\n");
+    // Rotated through the mount, as its own programs do: who renames below it leaves the kernel with pages of another
+    // file for whoever holds the old one.
+    let root = format!("/proc/{}/root{}", agent.pid(), place.path("merged").display());
+    fs::rename(format!("{root}/app.log"), format!("{root}/app.log.1")).unwrap();
+    fs::write(format!("{root}/app.log"), "trouble\n").unwrap();
     hits(&agent, 8);
+    place.append("lower/app.log", "trouble\n");
+    hits(&agent, 9);
     assert_eq!(agent.stop(), 0);
 }
 }
@@ -394,7 +400,8 @@ fn a_stamp_far_in_the_future_stops_nothing(reader) {
         place.append("app.log", "Nov 22 05:26:00 h app: trouble of now\n");
         hits(&agent, n);
     }
-    let status = agent.wait_for_status("the window to fill", |s| term(s, "many", "shown") > 0);
+    let told = if reader == Reader::Blocked { "pending" } else { "shown" };
+    let status = agent.wait_for_status("the window to fill", |s| term(s, "many", told) > 0);
     assert_eq!(term(&status, "many", "hits"), 7, "{status:#}");
     assert_eq!(agent.stop(), 0);
 }
