@@ -31,7 +31,7 @@ enum Reader {
 }
 
 impl Reader {
-    fn start<'a>(self, place: &'a Place) -> Agent<'a> {
+    fn start(self, place: &Place) -> Agent<'_> {
         place.start_with(if self == Reader::Looks { &["--no-inotify"] } else { &[] })
     }
 
