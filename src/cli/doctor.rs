@@ -30,8 +30,8 @@ use sheet::Sheet;
 
 Nothing is written to a space: `logherald send SPACE` does that.
 
-Exit status: 0 without a failure (warnings are allowed), 69 where only Chat or the way to it fails, 78 where
-something of this host is to be mended.")]
+Exit status: 0 without a failure (warnings are allowed), 69 where only Chat or the
+way to it fails, 78 where something of this host is to be mended.")]
 pub(super) struct Args {
     #[command(flatten)]
     rules: RulesArg,
