@@ -25,12 +25,7 @@ fn webhook(url: &str) -> Place {
 fn rest(chat: &FakeChat, make: impl Fn(&Path) -> std::path::PathBuf) -> Place {
     let place = Place::new();
     place.append("app.log", "start\n");
-    let key = make(&place.path(""));
-    place.rules(&format!(
-        "[chat]\napi_url = '{}'\n[space.app]\nname = 'spaces/APP'\nservice_account = {{ file = '{}' }}\n{RULE}",
-        chat.base_url(),
-        key.display()
-    ));
+    place.reached_by_key(&chat.base_url(), make, RULE);
     place
 }
 

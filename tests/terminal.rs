@@ -18,12 +18,7 @@ fn webhook(url: &str) -> Place {
 /// A place whose space `app` is reached by REST with the key that `make` puts there.
 fn rest(chat: &FakeChat, make: impl Fn(&Path) -> std::path::PathBuf) -> Place {
     let place = Place::new();
-    let key = make(&place.path(""));
-    place.rules(&format!(
-        "[chat]\napi_url = '{}'\n[space.app]\nname = 'spaces/APP'\nservice_account = {{ file = '{}' }}\n{RULE}",
-        chat.base_url(),
-        key.display()
-    ));
+    place.reached_by_key(&chat.base_url(), make, RULE);
     place
 }
 

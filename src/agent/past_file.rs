@@ -72,7 +72,8 @@ pub(super) struct Open {
 /// A part of what was read.
 #[derive(Debug)]
 enum Piece {
-    /// A block that holds a hit, or lines that one before it asks for: its lines are searched from this one on, or from this byte.
+    /// A block that holds a hit, or lines that one before it asks for: its lines are searched from this one on, or from
+    /// this byte.
     Kept { bytes: Vec<u8>, records: Vec<Record>, fields: Vec<Field>, end: BlockEnd, at: usize },
     /// Nothing hit between these times; its last lines, where a hit behind it may ask for them.
     Quiet(Line, Vec<Box<str>>),

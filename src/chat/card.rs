@@ -30,8 +30,8 @@ pub enum Surface {
     Plain,
 }
 
-/// The JSON body of the request that creates `message`, or edits the one whose place it takes: at most [`BODY_BYTES`] bytes and [`WIDGETS`] widgets, whatever
-/// the message holds. The same message always gives the same bytes.
+/// The JSON body of the request that creates `message`, or edits the one whose place it takes: at most [`BODY_BYTES`]
+/// bytes and [`WIDGETS`] widgets, whatever the message holds. The same message always gives the same bytes.
 pub fn render(message: &Message, surface: Surface) -> String {
     sheet::fit(message, |sheet| {
         let (mut body, within) = match surface {

@@ -19,8 +19,8 @@ use super::{Done, Failure, RulesArg, colour, cost, doctor, exit, paths};
   logherald check --sample /var/log/syslog
   logherald check --online rules.toml
 
-Exit status: 0 without an error (warnings are allowed), 78 with one; with `--online` 69 where only Chat or the way to it
-fails.")]
+Exit status: 0 without an error (warnings are allowed), 78 with one; with
+`--online` 69 where only Chat or the way to it fails.")]
 pub(super) struct Args {
     #[command(flatten)]
     rules: RulesArg,

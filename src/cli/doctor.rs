@@ -1,10 +1,11 @@
 //! `logherald doctor`: what is set up wrongly between this host and its spaces, and what to mend.
 //!
 //! The two mistakes that cost alerts are service accounts set up wrongly and webhooks never tried. Both are found here
-//! before an alert is lost to them, and nothing is written to a space: `send` does that. Each part looks at one thing and gives
-//! findings: `host` at rules, service, state and logs, `space` at a secret and at what Chat says of it, `unit` at what systemd keeps
-//! from the agent; `sheet` writes them down. Whatever can be asked of what runs anyway is asked there: the tailer says which
-//! logs can be read, the client's own code what a secret is good for, the running agent what it has met.
+//! before an alert is lost to them, and nothing is written to a space: `send` does that. Each part looks at one thing and
+//! gives findings: `host` at rules, service, state and logs, `space` at a secret and at what Chat says of it, `unit` at
+//! what systemd keeps from the agent; `sheet` writes them down. Whatever can be asked of what runs anyway is asked there:
+//! the tailer says which logs can be read, the client's own code what a secret is good for, the running agent what it has
+//! met.
 
 mod host;
 mod sheet;

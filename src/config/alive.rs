@@ -19,7 +19,7 @@ const MOST: Duration = Duration::from_secs(86_400);
 /// What the judge says of itself, and whom the agent pings.
 pub(super) fn alive(main: &Table<'_>, env: &Env) -> (Option<AlivePolicy>, Option<Ping>) {
     let Some(table) = main.get("alive").and_then(|v| v.table()) else { return (None, None) };
-    table.check_keys(&KEYS, &[]);
+    table.check_keys(&KEYS);
     let every = table.get("every").and_then(|v| v.duration(&(LEAST..=MOST)));
     let url = table.get("url");
     if let Some(value) = table.get("every").filter(|_| url.is_none()) {

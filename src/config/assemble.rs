@@ -44,7 +44,7 @@ pub(super) fn assemble<'t>(
     files: &'t impl Files,
 ) -> Option<Settings> {
     let main = &tops[0];
-    main.check_keys(&TOP, &[]);
+    main.check_keys(&TOP);
     for top in &tops[1..] {
         included_keys(top);
     }
@@ -149,7 +149,7 @@ fn included_keys(top: &Table<'_>) {
             top.scope.error_hint(span, message, "move it to the file that includes this one");
         }
     }
-    top.check_keys(&TOP, &[]);
+    top.check_keys(&TOP);
 }
 
 /// The tables of every `[[key]]` of a file.

@@ -18,7 +18,7 @@ const MOST_KEYS: usize = 100;
 /// Reads it.
 pub(super) fn expect(value: &Value<'_>, env: &Env) -> Option<Expect> {
     let table = value.table()?;
-    table.check_keys(&["every", "daily_by", "from", "tz", "keys"], &[]);
+    table.check_keys(&["every", "daily_by", "from", "tz", "keys"]);
     let (every, daily) = (table.get("every"), table.get("daily_by"));
     let when = match (&every, &daily) {
         (Some(every), None) => {

@@ -30,7 +30,7 @@ pub(super) fn tests(value: &Value<'_>, names: Option<&Names>, judged: &Judged) -
 }
 
 fn test(table: &Table<'_>, names: Option<&Names>, judged: &Judged) -> Option<Test> {
-    table.check_keys(&["line", "gives", "fields", "key"], &[]);
+    table.check_keys(&["line", "gives", "fields", "key"]);
     let missing = |what: &str| {
         let hint = "a test is { line = '…', gives = \"nothing\" }, \"excluded\" or { capture = \"value\" }";
         table.scope.error_hint(table.span.clone(), format!("a test without `{what}`"), hint);

@@ -32,7 +32,7 @@ pub(super) struct ForAll {
 pub(super) fn judge(main: &Table<'_>) -> ForAll {
     let table = main.get("judge").and_then(|v| v.table());
     if let Some(table) = &table {
-        table.check_keys(&KEYS, &[]);
+        table.check_keys(&KEYS);
     }
     let get = |key| table.as_ref().and_then(|t| t.get(key));
     ForAll {

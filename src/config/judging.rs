@@ -72,7 +72,7 @@ pub(super) struct Of<'a> {
 
 fn learn(value: &Value<'_>) -> Option<Duration> {
     let table = value.table()?;
-    table.check_keys(&["learn"], &[]);
+    table.check_keys(&["learn"]);
     let Some(learn) = table.get("learn") else {
         let hint = "write new = { learn = \"48h\" }";
         value.scope.error_hint(

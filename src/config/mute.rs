@@ -57,7 +57,7 @@ pub(super) fn mutes<'t>(
 
 fn mute<'t>(table: &Table<'t>, rules: &[&str], env: &Env) -> Option<Draft<'t>> {
     let scope = &table.scope;
-    table.check_keys(&KNOWN, &[]);
+    table.check_keys(&KNOWN);
     let name = table.get("name");
     if name.is_none() && !scope.has_syntax_error(&table.span) {
         let hint = "name it, such as name = \"sunday-patching\": messages say by it who held what";
@@ -99,7 +99,7 @@ fn is_no_silence(name: &Text<'_>) -> bool {
 
 fn window(value: &Value<'_>, env: &Env) -> Option<Window> {
     let table = value.table()?;
-    table.check_keys(&WHEN, &[]);
+    table.check_keys(&WHEN);
     let days = match table.get("days") {
         Some(value) => days(&value),
         None => Some(EVERY_DAY),

@@ -12,7 +12,7 @@ const MOST_EXTRA: usize = 50;
 /// Reads the table of the main file; without one, the built-in list.
 pub(super) fn redactor(main: &Table<'_>) -> Redactor {
     let Some(table) = main.get("redact").and_then(|v| v.table()) else { return Redactor::new() };
-    table.check_keys(&KEYS, &[]);
+    table.check_keys(&KEYS);
     let emails = table.get("emails").and_then(|v| v.flag()).unwrap_or(false);
     let texts = table.get("extra").and_then(|v| v.texts()).unwrap_or_default();
     if let Some(beyond) = texts.get(MOST_EXTRA) {

@@ -43,7 +43,6 @@ const SHARED: [&str; 18] = [
     "enabled",
 ];
 const OWN: [&str; 4] = ["name", "match", "tests", "override"];
-const LATER: [&str; 1] = ["update"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
@@ -144,7 +143,7 @@ pub(super) struct Around<'a> {
 /// Reads `[defaults]`.
 pub(super) fn defaults<'t>(table: &Table<'t>, env: &Env) -> Keys<'t> {
     let known: Vec<&str> = SHARED.into_iter().chain(judging::KEYS).collect();
-    table.check_keys(&known, &LATER);
+    table.check_keys(&known);
     keys(table, env)
 }
 
@@ -190,7 +189,7 @@ pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> O
         scope.error_hint(table.span.clone(), message, hint);
     };
     let known: Vec<&str> = OWN.into_iter().chain(SHARED).chain(judging::KEYS).collect();
-    table.check_keys(&known, &LATER);
+    table.check_keys(&known);
     let own = keys(&table, around.env);
     let default = around.defaults;
     let only_a_switch = own.enabled == Some(false) && table.get("match").is_none();
@@ -337,7 +336,7 @@ fn check_source(text: &Text<'_>, sources: &[Named<'_>], scope: &Scope<'_>) {
 
 fn context(value: &Value<'_>) -> Option<Asked> {
     let table = value.table()?;
-    table.check_keys(&["before", "after"], &[]);
+    table.check_keys(&["before", "after"]);
     let given = ["before", "after"].map(|key| table.get(key));
     if given.iter().all(Option::is_none) {
         let hint = "write it like context = { before = 5, after = 3 }";

@@ -189,7 +189,7 @@ pub(super) fn have_fields(reads: Option<&Reads<'_>>, sources: &[Named<'_>]) -> b
 
 /// Reads a `[[source]]`; `None` where its name or its input is not there to be used.
 pub(super) fn named<'t>(table: &Table<'t>, env: &Env) -> Option<Named<'t>> {
-    table.check_keys(&KNOWN, &[]);
+    table.check_keys(&KNOWN);
     let scope = &table.scope;
     let Some(name) = table.get("name") else {
         scope.error_hint(

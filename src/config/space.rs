@@ -128,7 +128,7 @@ impl Spaces {
     }
 
     fn read_route(&mut self, route: &Table<'_>) {
-        route.check_keys(&SEVERITIES.map(|(name, _)| name), &[]);
+        route.check_keys(&SEVERITIES.map(|(name, _)| name));
         for (name, severity) in SEVERITIES {
             let Some(texts) = route.get(name).and_then(|v| v.texts()) else { continue };
             let names = texts.iter().filter_map(|t| self.find(t)).collect();
@@ -179,7 +179,7 @@ impl Spaces {
     }
 
     fn add(&mut self, name: Arc<str>, table: &Table<'_>, key: &Text<'_>, api_url: &str) {
-        table.check_keys(&KNOWN, &[]);
+        table.check_keys(&KNOWN);
         let way = way(table, key, api_url);
         let is_console = way == Some(Way::Console);
         let mut policy = policy(name.clone(), if is_console { Duration::ZERO } else { WAIT });
@@ -235,7 +235,7 @@ fn mention(value: &Value<'_>, is_console: bool) -> BTreeMap<Severity, Vec<Arc<st
         value.scope.error_hint(value.span.clone(), message, "remove it");
         return all;
     }
-    table.check_keys(&SEVERITIES.map(|(name, _)| name), &[]);
+    table.check_keys(&SEVERITIES.map(|(name, _)| name));
     for (name, severity) in SEVERITIES {
         let Some((value, texts)) = table.get(name).and_then(|v| Some((v.texts()?, v))).map(|(t, v)| (v, t))
         else {
@@ -358,7 +358,7 @@ fn secret(value: &Value<'_>, is_webhook: bool) -> Option<SecretSource> {
         return value.expected("a table such as `{ credential = \"NAME\" }`");
     }
     let table = value.table()?;
-    table.check_keys(&["credential", "env", "file"], &[]);
+    table.check_keys(&["credential", "env", "file"]);
     let given: Vec<Value<'_>> =
         ["credential", "env", "file"].into_iter().filter_map(|k| table.get(k)).collect();
     let [one] = given.as_slice() else {
@@ -400,7 +400,7 @@ fn secret(value: &Value<'_>, is_webhook: bool) -> Option<SecretSource> {
 fn api_url(top: &Table<'_>) -> String {
     let read = || {
         let chat = top.get("chat")?.table()?;
-        chat.check_keys(&["api_url"], &[]);
+        chat.check_keys(&["api_url"]);
         let text = chat.get("api_url")?.text()?;
         let fault = |message: &str, hint: &str| -> Option<String> {
             text.scope.error_hint(text.span.clone(), message, hint);

@@ -187,8 +187,8 @@ impl<'t> Table<'t> {
         all
     }
 
-    /// Reports every key that is neither known nor of a later version.
-    pub(super) fn check_keys(&self, known: &[&str], later: &[&str]) {
+    /// Reports every key that is not known.
+    pub(super) fn check_keys(&self, known: &[&str]) {
         for (name, span, value) in self.entries() {
             if known.contains(&name) {
                 continue;
@@ -199,13 +199,7 @@ impl<'t> Table<'t> {
                 continue;
             }
             let name = shown(name);
-            if later.contains(&name.as_str()) {
-                let message = format!("key `{name}` is not supported by this version yet");
-                self.scope.error_hint(span, message, "remove it; a later version will understand it");
-                continue;
-            }
-            let all: Vec<&str> = known.iter().chain(later).copied().collect();
-            let hint = did_you_mean(&name, &all).unwrap_or_else(|| format!("known keys: {}", list(known)));
+            let hint = did_you_mean(&name, known).unwrap_or_else(|| format!("known keys: {}", list(known)));
             self.scope.error_hint(span, format!("unknown key `{name}`"), hint);
         }
     }

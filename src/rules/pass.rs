@@ -266,7 +266,8 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Makes a hit of the line at `at` in the block, without its stamp. `judged`: it is the line that its rule has looked at last.
+    /// Makes a hit of the line at `at` in the block, without its stamp. `judged`: it is the line that its rule has looked
+    /// at last.
     fn make(&mut self, index: u32, line: &[u8], at: usize, record: Option<&Record>, judged: bool) -> Hit {
         let (block, rule) = (self.block, &self.rules[index as usize]);
         let locs = &mut self.scratch.locs[index as usize];

@@ -197,8 +197,9 @@ fn tried(tx: &Transaction<'_>, t: &Tried) -> rusqlite::Result<()> {
 
 /// Drops rows of `table` until it is within its bounds.
 ///
-/// Of the outbox, edits and then the mildest and oldest that were never tried go; the oldest of each space and the oldest critical
-/// one of each space stay, because they are what a worker may have in its hands. Of the dead letters, the oldest go.
+/// Of the outbox, edits and then the mildest and oldest that were never tried go; the oldest of each space and the oldest
+/// critical one of each space stay, because they are what a worker may have in its hands. Of the dead letters, the oldest
+/// go.
 fn hold(
     tx: &Transaction<'_>,
     table: &str,

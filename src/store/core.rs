@@ -178,9 +178,13 @@ impl Store {
 
     /// Puts everything on disk and lets go of the directory. Without room, what is only in memory is lost.
     pub fn close(mut self) {
-        self.idle();
+        if let Home::Memory { again } = self.home {
+            self.move_to_disk(again);
+        }
         if self.home == Home::Disk {
+            _ = self.shrink();
             _ = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+            self.dir.lay_ballast();
         }
     }
 

@@ -14,12 +14,23 @@ use super::{Letter, OutboxSummary, SpaceCounts, StoreError};
 use crate::message::{MessageNo, OutboxRow, RowId};
 use crate::time::{Tick, Wall};
 
+/// Which row of a space goes first. As the index has it, so that nothing is walked over or sorted; the same holds of
+/// [`UNTRIED`], where `edits IS NULL` would not be seen to be the same.
+const FIRST: &str =
+    "FROM outbox WHERE space = ?1 ORDER BY edits IS NOT NULL, (severity = 3) DESC, seq LIMIT 1";
+
+/// Rows of a space that were never tried, critical ones or all others; no edits.
+const UNTRIED: &str =
+    "FROM outbox WHERE space = ?1 AND (edits IS NOT NULL) = 0 AND (severity = 3) = ?2 AND tries = 0
+            AND last_error IS NULL";
+
 impl Store {
-    /// The row that `space` sends next: a critical one first, then the oldest, edits behind all others. It may not be due yet.
+    /// The row that `space` sends next: a critical one first, then the oldest, edits behind all others. It may not be
+    /// due yet.
     pub fn next(&self, space: &str) -> Result<Option<OutboxRow>, StoreError> {
-        let sql = "SELECT * FROM outbox WHERE space = ?1 ORDER BY edits IS NOT NULL, (severity = 3) DESC, seq LIMIT 1";
         self.ask(|db| {
-            let row = db.prepare_cached(sql)?.query_row([space], |row| Ok(image::outbox(row))).optional()?;
+            let mut first = db.prepare_cached(&format!("SELECT * {FIRST}"))?;
+            let row = first.query_row([space], |row| Ok(image::outbox(row))).optional()?;
             row.transpose()
         })
     }
@@ -30,10 +41,12 @@ impl Store {
         if !added.iter().any(|row| *row.space == *space) {
             return self.next(space);
         }
-        let sql = "SELECT id, tries FROM outbox WHERE space = ?1 ORDER BY edits IS NOT NULL, (severity = 3) DESC, seq LIMIT 1";
         let first = self.ask(|db| {
             let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?));
-            Ok(db.prepare_cached(sql)?.query_row([space], columns).optional()?)
+            Ok(db
+                .prepare_cached(&format!("SELECT id, tries {FIRST}"))?
+                .query_row([space], columns)
+                .optional()?)
         })?;
         let is_first = |row: &&OutboxRow| {
             first.as_ref().is_some_and(|(id, tries)| **id == *row.id.0 && *tries == row.tries)
@@ -72,13 +85,10 @@ impl Store {
         })
     }
 
-    /// Rows that wait for `space` and were never tried, oldest first, at most `most`; the critical ones, or all others. No edits: of those
-    /// one of a message waits at the most.
+    /// Rows that wait for `space` and were never tried, oldest first, at most `most`; the critical ones, or all others.
+    /// No edits: of those one of a message waits at the most.
     pub fn untried(&self, space: &str, critical: bool, most: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        let sql =
-            "SELECT * FROM outbox WHERE space = ?1 AND edits IS NULL AND (severity = 3) = ?2 AND tries = 0
-            AND last_error IS NULL
-            ORDER BY seq LIMIT ?3";
+        let sql = &format!("SELECT * {UNTRIED} ORDER BY seq LIMIT ?3");
         self.ask(|db| rows(db, sql, params![space, critical, most]))
     }
 
@@ -91,8 +101,7 @@ impl Store {
 
     /// More than `than` rows wait for `space` that were never tried, critical ones or all others.
     pub(super) fn is_deeper(&self, space: &str, critical: bool, than: u32) -> Result<bool, StoreError> {
-        let sql = "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE space = ?1 AND edits IS NULL AND (severity = 3) = ?2 AND tries = 0
-            AND last_error IS NULL LIMIT ?3)";
+        let sql = &format!("SELECT count(*) FROM (SELECT 1 {UNTRIED} LIMIT ?3)");
         let most = than.saturating_add(1);
         self.ask(|db| {
             let found: u32 =
@@ -158,4 +167,26 @@ fn counted(row: &Row<'_>) -> Result<SpaceCounts, Misread> {
         oldest: row.get::<_, Option<i64>>("oldest")?.map(Wall),
         dead: row.get::<_, i64>("dead")? as u64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_alert_asks_is_a_step_into_the_index_and_no_walk() {
+        let mut db = Connection::open_in_memory().unwrap();
+        let tx = db.transaction().unwrap();
+        super::super::schema::migrate(&tx).unwrap();
+        let plan = |sql: String| {
+            let values = params!["ops", false].iter().take(sql.matches(" = ?").count());
+            let mut plan = tx.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps = plan.query_map(rusqlite::params_from_iter(values), |r| r.get(3)).unwrap();
+            steps.map(Result::unwrap).collect::<Vec<String>>()
+        };
+        let into = |columns| format!("SEARCH outbox USING INDEX outbox_order ({columns})");
+        assert_eq!(plan(format!("SELECT * {FIRST}")), [into("space=?")]);
+        let untried = [into("space=? AND <expr>=? AND <expr>=?")];
+        assert_eq!(plan(format!("SELECT * {UNTRIED} ORDER BY seq")), untried);
+    }
 }

@@ -71,7 +71,7 @@ const THIRD: &str = "
 ALTER TABLE outbox ADD COLUMN edits TEXT;
 ALTER TABLE dead ADD COLUMN edits TEXT;
 DROP INDEX outbox_order;
-CREATE INDEX outbox_order ON outbox (space, edits IS NOT NULL, severity = 3, seq);
+CREATE INDEX outbox_order ON outbox (space, edits IS NOT NULL, severity = 3 DESC, seq);
 CREATE INDEX outbox_edits ON outbox (edits) WHERE edits IS NOT NULL;
 CREATE TRIGGER outbox_edit_never_changes
 BEFORE UPDATE OF edits ON outbox

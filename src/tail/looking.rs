@@ -399,7 +399,7 @@ impl Tailer {
             _ => None,
         };
         // Closed for want of handles, and by now at another place than it was found at.
-        let astray = file.open.is_none() && file.found_at.is_some() && look.is_none();
+        let astray = file.is_old() && file.open.is_none() && file.found_at.is_some() && look.is_none();
         let Some(file) = self.files.get_mut(no) else { return };
         let quiet = now.tick.since(file.active);
         let due = file.idle_due().is_some_and(|at| at <= now.tick);

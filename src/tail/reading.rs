@@ -38,6 +38,17 @@ pub(super) const IDLE: Duration = Duration::from_secs(1);
 
 pub(super) type Take<'t> = &'t mut dyn FnMut(&Block<'_>) -> Vec<Arc<str>>;
 
+/// What one read found in a file.
+#[derive(Clone, Copy)]
+pub(super) struct Filled<'a> {
+    /// Where in the file it begins.
+    pub(super) base: u64,
+    pub(super) data: &'a [u8],
+    /// There may be more behind it.
+    pub(super) full: bool,
+    pub(super) script: Script,
+}
+
 impl Tailer {
     /// Reads one quantum of the file and says what it found.
     pub(super) fn read(&mut self, no: u64, now: Now, take: Take<'_>) {
@@ -72,15 +83,15 @@ impl Tailer {
         let fill = if file.head_differs() { Ok(Fill::Lost) } else { file.fill(&mut buf, window) };
         match fill {
             Ok(Fill::Bytes { base, start, end, full }) => {
-                let data = &buf[start..end];
                 // Who writes to a rotated file makes it no younger than what came after it.
                 if !file.is_old() {
                     file.written = file.written.max(file.mtime);
                 }
+                let filled = Filled { base, data: &buf[start..end], full, script };
                 if as_it_stands {
-                    self.give(no, base, data, full, script, now, take);
+                    self.give(no, filled, now, take);
                 } else {
-                    self.give_records(no, base, data, full, script, now, take);
+                    self.give_records(no, filled, now, take);
                 }
                 if stored && end == start {
                     self.close_beyond(no, OPEN_IDLE); // proved, and quiet
@@ -95,17 +106,8 @@ impl Tailer {
         self.buf = buf;
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a window of a file, and where it goes")]
-    fn give(
-        &mut self,
-        no: u64,
-        base: u64,
-        data: &[u8],
-        full: bool,
-        script: Script,
-        now: Now,
-        take: Take<'_>,
-    ) {
+    fn give(&mut self, no: u64, filled: Filled<'_>, now: Now, take: Take<'_>) {
+        let Filled { base, data, full, script } = filled;
         let Some(file) = self.files.get_mut(no) else { return };
         let (source, name) = (&self.sources[file.source], file.name());
         let spec = &source.spec;

@@ -11,24 +11,15 @@ use super::busy::Wait;
 use super::decode::Script;
 use super::earlier::Back;
 use super::file::{Fill, Orphan};
-use super::reading::{IDLE, QUANTUM, Take};
+use super::reading::{Filled, IDLE, QUANTUM, Take};
 use super::tailer::Tailer;
 use crate::line::{Block, BlockEnd, Record};
 use crate::time::Now;
 
 impl Tailer {
     /// Gives out the records in what was read of the file.
-    #[expect(clippy::too_many_arguments, reason = "a window of a file, and where it goes")]
-    pub(super) fn give_records(
-        &mut self,
-        no: u64,
-        base: u64,
-        data: &[u8],
-        full: bool,
-        script: Script,
-        now: Now,
-        take: Take<'_>,
-    ) {
+    pub(super) fn give_records(&mut self, no: u64, filled: Filled<'_>, now: Now, take: Take<'_>) {
+        let Filled { base, data, full, script } = filled;
         let mut assembly = std::mem::take(&mut self.assembly);
         let mut side = std::mem::take(&mut self.side);
         assembly.clear();

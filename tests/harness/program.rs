@@ -59,6 +59,15 @@ impl Place {
         path
     }
 
+    /// Writes rules whose space `app` is reached by REST at `api`, with the key that `make` puts here.
+    pub(crate) fn reached_by_key(&self, api: &str, make: impl Fn(&Path) -> PathBuf, rules: &str) {
+        let key = make(&self.path(""));
+        self.rules(&format!(
+            "[chat]\napi_url = '{api}'\n[space.app]\nname = 'spaces/APP'\nservice_account = {{ file = '{}' }}\n{rules}",
+            key.display()
+        ));
+    }
+
     /// Appends to a log, made when it is not there.
     pub(crate) fn append(&self, name: &str, text: &str) {
         append(&self.path(name), text);

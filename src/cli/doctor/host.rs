@@ -8,7 +8,6 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::process::{Resource, getrlimit};
@@ -23,7 +22,7 @@ use crate::tail::{Bell, Input, TailOptions, Tailer, Trouble, journal_trouble};
 use crate::time::{Now, Wall};
 
 use super::super::brief::{count, moment};
-use super::super::status::{bytes, number, wrong};
+use super::super::status::{bytes, number, second, wrong};
 use super::super::{Failure, check, paths, reload};
 use super::sheet::Finding;
 use super::unit::{NAME, Unit};
@@ -399,7 +398,7 @@ fn moment_of(at: Wall) -> String {
 
 /// The same of a time as `status` writes it.
 fn day(time: &str) -> String {
-    super::super::status::second(&Value::from(Arc::<str>::from(time).as_ref()))
+    second(&Value::from(time))
 }
 
 #[cfg(test)]

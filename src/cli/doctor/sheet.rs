@@ -1,7 +1,7 @@
 //! What a doctor writes down: findings, each with its grade and, where something is to be mended, with the remedy.
 //!
-//! Pure: findings go in, lines of 80 columns or one JSON document come out, and an exit status. What is fine has no number; what is
-//! to be mended is numbered, so that two people can talk about it.
+//! Pure: findings go in, lines of 80 columns or one JSON document come out, and an exit status. What is fine has no
+//! number; what is to be mended is numbered, so that two people can talk about it.
 
 use std::fmt::Write as _;
 
