@@ -286,6 +286,20 @@ fn a_line_written_after_the_first_start_is_matched_though_the_agent_is_killed_at
     assert_eq!(agent.stop(), 0);
 }
 
+#[test]
+fn a_line_written_after_the_first_start_is_matched_though_the_power_fails_at_once() {
+    let Some((place, power)) = Power::over(Place::new()) else { return };
+    place.rules("[[rule]]\nname = 'trouble'\nfiles = ['DIR/*.log']\nmatch = 'trouble'\n");
+    place.append("app.log", "trouble that was there before\n");
+    let agent = place.start();
+    power.fails_at_its_worst(agent);
+    place.append("app.log", "trouble 1\n");
+    let agent = place.start();
+    let status = agent.wait_for_status("the hit", |s| term(s, "trouble", "hits") > 0);
+    assert_eq!(term(&status, "trouble", "hits"), 1, "{status:#}");
+    assert_eq!(agent.stop(), 0);
+}
+
 /// Entries are lines `N TEXT` of the file beside it; the cursor of one is `N`.
 const JOURNALCTL: &str = r#"#!/bin/bash
 store="$(dirname "$0")/entries"

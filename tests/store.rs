@@ -513,6 +513,7 @@ fn commits() -> impl Strategy<Value = Commit> {
                 })
                 .collect(),
             add: add.into_iter().map(row_of).collect(),
+            synced: false,
             idle: Vec::new(),
         },
     )

@@ -142,6 +142,8 @@ pub(super) struct Owed {
     pub(super) remove: Vec<RowId>,
     pub(super) bury: Vec<(RowId, String)>,
     pub(super) revive: Vec<RowId>,
+    /// Somebody waits until it is on the disk.
+    synced: bool,
     /// Since when something waits.
     since: Option<Tick>,
 }
@@ -200,6 +202,8 @@ impl Desk {
                         let kept = batch.kept.take();
                         self.lines(*batch);
                         if let Some(kept) = kept {
+                            // lost in a power cut, the next start would begin at the end of every log once more
+                            self.owed.synced = true;
                             self.commit(BTreeSet::new()).await?;
                             // whoever waited has gone on without: nothing to do
                             _ = kept.send(());
@@ -381,6 +385,7 @@ impl Desk {
             remove: owed.remove,
             bury: owed.bury,
             revive: owed.revive,
+            synced: owed.synced,
             idle: idle.into_iter().collect(),
         };
         let done = self.store.commit(commit).await?;

@@ -120,7 +120,8 @@ impl Store {
 
     /// Writes one transaction: all of it or nothing.
     ///
-    /// With rows to `add` it is on disk when this returns; otherwise the system may take some seconds to write it.
+    /// With rows to `add`, or where that is asked for, it is on disk when this returns; otherwise the system may take some
+    /// seconds to write it.
     /// Without room it happens in memory, and [`Committed::durable`] is false. Errors: [`StoreError::Changed`],
     /// [`StoreError::Broken`].
     pub fn commit(&mut self, commit: &Commit) -> Result<Committed, StoreError> {
@@ -129,7 +130,8 @@ impl Store {
         {
             self.move_to_disk(commit.now.tick);
         }
-        let lost = self.transact(!commit.add.is_empty(), commit.now.tick, |tx| apply::apply(tx, commit))?;
+        let full = commit.synced || !commit.add.is_empty();
+        let lost = self.transact(full, commit.now.tick, |tx| apply::apply(tx, commit))?;
         let mut next = Vec::new();
         for space in &commit.idle {
             next.extend(self.next_of(space, &commit.add)?);

@@ -125,6 +125,8 @@ pub struct Commit {
     /// New rows. The same row again is ignored; the same id with other words is
     /// [`StoreError::Changed`], and nothing of the commit is kept.
     pub add: Vec<OutboxRow>,
+    /// It is on disk when the commit returns, also without new rows.
+    pub synced: bool,
     /// Spaces whose workers have nothing in hand: what each sends [`next`](Store::next) is told in the same answer.
     pub idle: Vec<Arc<str>>,
 }

@@ -67,11 +67,20 @@ impl Power {
 
     /// The power fails, now. Tells how many pages are as they were last synced though they had been written since.
     pub(crate) fn fails(&self, agent: Agent<'_>, dice: &mut Dice) -> usize {
+        // As if nothing reached the disk that need not, now and then.
+        let chance = [1, 2, 8, u64::MAX][dice.below(4) as usize];
+        self.cut(agent, chance, dice)
+    }
+
+    /// The same where nothing has reached the disk that need not.
+    pub(crate) fn fails_at_its_worst(&self, agent: Agent<'_>) {
+        self.cut(agent, u64::MAX, &mut Dice::new());
+    }
+
+    fn cut(&self, agent: Agent<'_>, chance: u64, dice: &mut Dice) -> usize {
         agent.kill();
         let synced = self.dir.path().join("synced");
         let names: BTreeSet<String> = [&synced, &self.state].into_iter().flat_map(|dir| files(dir)).collect();
-        // As if nothing reached the disk that need not, now and then.
-        let chance = [1, 2, 8, u64::MAX][dice.below(4) as usize];
         let mut lost = 0;
         for name in names {
             let (sure, now) = (fs::read(synced.join(&name)), fs::read(self.state.join(&name)));
