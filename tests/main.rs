@@ -44,4 +44,5 @@ mod store;
 mod storm;
 mod storms;
 mod tail;
+mod tap;
 mod terminal;

@@ -31,6 +31,8 @@ pub(crate) struct Told {
     bench: &'static str,
     pub(crate) quick: bool,
     json: bool,
+    /// Words that stand in the names of the cases that are asked for; none: all.
+    words: Vec<String>,
 }
 
 /// One number.
@@ -46,7 +48,13 @@ pub(crate) struct Figure {
 impl Told {
     pub(crate) fn by(bench: &'static str) -> Told {
         let asked = |what: &str| std::env::args().any(|a| a == what);
-        Told { bench, quick: asked("--quick"), json: asked("--json") }
+        let words = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+        Told { bench, quick: asked("--quick"), json: asked("--json"), words }
+    }
+
+    /// This case is asked for: where words were given, its name holds one of them.
+    pub(crate) fn wants(&self, case: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| case.contains(word.as_str()))
     }
 
     /// A line for people alone.

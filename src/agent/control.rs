@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Bytes;
+use hyper::Response;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -68,6 +70,7 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
         .route("/status", get(status))
         .route("/reload", post(reload))
         .route("/why", post(why))
+        .route("/tap", post(tap))
         .route("/silences", get(silences).post(silence))
         .route("/unsilence", post(unsilence))
         .route("/outbox", get(letters))
@@ -81,9 +84,10 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
     }
 }
 
+type Answer = axum::response::Response;
 type Requests = State<Arc<mpsc::Sender<Request>>>;
 
-async fn status(State(requests): Requests) -> Response {
+async fn status(State(requests): Requests) -> Answer {
     answer(ask(&requests, Request::Status).await)
 }
 
@@ -95,11 +99,11 @@ async fn reload(State(requests): Requests) -> impl IntoResponse {
     }
 }
 
-async fn silences(State(requests): Requests) -> Response {
+async fn silences(State(requests): Requests) -> Answer {
     answer(ask(&requests, |tx| Request::Ask(Ask::Silences(tx))).await)
 }
 
-async fn silence(State(requests): Requests, Json(order): Json<SilenceOrder>) -> Response {
+async fn silence(State(requests): Requests, Json(order): Json<SilenceOrder>) -> Answer {
     match ask(&requests, |tx| Request::Ask(Ask::Silence(Box::new(order), tx))).await {
         Some(Err(fault)) => refusal(&fault.what, &fault.hint),
         given => answer(given.and_then(Result::ok)),
@@ -112,38 +116,52 @@ struct Named {
     id: String,
 }
 
-async fn why(State(requests): Requests, Json(Named { id }): Json<Named>) -> Response {
+async fn why(State(requests): Requests, Json(Named { id }): Json<Named>) -> Answer {
     match ask(&requests, |tx| Request::Ask(Ask::Why(id, tx))).await {
         Some(Err(fault)) => refusal(&fault.what, &fault.hint),
         decisions => answer(decisions.and_then(Result::ok)),
     }
 }
 
-async fn unsilence(State(requests): Requests, Json(Named { id }): Json<Named>) -> Response {
+/// Whose hits are looked on at.
+#[derive(Deserialize)]
+struct Looked {
+    rule: Option<String>,
+}
+
+async fn tap(State(requests): Requests, Json(Looked { rule }): Json<Looked>) -> Answer {
+    match ask(&requests, |tx| Request::Ask(Ask::Tap(rule, tx))).await {
+        Some(Ok(sight)) => Answer::new(Body::new(sight)),
+        Some(Err(fault)) => refusal(&fault.what, &fault.hint),
+        None => answer::<()>(None),
+    }
+}
+
+async fn unsilence(State(requests): Requests, Json(Named { id }): Json<Named>) -> Answer {
     match ask(&requests, |tx| Request::Ask(Ask::Unsilence(id, tx))).await {
         Some(None) => refusal("no silence of this name is in force", "`logherald silences` lists them"),
         ended => answer(ended.flatten()),
     }
 }
 
-async fn letters(State(requests): Requests) -> Response {
+async fn letters(State(requests): Requests) -> Answer {
     answer(ask(&requests, |tx| Request::Ask(Ask::Letters(tx))).await)
 }
 
-async fn letter(State(requests): Requests, Json(Named { id }): Json<Named>) -> Response {
+async fn letter(State(requests): Requests, Json(Named { id }): Json<Named>) -> Answer {
     done(ask(&requests, |tx| Request::Ask(Ask::Letter(id, tx))).await)
 }
 
-async fn retry(State(requests): Requests, Json(which): Json<Which>) -> Response {
+async fn retry(State(requests): Requests, Json(which): Json<Which>) -> Answer {
     done(ask(&requests, |tx| Request::Ask(Ask::Retry(which, tx))).await)
 }
 
-async fn drop_letters(State(requests): Requests, Json(which): Json<Which>) -> Response {
+async fn drop_letters(State(requests): Requests, Json(which): Json<Which>) -> Answer {
     done(ask(&requests, |tx| Request::Ask(Ask::Drop(which, tx))).await)
 }
 
 /// What came of an order about messages.
-fn done<T: Serialize>(said: Option<Result<T, LetterFault>>) -> Response {
+fn done<T: Serialize>(said: Option<Result<T, LetterFault>>) -> Answer {
     match said {
         Some(Err(fault)) => refusal(&fault.what, &fault.hint),
         said => answer(said.and_then(Result::ok)),
@@ -151,7 +169,7 @@ fn done<T: Serialize>(said: Option<Result<T, LetterFault>>) -> Response {
 }
 
 /// What was asked for, or that nobody is there to answer.
-fn answer<T: Serialize>(said: Option<T>) -> Response {
+fn answer<T: Serialize>(said: Option<T>) -> Answer {
     match said {
         Some(said) => Json(said).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the agent is stopping\n").into_response(),
@@ -159,7 +177,7 @@ fn answer<T: Serialize>(said: Option<T>) -> Response {
 }
 
 /// The order cannot be followed.
-fn refusal(error: &str, hint: &str) -> Response {
+fn refusal(error: &str, hint: &str) -> Answer {
     (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "error": error, "hint": hint }))).into_response()
 }
 
@@ -211,38 +229,104 @@ pub async fn send(
     route: &str,
     json: Vec<u8>,
 ) -> Result<(u16, Vec<u8>), ControlError> {
-    let broken = |why: String| ControlError::Broken { path: path.to_owned(), why };
+    converse(path, method, route, json, async |response| whole(path, response).await).await
+}
+
+/// How an answer that has no end of its own was over.
+#[derive(Debug)]
+pub enum Followed {
+    /// It never began: HTTP status and body.
+    Refused(u16, Vec<u8>),
+    /// Whoever took it wants no more of it.
+    Stopped(std::io::Error),
+    /// The agent has ended.
+    Ended,
+}
+
+/// Follows such an answer: `began` when it begins, `each` with each of its lines, without its end.
+pub async fn follow(
+    path: &Path,
+    route: &str,
+    json: Vec<u8>,
+    began: impl FnOnce() -> std::io::Result<()>,
+    mut each: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> Result<Followed, ControlError> {
+    let take = async |mut response: Response<Incoming>| {
+        if response.status() != StatusCode::OK {
+            let (code, body) = whole(path, response).await?;
+            return Ok(Followed::Refused(code, body));
+        }
+        if let Err(e) = began() {
+            return Ok(Followed::Stopped(e));
+        }
+        let mut rest = Vec::new();
+        // an agent that was killed ends it as one that was stopped
+        while let Some(Ok(frame)) = response.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            rest.extend_from_slice(&data);
+            while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+                if let Err(e) = each(&rest[..end]) {
+                    return Ok(Followed::Stopped(e));
+                }
+                rest.drain(..=end);
+            }
+            if rest.len() > ANSWER_BYTES {
+                return Err(broken(path, &"a line without an end"));
+            }
+        }
+        Ok(Followed::Ended)
+    };
+    converse(path, "POST", route, json, take).await
+}
+
+fn broken(path: &Path, why: &impl ToString) -> ControlError {
+    ControlError::Broken { path: path.to_owned(), why: why.to_string() }
+}
+
+/// Status and body of an answer.
+async fn whole(path: &Path, response: Response<Incoming>) -> Result<(u16, Vec<u8>), ControlError> {
+    let code = response.status().as_u16();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES).collect();
+    Ok((code, in_time(path, body).await?.to_bytes().to_vec()))
+}
+
+async fn in_time<T, E: ToString>(
+    path: &Path,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, ControlError> {
+    match tokio::time::timeout(ANSWER_WITHIN, work).await {
+        Ok(done) => done.map_err(|e| broken(path, &e)),
+        Err(_) => Err(broken(path, &format!("nothing came within {} s", ANSWER_WITHIN.as_secs()))),
+    }
+}
+
+/// Asks, and gives the answer to `take` when it begins.
+async fn converse<T>(
+    path: &Path,
+    method: &str,
+    route: &str,
+    json: Vec<u8>,
+    take: impl AsyncFnOnce(Response<Incoming>) -> Result<T, ControlError>,
+) -> Result<T, ControlError> {
     let stream = UnixStream::connect(path).await.map_err(|e| match e.kind() {
         std::io::ErrorKind::PermissionDenied => ControlError::Denied { path: path.to_owned() },
         _ => ControlError::NoAgent { path: path.to_owned(), why: e.to_string() },
     })?;
-    let exchange = async {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| broken(e.to_string()))?;
-        let request = hyper::Request::builder()
-            .method(method)
-            .uri(route)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(json)))
-            .map_err(|e| broken(e.to_string()))?;
-        let answer = async {
-            let response = sender.send_request(request).await.map_err(|e| broken(e.to_string()))?;
-            let code = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
-            Ok((code, body.map_err(|e| broken(e.to_string()))?.to_bytes().to_vec()))
-        };
-        tokio::pin!(answer);
-        tokio::pin!(connection);
-        // the connection is driven beside the answer; when it ends first, the answer says how
-        tokio::select! {
-            answer = &mut answer => answer,
-            _ = &mut connection => answer.await,
-        }
-    };
-    match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
-        Ok(answer) => answer,
-        Err(_) => Err(broken(format!("nothing came within {} s", ANSWER_WITHIN.as_secs()))),
+    let (mut sender, connection) =
+        in_time(path, hyper::client::conn::http1::handshake(TokioIo::new(stream))).await?;
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(route)
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(json)))
+        .map_err(|e| broken(path, &e))?;
+    let answer = async { take(in_time(path, sender.send_request(request)).await?).await };
+    tokio::pin!(answer);
+    tokio::pin!(connection);
+    // the connection is driven beside the answer; when it ends first, the answer says how
+    tokio::select! {
+        answer = &mut answer => answer,
+        _ = &mut connection => answer.await,
     }
 }

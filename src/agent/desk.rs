@@ -28,6 +28,7 @@ use crate::tail::Trouble;
 use crate::time::{Clock, Now, Tick};
 
 use super::letters::{LetterFault, LetterView, Which};
+use super::lookers::{Lookers, Sight};
 use super::mint;
 use super::reader::{Batch, FromReader};
 use super::status::{Reading, SilenceView, SpaceState, StatusParts};
@@ -55,6 +56,8 @@ pub(super) enum Ask {
     Notice(Notice),
     /// The last decisions of the rule of this name.
     Why(String, oneshot::Sender<Result<Vec<Decision>, SilenceFault>>),
+    /// Somebody wants to look on at the hits of this rule, or of all.
+    Tap(Option<String>, oneshot::Sender<Result<Sight, SilenceFault>>),
     /// The silences in force.
     Silences(oneshot::Sender<Vec<SilenceView>>),
     /// Silence this.
@@ -127,6 +130,8 @@ pub(super) struct Desk {
     /// What is wrong, in a line; empty: nothing.
     pub(super) troubles: watch::Sender<String>,
     pub(super) spaces: BTreeMap<Arc<str>, SpaceState>,
+    /// Who looks on.
+    pub(super) lookers: Lookers,
     reading: Reading,
     /// Since when no line will come any more.
     ended: Option<Tick>,
@@ -176,6 +181,7 @@ impl Desk {
             owed: Owed::default(),
             durable: true,
             spaces: BTreeMap::new(),
+            lookers: Lookers::default(),
             reading: Reading::default(),
             ended: None,
         }
@@ -225,6 +231,7 @@ impl Desk {
             // in this order: what the reader had sent by then has been taken where the channel is empty now
             let up_to = Tick(inlets.read_up_to.load(Ordering::Acquire));
             self.timers(if inlets.reader.is_empty() { up_to } else { Tick(0) }).await?;
+            self.tell_lookers();
             if !inlets.over.is_cancelled() && self.is_over() {
                 self.tell_what_is_left();
                 inlets.over.cancel();
@@ -433,6 +440,7 @@ impl Desk {
             }
             // the same: whoever asked may have gone
             Ask::Why(rule, answer) => drop(answer.send(self.judge.why(&rule))),
+            Ask::Tap(rule, answer) => drop(answer.send(self.let_look(rule.as_deref()))),
             Ask::Silences(answer) => drop(answer.send(self.silences(now))),
             Ask::Silence(order, answer) => drop(answer.send(self.silence(order, now).await?)),
             Ask::Unsilence(id, answer) => drop(answer.send(self.unsilence(id, now).await?)),

@@ -2,7 +2,7 @@
 //!
 //! `pipeline` makes and joins every thread and task, and `attend` hears what comes from outside while they run.
 //! `reader` and `desk` are its two halves, one that reads and searches, one that judges and commits; `delivery` is the
-//! desk's side towards the workers, with `backlog` for what cannot go out as it is; `orders` and `letters` are that towards
+//! desk's side towards the workers, with `backlog` for what cannot go out as it is; `orders`, `letters` and `lookers` are that towards
 //! operators. `load` turns files into a set that can run and
 //! `watch` sees them change;
 //! `service` speaks with systemd and `control` with operators. Nothing of these runs when rules are tried on logs of the
@@ -18,6 +18,7 @@ mod desk;
 mod history;
 mod letters;
 mod load;
+mod lookers;
 mod mint;
 mod orders;
 mod past_file;

@@ -24,6 +24,7 @@ mod silence;
 mod status;
 mod tally;
 mod tally_text;
+mod tap;
 mod test;
 mod transcript;
 mod why;
@@ -87,6 +88,8 @@ enum Command {
     Unsilence(silence::EndArgs),
     /// Say why a rule spoke, or did not: its last 20 decisions
     Why(why::Args),
+    /// Show hits as the running agent judges them, held ones too, with the reason
+    Tap(tap::Args),
     /// Have the running agent judge and load the rules on disk
     Reload(reload::Args),
 }
@@ -139,6 +142,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Silences(args) => silence::silences(&args),
         Command::Unsilence(args) => silence::unsilence(&args),
         Command::Why(args) => why::why(&args),
+        Command::Tap(args) => tap::tap(&args),
         Command::Reload(args) => reload::reload(&args),
     };
     match done {

@@ -148,15 +148,20 @@ pub(super) fn ask(socket: &SocketArgs, method: &str, route: &str, body: Vec<u8>)
     let socket = paths::socket(socket.state.as_deref())?;
     let (code, answer) =
         wait_for(control::send(&socket, method, route, body))?.map_err(|e| unreachable_agent(&e))?;
-    let said: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    match code {
-        200 => Ok(said),
-        422 => {
-            let failure = Failure::new(exit::DATA, text(&said["error"]));
-            Err(failure.hint(text(&said["hint"])))
-        }
-        _ => Err(Failure::new(exit::SERVICE, String::from_utf8_lossy(&answer).trim_end())),
+    if code == 200 {
+        Ok(serde_json::from_slice(&answer).unwrap_or_default())
+    } else {
+        Err(refused(code, &answer))
     }
+}
+
+/// What the agent answered instead of doing what it was asked.
+pub(super) fn refused(code: u16, answer: &[u8]) -> Failure {
+    if code != 422 {
+        return Failure::new(exit::SERVICE, String::from_utf8_lossy(answer).trim_end());
+    }
+    let said: Value = serde_json::from_slice(answer).unwrap_or_default();
+    Failure::new(exit::DATA, text(&said["error"])).hint(text(&said["hint"]))
 }
 
 /// The person at the terminal: behind `sudo` not root.

@@ -42,6 +42,11 @@ impl Values {
         self.0.is_empty()
     }
 
+    /// How many different ones it holds.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Every count in it.
     pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|v| v.hits)

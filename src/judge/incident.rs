@@ -23,7 +23,7 @@ use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::silence::By;
 use super::top::Top;
-use super::why::held_by;
+use super::why::{AWAY, OVER_LIMIT, held_by};
 use super::window::Firing;
 use super::wording::{Facts, over_text};
 use super::{Judge, RulePolicy};
@@ -273,8 +273,7 @@ impl Judge {
             Verdict::Show => Lane::Batch,
             Verdict::Hold(Reason::Away) => {
                 rule.held.while_away += 1;
-                let what = "opening held: told with what opened while away";
-                rule.decisions.held(now.wall, &slot.key, incident.since_last, what);
+                rule.decisions.held(now.wall, &slot.key, incident.since_last, AWAY);
                 Lane::Away
             }
             Verdict::Hold(Reason::Muted(by)) => {
@@ -288,8 +287,7 @@ impl Judge {
             Verdict::Hold(Reason::Until(until)) => {
                 rule.held.rule_limit += 1;
                 let key = slot.key.clone();
-                let what = "opening held: over the rule's limit, for its fold";
-                rule.decisions.held(now.wall, &key, incident.since_last, what);
+                rule.decisions.held(now.wall, &key, incident.since_last, OVER_LIMIT);
                 self.fold_opening(rid, hash, &key, samples.into_iter().next_back(), until, now);
                 return;
             }

@@ -42,6 +42,7 @@ mod resolve;
 mod rows;
 mod rule;
 mod silence;
+mod tap;
 mod top;
 mod values;
 mod watch;
@@ -68,6 +69,7 @@ use self::notice::Recent;
 use self::rows::RowKey;
 use self::rule::{Rid, Rule};
 use self::silence::{By, MutesUntil, Silence};
+use self::tap::Tap;
 use self::watch::Watch;
 use crate::alert::AlertNo;
 use crate::message::{Message, MessageNo};
@@ -88,6 +90,7 @@ pub use self::report::{PendingIn, Report, RuleReport, SpaceCounts, SpaceReport};
 pub use self::rows::counts_of_spaces;
 pub use self::rule::KEYS_A_RULE;
 pub use self::silence::{LONGEST, MuteReport, SILENCES, SilenceFault, SilenceOrder, SilenceReport};
+pub use self::tap::{A_SECOND as TAPPED_A_SECOND, TAPS, TapNo, Tapped};
 pub use self::why::Decision;
 
 /// The judge.
@@ -126,6 +129,9 @@ pub struct Judge {
     knowing: BTreeSet<Rid>,
     /// Hits of a moment ago, the lines behind which are still to come.
     awaited: BTreeMap<Awaited, Whose>,
+    /// Those who look on.
+    taps: Vec<Tap>,
+    next_tap: u64,
     key_count: usize,
     memory: Memory,
     head: Head,
@@ -190,6 +196,8 @@ impl Judge {
             turned: BTreeSet::new(),
             knowing: BTreeSet::new(),
             awaited: BTreeMap::new(),
+            taps: Vec::new(),
+            next_tap: 1,
             key_count: 0,
             memory: Memory::new(policy.memory),
             head: Head::first(),
@@ -218,7 +226,10 @@ impl Judge {
         match input {
             Input::Hits(hits) => {
                 for told in hits.iter() {
-                    self.take_hit(told, now);
+                    let judged = self.take_hit(told, now);
+                    if !self.taps.is_empty() {
+                        self.tap_hit(told, judged, now);
+                    }
                     self.keep_in_budget(now);
                     self.hold_inhibited(now);
                 }

@@ -56,7 +56,7 @@ pub(super) struct Known {
 pub(super) struct Learning {
     version: u64,
     /// It learns until then.
-    until: Tick,
+    pub(super) until: Tick,
     /// Hits of known keys, and of keys that were learned, that nobody has been told of.
     pub(super) hits: u64,
     /// How many of them came while it learned.

@@ -23,6 +23,7 @@ use super::novelty::Known;
 use super::phase::News;
 use super::rows::RowKey;
 use super::silence::InForce;
+use super::tap::Became;
 use super::values::Asking;
 use super::why::Decisions;
 use super::window::{Pushed, Window};
@@ -206,24 +207,27 @@ fn write_part(hasher: &mut SipHasher13, part: &str) {
 
 impl Judge {
     /// One hit. The way that a storm takes a million times: no text is made here, and nothing is redacted.
-    pub(super) fn take_hit(&mut self, told: Told<'_>, now: Now) {
+    /// Returns when it happened and what became of it.
+    pub(super) fn take_hit(&mut self, told: Told<'_>, now: Now) -> (Wall, Became) {
         let hit = told.hit;
         // a number of another set can only come from a reader that has not heard of a reload yet
-        let Some(&rid) = self.by_no.get(hit.rule.0 as usize) else { return };
+        let Some(&rid) = self.by_no.get(hit.rule.0 as usize) else { return (hit.read.wall, Became::NoHit) };
         let at = self.clock.event_time(told);
         let late = hit.backlog && hit.read.wall.since(at) > self.policy.late_after;
         if let Some(named) = hit.resolves {
-            return self.take_resolve(rid, hit, named, at, now);
+            self.take_resolve(rid, hit, named, at, now);
+            return (at, Became::NoHit);
         }
         if self.rules[rid.0].policy.as_ref().is_some_and(|p| p.expect.is_some()) {
-            return self.take_expected(rid, hit, at, now);
+            self.take_expected(rid, hit, at, now);
+            return (at, Became::Seen);
         }
         let hash = self.rules[rid.0].hash(&hit.key);
         if self.is_known(rid, hash, at, now) {
-            return;
+            return (at, Became::Known);
         }
         let rule = &mut self.rules[rid.0];
-        let Some(policy) = &rule.policy else { return };
+        let Some(policy) = &rule.policy else { return (at, Became::NoHit) };
         self.head.used += 1;
         rule.ledger.hits += 1;
         rule.last_hit = rule.last_hit.max(Some(at));
@@ -256,7 +260,7 @@ impl Judge {
         let over = slot.forget_resolved(at, policy.quiet);
         let begun = fresh || over.is_some();
         let asking = Asking::of(policy, hit, hasher, &self.policy.redactor);
-        match &mut slot.state {
+        let became = match &mut slot.state {
             KeyState::Open(incident) => {
                 if let Some(asking) = &asking {
                     incident.ask(asking);
@@ -266,6 +270,7 @@ impl Judge {
                 let change = slot.weigh();
                 self.memory.add(&mut rule.bytes, change);
                 self.news(rid, hash, news, now);
+                Became::Repeated(news)
             }
             KeyState::Counting(window) => {
                 let pushed = match &asking {
@@ -283,8 +288,9 @@ impl Judge {
                     self.reschedule(rid, hash);
                 }
                 self.weigh(rid, hash);
+                if fired.is_some() { Became::Fired { late } } else { Became::Counted }
             }
-        }
+        };
         if let Some(awaited) = Awaited::of(hit).filter(|_| told.full) {
             self.await_lines(awaited, rid, hash, now);
         }
@@ -295,6 +301,7 @@ impl Judge {
             self.key_count += 1;
             self.evict(rid, now);
         }
+        (at, became)
     }
 
     /// Keeps the number of keys in bounds, after one was added to `rid`.

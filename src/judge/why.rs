@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::Judge;
+use super::rule::Rid;
 use super::silence::{By, SilenceFault, nearest};
 use super::wording::{key_text, list_line, verb};
 use crate::alert::{Alert, What};
@@ -18,6 +19,12 @@ use crate::time::Wall;
 
 /// Decisions of a rule that are kept.
 const KEPT: usize = 20;
+
+/// An opening goes into its rule's fold.
+pub(super) const OVER_LIMIT: &str = "opening held: over the rule's limit, for its fold";
+
+/// An opening goes into the message "while away".
+pub(super) const AWAY: &str = "opening held: told with what opened while away";
 
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +43,7 @@ pub struct Decision {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-fn as_text<S: Serializer>(at: &Wall, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: Serializer>(at: &Wall, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(at)
 }
 
@@ -82,8 +89,14 @@ pub(super) fn held_by(what: &str, by: &By) -> String {
 impl Judge {
     /// The last decisions of a rule, oldest first.
     pub fn why(&self, rule: &str) -> Result<Vec<Decision>, SilenceFault> {
+        let rid = self.rule_named(rule)?;
+        Ok(self.rules[rid.0].decisions.0.iter().cloned().collect())
+    }
+
+    /// The rule of this name, or the remedy.
+    pub(super) fn rule_named(&self, rule: &str) -> Result<Rid, SilenceFault> {
         if let Some(rid) = self.names.get(rule) {
-            return Ok(self.rules[rid.0].decisions.0.iter().cloned().collect());
+            return Ok(*rid);
         }
         let hint = match nearest(rule, self.names.keys().map(|n| &**n)) {
             Some(name) => format!("did you mean `{name}`?"),

@@ -63,6 +63,11 @@ impl Window {
         self.times.len() as u64 + self.asked.as_ref().map_or(0, |a| a.values.hits())
     }
 
+    /// How far it is towards the threshold: hits, or different values.
+    pub(super) fn counted(&self, distinct: bool) -> usize {
+        if distinct { self.asked.as_ref().map_or(0, |a| a.values.len()) } else { self.times.len() }
+    }
+
     /// What it holds beside itself, in bytes.
     pub(super) fn heap(&self) -> usize {
         let asked = self.asked.as_ref().map_or(0, |a| a.heap());

@@ -166,6 +166,21 @@ impl Place {
         agent
     }
 
+    /// Starts a command that goes on until it is ended, and reads what it prints.
+    pub(crate) fn follow(&self, args: &[&str]) -> Agent<'_> {
+        self.follow_unread(args).read()
+    }
+
+    /// The same, and does not read what it prints until it is [`Unread::read`].
+    pub(crate) fn follow_unread(&self, args: &[&str]) -> Unread<'_> {
+        let mut command = self.prepare(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let pipe = child.stdout.take().unwrap();
+        let err = lines_of(child.stderr.take().unwrap());
+        Unread { agent: Agent { place: self, child, out: mpsc::channel().1, err, story: Vec::new() }, pipe }
+    }
+
     /// Starts the agent with this as its standard input and waits for nothing.
     pub(crate) fn launch_on(&self, stdin: impl Into<Stdio>) -> Agent<'_> {
         let mut child = self.spawn_on(stdin.into(), &[]);
@@ -213,6 +228,24 @@ pub(crate) fn append(path: &Path, text: &str) {
 
 pub(crate) fn open_to_append(path: &Path) -> File {
     OpenOptions::new().append(true).create(true).open(path).unwrap()
+}
+
+/// A command that nobody listens to yet.
+pub(crate) struct Unread<'a> {
+    agent: Agent<'a>,
+    pipe: std::process::ChildStdout,
+}
+
+impl<'a> Unread<'a> {
+    pub(crate) fn wait_for_log(&mut self, part: &str) -> String {
+        self.agent.wait_for_log(part)
+    }
+
+    /// Reads what it prints from now on.
+    pub(crate) fn read(mut self) -> Agent<'a> {
+        self.agent.out = lines_of(self.pipe);
+        self.agent
+    }
 }
 
 /// A running agent.
@@ -303,6 +336,12 @@ impl Agent<'_> {
     pub(crate) fn stop(mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);
         self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+
+    /// SIGINT, as of Ctrl-C; its exit code, or none where the signal ended it.
+    pub(crate) fn interrupt(mut self) -> Option<i32> {
+        self.signal(rustix::process::Signal::INT);
+        self.child.wait().unwrap().code()
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
