@@ -5,6 +5,9 @@
 //! end within a few bytes, where a search would read the whole line; and a rule that is plain text needs only be
 //! compared. What the halves cannot answer (a Unicode word boundary beside other than ASCII, too many states) the
 //! rule's own regex does. Automata are made when the first candidate asks: most rules of a large set never have one.
+//!
+//! They are made twice, and mostly once: a line of ASCII alone is asked by what is left of the halves there (`ascii`),
+//! which is a small fraction of their size.
 
 use std::collections::HashMap;
 
@@ -13,6 +16,7 @@ use regex_automata::nfa::thompson::{self, WhichCaptures};
 use regex_automata::{Anchored, Input};
 use regex_syntax::hir::{Hir, HirKind};
 
+use super::ascii::ascii;
 use super::literal::{Cut, halves};
 use super::pattern::Pattern;
 
@@ -38,9 +42,18 @@ pub(super) enum Says {
 
 /// How a literal's places are confirmed.
 #[derive(Clone, Debug)]
-pub(super) enum Confirm {
+pub(super) struct Confirm {
+    cut: Option<Cut>,
+    /// In a line of ASCII alone.
+    ascii: Way,
+    /// In any other.
+    whole: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
     /// Nobody has asked yet.
-    New(Option<Cut>),
+    New,
     /// By the rule's own regex.
     Regex,
     /// By comparing all of the rule's text, so many bytes before the literal.
@@ -60,20 +73,27 @@ pub(super) struct Spot<'a> {
 }
 
 impl Confirm {
+    /// Nobody has asked yet of a literal where its rule comes apart at `cut`.
+    pub(super) fn new(cut: Option<Cut>) -> Confirm {
+        Confirm { cut, ascii: Way::New, whole: Way::New }
+    }
+
     /// What a place says of its line.
     #[inline]
     pub(super) fn ask(&mut self, pattern: &Pattern, pool: &mut Pool, spot: Spot<'_>) -> Says {
-        if let Confirm::New(cut) = self {
-            *self = Confirm::new(pattern, *cut, pool);
+        let ascii = pool.is_ascii(spot);
+        let way = if ascii { &mut self.ascii } else { &mut self.whole };
+        if let Way::New = way {
+            *way = Way::new(pattern, self.cut, pool, ascii);
         }
-        match self {
-            Confirm::New(_) | Confirm::Regex => Says::Unsure,
-            Confirm::Text { text, before } => {
+        match way {
+            Way::New | Way::Regex => Says::Unsure,
+            Way::Text { text, before } => {
                 let there = spot.at.checked_sub(*before).and_then(|from| spot.line.get(from..));
                 if there.is_some_and(|there| there.starts_with(text)) { Says::Yes } else { Says::No }
             }
-            Confirm::Halves { before: None, after, .. } => pool.ask(*after, spot),
-            Confirm::Halves { before: Some(before), after, backwards } => {
+            Way::Halves { before: None, after, .. } => pool.ask(*after, spot),
+            Way::Halves { before: Some(before), after, backwards } => {
                 let (first, second) = if *backwards { (*before, *after) } else { (*after, *before) };
                 let says = pool.ask(first, spot);
                 if says != Says::Yes {
@@ -85,25 +105,28 @@ impl Confirm {
             }
         }
     }
+}
 
+impl Way {
     #[cold]
-    fn new(pattern: &Pattern, cut: Option<Cut>, pool: &mut Pool) -> Confirm {
-        let Some(hir) = pattern.hir() else { return Confirm::Regex };
-        let Some((before, after)) = cut.and_then(|cut| halves(&hir, cut)) else { return Confirm::Regex };
+    fn new(pattern: &Pattern, cut: Option<Cut>, pool: &mut Pool, in_ascii: bool) -> Way {
+        let Some(hir) = pattern.hir() else { return Way::Regex };
+        let Some((before, after)) = cut.and_then(|cut| halves(&hir, cut)) else { return Way::Regex };
         if let (Some(a), Some(b)) = (plain(&before), plain(&after))
             && plain(&hir).is_some()
         {
-            return Confirm::Text { before: a.len(), text: [a, b].concat().into() };
+            return Way::Text { before: a.len(), text: [a, b].concat().into() };
         }
+        let (before, after) = if in_ascii { (ascii(&before), ascii(&after)) } else { (before, after) };
         let before = match needed(&before, true).map(|hir| pool.half(&hir, true)) {
             None => None,
             Some(Some(half)) => Some(half),
-            Some(None) => return Confirm::Regex,
+            Some(None) => return Way::Regex,
         };
         // what need not be there is not looked for; the literal itself always is
         let after = needed(&after, false).unwrap_or(after);
-        let halves = |after| Confirm::Halves { before, after, backwards: false };
-        pool.half(&after, false).map_or(Confirm::Regex, halves)
+        let halves = |after| Way::Halves { before, after, backwards: false };
+        pool.half(&after, false).map_or(Way::Regex, halves)
     }
 }
 
@@ -136,6 +159,8 @@ pub(super) struct Pool {
     halves: Vec<Half>,
     /// By what they match and the direction, as text.
     known: HashMap<String, u32>,
+    /// The line that was last asked about, by its number, and whether it is ASCII alone.
+    line: (u64, bool),
 }
 
 /// One half of a rule, searched from the place where it comes apart.
@@ -149,6 +174,14 @@ struct Half {
 }
 
 impl Pool {
+    #[inline]
+    fn is_ascii(&mut self, spot: Spot<'_>) -> bool {
+        if self.line.0 != spot.serial {
+            self.line = (spot.serial, spot.line.is_ascii());
+        }
+        self.line.1
+    }
+
     /// The number of a half; `None` where it is too large.
     fn half(&mut self, hir: &Hir, backwards: bool) -> Option<u32> {
         let key = format!("{}{hir}", if backwards { '<' } else { '>' });

@@ -77,7 +77,7 @@ impl Engine {
                 // literals at the same place of the rule are confirmed by the same halves
                 if cut != Some(literal.cut) {
                     cut = Some(literal.cut);
-                    owners.push(Owner { rule: *rule, confirm: Confirm::New(literal.cut) });
+                    owners.push(Owner { rule: *rule, confirm: Confirm::new(literal.cut) });
                 }
                 literals.push((owners.len() as u32 - 1, &literal.bytes));
             }

@@ -302,6 +302,8 @@ impl Found {
         set.sort_unstable();
         set.dedup();
         if !set.is_empty() && set.len() <= MOST {
+            // it lies where its heads were, which are larger
+            set.shrink_to_fit();
             self.sets.push(set);
         }
     }

@@ -6,6 +6,7 @@
 //! around doing that.
 
 mod around;
+mod ascii;
 mod confirm;
 mod cut;
 mod engine;

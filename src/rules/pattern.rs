@@ -54,7 +54,8 @@ pub struct PatternFault {
 }
 
 impl Pattern {
-    /// Reads the operator's text. The regex is compiled when it is first asked for, or at once where it may be too large.
+    /// Reads the operator's text. The regex is compiled when it is first asked for; one that may be too large is tried
+    /// at once, and not kept: most rules never meet a line that asks for it.
     pub fn new(text: &str) -> Result<Pattern, PatternFault> {
         if text.len() > PATTERN_BYTES {
             let what = format!("the pattern has {} bytes, at most {PATTERN_BYTES} are allowed", text.len());
@@ -68,16 +69,14 @@ impl Pattern {
         let written = expand(text)?;
         let hir = parse(&written.text).map_err(|e| explain(*e, text, &written))?;
         let bound = size::bound(&hir);
-        let regex = OnceLock::new();
         if bound > SIZE_LIMIT / 2 {
-            let compiled = compile(&written.text).map_err(|e| too_big(&e, text.len()))?;
-            _ = regex.set(compiled);
+            compile(&written.text).map_err(|e| too_big(&e, text.len()))?;
         }
         Ok(Pattern {
             text: text.into(),
             expanded: written.text.into(),
             groups: groups(&hir),
-            regex: Arc::new(regex),
+            regex: Arc::default(),
             bound,
             may_be_empty: hir.properties().minimum_len() == Some(0),
         })
@@ -87,7 +86,8 @@ impl Pattern {
     #[inline]
     pub fn regex(&self) -> &Regex {
         self.regex.get_or_init(|| {
-            compile(&self.expanded).expect("what was parsed, and is bounded to half of the limit, compiles")
+            compile(&self.expanded)
+                .expect("what was parsed, and is bounded to half of the limit or was tried, compiles")
         })
     }
 
