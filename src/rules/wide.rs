@@ -33,7 +33,7 @@ pub(super) struct Wide {
 impl Wide {
     /// A search for these rules: number, parsed regex, text.
     pub(super) fn new(rules: &[(u32, Hir, &str)]) -> Wide {
-        let hirs: Vec<Hir> = rules.iter().map(|(_, hir, _)| within_lines(hir)).collect();
+        let hirs: Vec<Hir> = rules.iter().map(|(_, hir, _)| within_lines(hir, true)).collect();
         let config = meta::Config::new()
             .utf8_empty(false)
             // with none at all, a search for the end alone finds nothing
@@ -70,8 +70,9 @@ impl Wide {
     }
 }
 
-/// `hir`, so that in a block it matches within a line wherever it matches that line alone.
-fn within_lines(hir: &Hir) -> Hir {
+/// `hir`, so that in a block it matches within a line wherever it matches that line alone. `last`: nothing of its rule
+/// stands behind it.
+fn within_lines(hir: &Hir, last: bool) -> Hir {
     match hir.kind() {
         HirKind::Empty => Hir::empty(),
         HirKind::Literal(l) if l.0.contains(&b'\n') => Hir::fail(),
@@ -88,7 +89,7 @@ fn within_lines(hir: &Hir) -> Hir {
         }
         HirKind::Look(Look::Start | Look::StartLF) => Hir::look(Look::StartLF),
         // the line's own end may have a `\r` before it
-        HirKind::Look(Look::End | Look::EndLF) => Hir::concat(vec![
+        HirKind::Look(Look::End | Look::EndLF) if last => Hir::concat(vec![
             Hir::repetition(Repetition {
                 min: 0,
                 max: Some(1),
@@ -97,11 +98,19 @@ fn within_lines(hir: &Hir) -> Hir {
             }),
             Hir::look(Look::EndLF),
         ]),
+        // behind that `\r`, what comes next would see another place than the line's end: `$^` is an empty line
+        HirKind::Look(Look::End | Look::EndLF) => Hir::empty(),
         HirKind::Look(look) => Hir::look(*look),
-        HirKind::Repetition(r) => Hir::repetition(r.with(within_lines(&r.sub))),
-        HirKind::Capture(c) => within_lines(&c.sub),
-        HirKind::Concat(parts) => Hir::concat(parts.iter().map(within_lines).collect()),
-        HirKind::Alternation(parts) => Hir::alternation(parts.iter().map(within_lines).collect()),
+        HirKind::Repetition(r) => Hir::repetition(r.with(within_lines(&r.sub, last && r.max == Some(1)))),
+        HirKind::Capture(c) => within_lines(&c.sub, last),
+        HirKind::Concat(parts) => {
+            let end = parts.len() - 1;
+            let part = |(n, part)| within_lines(part, last && n == end);
+            Hir::concat(parts.iter().enumerate().map(part).collect())
+        }
+        HirKind::Alternation(parts) => {
+            Hir::alternation(parts.iter().map(|part| within_lines(part, last)).collect())
+        }
     }
 }
 
@@ -133,6 +142,8 @@ mod tests {
     #[test]
     fn an_empty_line_is_a_line() {
         assert_eq!(stops(&["^$"], "a\n\n\r\nb\n"), [2, 3, 7]);
+        let turned = stops(&[r"\z^"], "\n\r\nb\n");
+        assert!([0, 1, 5].iter().all(|line| turned.contains(line)), "{turned:?}");
     }
 
     #[test]
