@@ -89,6 +89,23 @@ impl fmt::Display for Wall {
 pub struct Clock {
     /// Added to boot milliseconds to give ticks; may be negative after a reboot.
     shift: i64,
+    /// What a test has set it to.
+    #[cfg(test)]
+    hand: Option<std::sync::Arc<std::sync::Mutex<Now>>>,
+}
+
+#[cfg(test)]
+impl Clock {
+    /// A clock that stands still until it is moved; clones move with it.
+    pub(crate) fn by_hand(now: Now) -> Clock {
+        Clock { shift: 0, hand: Some(std::sync::Arc::new(now.into())) }
+    }
+
+    /// Moves a clock by hand.
+    pub(crate) fn pass(&self, time: Duration) {
+        let mut now = self.hand.as_ref().expect("a clock by hand").lock().expect("nobody panics here");
+        *now = now.plus(time);
+    }
 }
 
 impl Clock {
@@ -99,11 +116,19 @@ impl Clock {
     pub fn continuing(last: Option<Now>) -> Clock {
         let (boot, wall) = (boot_ms(), wall_ms());
         let tick = last.map_or(0, |n| n.tick.0 as i64 + (wall - n.wall.0).max(0));
-        Clock { shift: tick - boot }
+        let shift = tick - boot;
+        #[cfg(test)]
+        return Clock { shift, hand: None };
+        #[cfg(not(test))]
+        Clock { shift }
     }
 
     /// Reads both clocks.
     pub fn now(&self) -> Now {
+        #[cfg(test)]
+        if let Some(hand) = &self.hand {
+            return *hand.lock().expect("nobody panics here");
+        }
         Now { wall: Wall(wall_ms()), tick: Tick((boot_ms() + self.shift).max(0) as u64) }
     }
 }

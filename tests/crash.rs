@@ -39,7 +39,7 @@ fn place(chat: &FakeChat, rules: &str) -> Place {
 }
 
 /// Nothing came twice under two ids, and no id had two bodies.
-fn each_once(chat: &FakeChat) {
+pub(crate) fn each_once(chat: &FakeChat) {
     assert_eq!(chat.violations(), Vec::<String>::new());
     let messages = chat.all_messages();
     let bodies: HashSet<&str> = messages.iter().map(|m| m.raw.as_str()).collect();
@@ -129,7 +129,7 @@ fn ended_at_any_instant(
 }
 
 /// How often the agent is killed while lines stream in. Each of these costs a start and no waiting for a server.
-fn kills_under_load() -> u32 {
+pub(crate) fn kills_under_load() -> u32 {
     std::env::var("LOGHERALD_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(50)
 }
 

@@ -118,7 +118,7 @@ fn row(n: u8) -> OutboxRow {
 fn said(outcome: Outcome) -> String {
     match outcome {
         Outcome::Delivered { .. } => "delivered".into(),
-        Outcome::Retry { why, .. } => format!("retry: {why}"),
+        Outcome::Retry { why, .. } | Outcome::Unanswered { why } => format!("retry: {why}"),
         Outcome::Slow { why, after } => format!("slow: {why}, after {after:?}"),
         Outcome::Pause { why, hint, .. } => format!("pause: {why}\nhint: {hint}"),
         Outcome::Gone { why } => format!("gone: {why}"),

@@ -84,6 +84,7 @@ fuzz_target!(|input: Input| {
             say(hint);
             assert!(*again >= Duration::from_secs(60));
         }
+        Outcome::Unanswered { why } => panic!("this was an answer: {why}"),
         Outcome::Gone { why } => panic!("what is created edits nothing: {why}"),
         Outcome::Refused { why, resend_plain } => {
             say(why);

@@ -122,7 +122,7 @@ pub(super) async fn read(mut response: reqwest::Response) -> Got {
 fn failed(error: reqwest::Error, host: &str) -> Outcome {
     let error = error.without_url();
     let chain = chain(&error);
-    let retry = |why: String| Outcome::Retry { why, after: None };
+    let away = |why: String| Outcome::Unanswered { why };
     let pause = |why: String, hint: &str| Outcome::Pause { why, hint: hint.into(), again: PAUSE, chance: 1 };
     let has = |words: &[&str]| words.iter().any(|w| chain.contains(w));
     if error.is_connect() && has(&["certificate", "UnknownIssuer", "CertificateRequired"]) {
@@ -136,14 +136,14 @@ fn failed(error: reqwest::Error, host: &str) -> Outcome {
         return pause(why, "give `HTTPS_PROXY` the credentials that the proxy asks for");
     }
     match (error.is_timeout(), error.is_connect()) {
-        (true, true) => retry(format!("no connection to `{host}` within {} s", CONNECT.as_secs())),
-        (true, false) => retry(format!("no answer from `{host}` within {} s", TOTAL.as_secs())),
+        (true, true) => away(format!("no connection to `{host}` within {} s", CONNECT.as_secs())),
+        (true, false) => away(format!("no answer from `{host}` within {} s", TOTAL.as_secs())),
         (false, true) if has(&["dns error", "lookup address"]) => {
-            retry(format!("`{host}` cannot be resolved"))
+            away(format!("`{host}` cannot be resolved"))
         }
-        (false, true) => retry(format!("no connection to `{host}`: {}", deepest(&error))),
+        (false, true) => away(format!("no connection to `{host}`: {}", deepest(&error))),
         (false, false) => {
-            retry(format!("the connection to `{host}` broke before the answer: {}", deepest(&error)))
+            away(format!("the connection to `{host}` broke before the answer: {}", deepest(&error)))
         }
     }
 }

@@ -44,6 +44,11 @@ pub enum Outcome {
         /// Not sooner than this, where the server said so.
         after: Option<Duration>,
     },
+    /// No answer: the network, or what it leads to, is away. The same may be sent again, and asking costs Chat nothing.
+    Unanswered {
+        /// What happened; holds no secret.
+        why: String,
+    },
     /// Too fast for the space, the project or the service. Never counts as a failed try.
     Slow {
         /// What happened; holds no secret.

@@ -79,6 +79,7 @@ fn verdict(space: &str, outcome: &Outcome, took: Duration) -> Done {
             Ok(writeln!(anstream::stdout().lock(), "`{space}` took the message in {ms} ms{name}")?)
         }
         Outcome::Retry { why, .. }
+        | Outcome::Unanswered { why }
         | Outcome::Slow { why, .. }
         | Outcome::Gone { why }
         | Outcome::Refused { why, .. } => refused(exit::SERVICE, why),

@@ -12,6 +12,9 @@ use crate::time::Tick;
 const FIRST: Duration = Duration::from_secs(1);
 /// …but never longer than this.
 const LONGEST: Duration = Duration::from_secs(5 * 60);
+/// …and never longer than this where nobody answered: a network that is back is to be noticed soon, and while it is
+/// away nobody is asked too often.
+const UNANSWERED_LONGEST: Duration = Duration::from_secs(30);
 /// After a 429 without `Retry-After`: up to this, doubling…
 const SLOW_FIRST: Duration = Duration::from_secs(5);
 /// …up to this.
@@ -87,6 +90,10 @@ impl Course {
                 let wait = after.unwrap_or_else(|| jitter(doubled(FIRST, *tries, LONGEST), bits));
                 Step::Again { due: now + wait, why }
             }
+            Outcome::Unanswered { why } => {
+                *tries = tries.saturating_add(1);
+                Step::Again { due: now + jitter(doubled(FIRST, *tries, UNANSWERED_LONGEST), bits), why }
+            }
             Outcome::Pause { why, chance, .. } if self.pauses == 0 && self.chance < chance => {
                 self.chance += 1;
                 *tries = tries.saturating_add(1);
@@ -160,6 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn where_nobody_answers_the_next_try_is_at_most_half_a_minute_away() {
+        let (mut course, mut tries) = (Course::default(), 0);
+        let silence = || Outcome::Unanswered { why: "no connection".into() };
+        for most in [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000] {
+            assert_eq!(wait(&mut course, silence(), &mut tries, most), ('a', most));
+        }
+        tries = 1000;
+        assert_eq!(wait(&mut course, silence(), &mut tries, 30_001), ('a', 0));
+    }
+
+    #[test]
     fn a_429_is_no_failed_try_and_its_retry_after_is_kept() {
         let (mut course, mut tries) = (Course::default(), 0);
         for most in [5000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000] {
@@ -194,10 +212,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_wait_is_longer_than_an_hour(outcomes in proptest::collection::vec(0..3u8, 1..80), bits in any::<u64>()) {
+        fn no_wait_is_longer_than_an_hour(outcomes in proptest::collection::vec(0..4u8, 1..80), bits in any::<u64>()) {
             let (mut course, mut tries) = (Course::default(), u32::MAX - 5);
             for o in outcomes {
-                let outcome = [retry(), slow(None), pause(2)][o as usize].clone();
+                let outcome = [retry(), slow(None), pause(2), Outcome::Unanswered { why: "reset".into() }][o as usize].clone();
                 prop_assert!(wait(&mut course, outcome, &mut tries, bits).1 <= 3_600_000);
             }
         }

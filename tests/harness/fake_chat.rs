@@ -64,6 +64,22 @@ impl Fault {
     }
 }
 
+/// A step of a message's way, as the server sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The head of its request is there, and the rest never is.
+    Asked,
+    /// It is stored, and nothing of the answer has gone out.
+    Stored,
+    /// Half of the answer has gone out; the rest never does.
+    HalfAnswered,
+    /// All of the answer has gone out.
+    Answered,
+}
+
+/// What is to be done when a message for this space is there.
+type Then = (Moment, String, Box<dyn FnOnce() + Send>);
+
 /// Through which door a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
@@ -196,9 +212,25 @@ struct State {
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
+    then: Mutex<Option<Then>>,
 }
 
 impl Shared {
+    /// Somebody is to be called at this step of a request.
+    fn waits_for(&self, moment: Moment, path: &str) -> bool {
+        let then = self.then.lock().unwrap();
+        then.as_ref().is_some_and(|(at, space, _)| *at == moment && server::space_of(path) == Some(space))
+    }
+
+    /// A request is at this step; tells whether somebody was called.
+    fn reaches(&self, moment: Moment, path: &str) -> bool {
+        if !self.waits_for(moment, path) {
+            return false;
+        }
+        let then = self.then.lock().unwrap().take();
+        then.map(|(.., then)| then()).is_some()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -315,6 +347,11 @@ impl FakeChat {
     /// The next request that creates or edits a message meets `fault`; several wait in a queue.
     pub(crate) fn next(&self, fault: Fault) {
         self.shared.state().faults.push_back(fault);
+    }
+
+    /// When a message for this space (`AAAA`) is at this step of its way, once, `then` is called before anything else happens.
+    pub(crate) fn when(&self, moment: Moment, space: &str, then: impl FnOnce() + Send + 'static) {
+        *self.shared.then.lock().unwrap() = Some((moment, space.to_owned(), Box::new(then)));
     }
 
     /// From now on every create request is served.

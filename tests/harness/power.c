@@ -5,13 +5,17 @@
  * synced is there without content once its directory was synced, and not at all before.
  *
  * While there is a file POWER_REFUSES, the disk refuses all that is written to the state with the error whose number
- * stands in it. */
+ * stands in it.
+ *
+ * While there is a file POWER_KILLS, the agent is killed at the step that stands in it: `w 3` before the third write to
+ * the state from then on, `s 1` before the first sync, `S 1` after it. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,17 +74,37 @@ static size_t of_state(int fd, char *link, char *path) {
     return strncmp(path, state, len) == 0 ? len : 0;
 }
 
-static int refused(int fd) {
-    const char *refuses = getenv("POWER_REFUSES");
-    char link[64], path[PATH_MAX], number[16] = "";
-    int kept = errno, told = refuses ? open(refuses, O_RDONLY) : -1;
+/* What the test has said by the file that this variable names. */
+static int is_told(const char *variable, char *what, size_t most) {
+    const char *file = getenv(variable);
+    int kept = errno, told = file ? open(file, O_RDONLY) : -1;
     errno = kept;
     if (told < 0) return 0;
-    ssize_t n = read(told, number, sizeof number - 1);
+    ssize_t n = read(told, what, most - 1);
     close(told);
-    if (n <= 0 || of_state(fd, link, path) == 0) return 0;
+    if (n <= 0) return 0;
+    what[n] = 0;
+    return 1;
+}
+
+static int refused(int fd) {
+    char link[64], path[PATH_MAX], number[16];
+    if (!is_told("POWER_REFUSES", number, sizeof number) || of_state(fd, link, path) == 0) return 0;
     errno = atoi(number);
     return 1;
+}
+
+/* The agent is at this step of its work on the state; one thread does all of it. */
+static void at_step(char step, int fd) {
+    static int left[128];
+    char link[64], path[PATH_MAX], which[16];
+    if (!is_told("POWER_KILLS", which, sizeof which)) {
+        memset(left, 0, sizeof left);
+        return;
+    }
+    if (which[0] != step || of_state(fd, link, path) == 0) return;
+    if (left[(int)step] == 0) left[(int)step] = atoi(which + 1);
+    if (--left[(int)step] == 0) kill(getpid(), SIGKILL);
 }
 
 static void keep(int fd) {
@@ -102,8 +126,10 @@ static void keep(int fd) {
 static int sync_by(const char *name, int fd) {
     int (*real)(int);
     *(void **)&real = dlsym(RTLD_NEXT, name);
+    at_step('s', fd);
     int done = refused(fd) ? -1 : real(fd);
     if (done == 0) keep(fd);
+    at_step('S', fd);
     return done;
 }
 
@@ -113,6 +139,7 @@ int fdatasync(int fd) { return sync_by("fdatasync", fd); }
 static ssize_t write_by(const char *name, int fd, const void *buf, size_t n, off_t at) {
     ssize_t (*real)(int, const void *, size_t, off_t);
     *(void **)&real = dlsym(RTLD_NEXT, name);
+    at_step('w', fd);
     return refused(fd) ? -1 : real(fd, buf, n, at);
 }
 

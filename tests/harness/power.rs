@@ -47,7 +47,8 @@ impl Power {
             .env("LD_PRELOAD", &text(&library))
             .env("POWER_STATE", &text(&state))
             .env("POWER_SYNCED", &text(&synced))
-            .env("POWER_REFUSES", &text(&dir.path().join("refuses")));
+            .env("POWER_REFUSES", &text(&dir.path().join("refuses")))
+            .env("POWER_KILLS", &text(&dir.path().join("kills")));
         Some((place, Power { dir, state }))
     }
 
@@ -58,6 +59,12 @@ impl Power {
             Some(why) => fs::write(told, why.raw_os_error().to_string()).unwrap(),
             None => fs::remove_file(told).unwrap(),
         }
+    }
+
+    /// Where the step stands at which the agent is killed: `w 3` is before its third write to the state from then on, `s 1`
+    /// before its first sync, `S 1` after that. Nobody is killed while there is no such file.
+    pub(crate) fn kills(&self) -> PathBuf {
+        self.dir.path().join("kills")
     }
 
     /// The library is at work: it has kept the state as it was synced.

@@ -332,6 +332,18 @@ impl Agent<'_> {
         self.child.wait().unwrap();
     }
 
+    /// Waits until somebody else has killed it.
+    pub(crate) fn meets_its_end(mut self) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let begun = stopwatch();
+        // it says so by letting go of its standard error
+        while let Ok(line) = self.err.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
+            self.story.push(line);
+        }
+        assert!(begun.elapsed() < DEADLINE, "it was not killed");
+        assert_eq!(self.child.wait().unwrap().signal(), Some(rustix::process::Signal::KILL.as_raw()));
+    }
+
     /// SIGTERM; its exit code.
     pub(crate) fn stop(mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);

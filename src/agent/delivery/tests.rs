@@ -1,6 +1,7 @@
 //! What the desk makes of what workers say of their rows: letters, plain forms, troubles told once, digests, stand-ins,
-//! and edits. `outcomes` has the table of whatever a try may come to.
+//! and edits. `outage` has a network that is away for hours, `outcomes` has the table of whatever a try may come to.
 
+mod outage;
 mod outcomes;
 
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub(in super::super) fn policy(spaces: &[&str]) -> Policy {
 /// A desk with two spaces, and what was put into the hands of their workers.
 struct Office {
     desk: Desk,
-    _hands: Vec<crate::deliver::Hand>,
+    /// Of the workers of `boss` and `ops`.
+    hands: Vec<crate::deliver::Hand>,
     _dir: tempfile::TempDir,
 }
 
@@ -66,7 +68,7 @@ fn office(fallbacks: &[(&str, &str)]) -> Office {
         workers.at_work.insert(space.into(), Worker { hand, console: false });
     }
     workers.fallbacks = fallbacks.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
-    Office { desk: Desk::new(judge, handle, clock, workers), _hands: hands, _dir: dir }
+    Office { desk: Desk::new(judge, handle, clock, workers), hands, _dir: dir }
 }
 
 impl Office {
@@ -227,6 +229,23 @@ async fn a_space_in_trouble_is_stood_in_for_once_a_message_and_keeps_its_own() {
     assert_eq!(office.waiting("boss").await.len(), 5, "the trouble, three copies, and that it is over");
 }
 
+/// A line that was read now.
+fn hit(rule: u32, key: Option<String>, now: Now) -> Hit {
+    Hit {
+        rule: RuleNo(rule),
+        resolves: None,
+        key: key.into_iter().map(Into::into).collect(),
+        captures: [].into(),
+        stamp: None,
+        read: now,
+        line: "trouble".into(),
+        context: None,
+        file: "/var/log/x.log".into(),
+        file_no: 1,
+        backlog: false,
+    }
+}
+
 impl Office {
     /// From now on `ops` has its messages edited, and a rule speaks to it; one line of it is hit.
     async fn edits(&mut self) {
@@ -238,19 +257,7 @@ impl Office {
 
     async fn hit(&mut self, later: u64) {
         let now = self.desk.clock.now();
-        let hit = Hit {
-            rule: RuleNo(0),
-            resolves: None,
-            key: Box::new([]),
-            captures: [].into(),
-            stamp: None,
-            read: now,
-            line: "trouble".into(),
-            context: None,
-            file: "/var/log/x.log".into(),
-            file_no: 1,
-            backlog: false,
-        };
+        let hit = hit(0, None, now);
         self.input(Input::Hits(vec![hit].into()), later).await;
     }
 

@@ -7,6 +7,7 @@ use crate::chat::faults::{Met, outcome};
 fn said(outcome: Outcome) -> String {
     match outcome {
         Outcome::Retry { why, after: None } => format!("R {why}"),
+        Outcome::Unanswered { why } => format!("U {why}"),
         Outcome::Pause { why, hint, .. } => format!("P {why} / {hint}"),
         other => panic!("{other:?}"),
     }
@@ -16,16 +17,16 @@ fn said(outcome: Outcome) -> String {
 async fn each_fault_of_the_network_is_told_by_its_host_alone() {
     let trust = "see that this host's clock is right, its CA bundle installed, and nothing intercepts TLS";
     let (broke, trusted) = (
-        "R the connection to `chat.example` broke before the answer: ",
+        "U the connection to `chat.example` broke before the answer: ",
         "P `chat.example` cannot be trusted: invalid peer certificate: ",
     );
     for (met, begins, ends) in [
-        (Met::NoName, "R `chat.example` cannot be resolved", ""),
-        (Met::NoConnection, "R no connection to `chat.example` within 10 s", ""),
-        (Met::Refused, "R no connection to `chat.example`: Connection refused", "(os error 111)"),
+        (Met::NoName, "U `chat.example` cannot be resolved", ""),
+        (Met::NoConnection, "U no connection to `chat.example` within 10 s", ""),
+        (Met::Refused, "U no connection to `chat.example`: Connection refused", "(os error 111)"),
         (Met::Reset, broke, ""),
         (Met::Closed, broke, ""),
-        (Met::NoAnswer, "R no answer from `chat.example` within 30 s", ""),
+        (Met::NoAnswer, "U no answer from `chat.example` within 30 s", ""),
         (Met::StalledBody, "R 200, but the answer broke off", ""),
         (Met::CutBody, "R 200, but the answer broke off", ""),
         (Met::UnknownIssuer, trusted, trust),

@@ -29,11 +29,12 @@ fn error(status: &str, message: &str, reason: &str) -> String {
     serde_json::json!({ "error": { "status": status, "message": message, "details": details } }).to_string()
 }
 
-/// One letter for each outcome: delivered, retry, slow, pause, refused, gone.
+/// One letter for each outcome: delivered, retry, unanswered, slow, pause, refused, gone.
 fn letter(outcome: &Outcome) -> char {
     match outcome {
         Outcome::Delivered { .. } => 'D',
         Outcome::Retry { .. } => 'R',
+        Outcome::Unanswered { .. } => 'U',
         Outcome::Slow { .. } => 'S',
         Outcome::Pause { .. } => 'P',
         Outcome::Refused { .. } => 'X',

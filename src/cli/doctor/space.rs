@@ -198,7 +198,7 @@ fn said(outcome: &Outcome) -> (String, String) {
             why.clone(),
             "ask again in a minute; the agent keeps its messages and tries them again".to_owned(),
         ),
-        Outcome::Retry { why, .. } => (why.clone(), REACH.to_owned()),
+        Outcome::Retry { why, .. } | Outcome::Unanswered { why } => (why.clone(), REACH.to_owned()),
         Outcome::Refused { why, .. } | Outcome::Gone { why } => {
             (why.clone(), "see that the URL is Chat's and that no proxy answers in its place".to_owned())
         }

@@ -26,7 +26,13 @@ impl Request {
 }
 
 /// Reads one request; `kept` holds what was read beyond it. Nothing at the end of the connection.
-pub(super) async fn read(stream: &mut TcpStream, kept: &mut Vec<u8>) -> Option<Request> {
+///
+/// Tells its path when its head is there; its body never comes where the answer to that is false.
+pub(super) async fn read(
+    stream: &mut TcpStream,
+    kept: &mut Vec<u8>,
+    goes_on: impl FnOnce(&str) -> bool,
+) -> Option<Request> {
     let end = loop {
         if let Some(end) = kept.windows(4).position(|w| w == b"\r\n\r\n") {
             break end;
@@ -41,12 +47,15 @@ pub(super) async fn read(stream: &mut TcpStream, kept: &mut Vec<u8>) -> Option<R
         lines.filter_map(|l| l.split_once(':')).map(|(k, v)| (k.to_owned(), v.trim().to_owned())).collect();
     let length = headers.iter().find(|(k, _)| k.eq_ignore_ascii_case("content-length"));
     let length: usize = length.map_or(Some(0), |(_, v)| v.parse().ok())?;
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    if !goes_on(path) {
+        return None;
+    }
     while kept.len() < end + 4 + length {
         more(stream, kept).await?;
     }
     let body = kept[end + 4..end + 4 + length].to_vec();
     kept.drain(..end + 4 + length);
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     Some(Request { method, path: path.into(), query: query.into(), headers, body })
 }
 

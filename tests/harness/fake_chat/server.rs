@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::http::{Request, read, write};
 use super::{
-    Attempt, Came, Fault, KEY, PROJECT, Received, Shared, State, email_of, keys, schema, stopwatch, token_of,
+    Attempt, Came, Fault, KEY, Moment, PROJECT, Received, Shared, State, email_of, keys, schema, stopwatch,
+    token_of,
 };
 
 type Answer = (u16, Vec<(String, String)>, String);
@@ -39,7 +40,8 @@ pub(super) async fn serve(
 
 async fn connection(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) {
     let mut kept = Vec::new();
-    while let Some(request) = read(&mut stream, &mut kept).await {
+    while let Some(request) = read(&mut stream, &mut kept, |path| !shared.reaches(Moment::Asked, path)).await
+    {
         let (answer, fault) = {
             let mut state = shared.state();
             if state.outage {
@@ -54,8 +56,16 @@ async fn connection(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shar
             (answer, fault)
         };
         shared.changed.notify_all();
+        shared.reaches(Moment::Stored, &request.path);
         let (status, headers, mut body) = answer;
         let mut bytes = body.len();
+        if shared.waits_for(Moment::HalfAnswered, &request.path) {
+            // whoever is to be there when half of it has gone out ends this connection
+            let sent = write(&mut stream, status, &headers, &body, body.len() / 2).await;
+            shared.reaches(Moment::HalfAnswered, &request.path);
+            sent.unwrap();
+            return;
+        }
         match fault {
             Some(Fault::ResetBefore | Fault::ResetAfter) => return reset(&stream),
             Some(Fault::Stall) => return std::future::pending().await,
@@ -74,6 +84,7 @@ async fn connection(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shar
         if write(&mut stream, status, &headers, &body, bytes.max(1)).await.is_err() || !whole {
             return;
         }
+        shared.reaches(Moment::Answered, &request.path);
     }
 }
 
@@ -90,7 +101,7 @@ fn note(state: &mut State, request: &Request, status: u16) {
 }
 
 /// `AAAA` of `/v1/spaces/AAAA/messages…`.
-fn space_of(path: &str) -> Option<&str> {
+pub(super) fn space_of(path: &str) -> Option<&str> {
     let (space, rest) = path.strip_prefix("/v1/spaces/")?.split_once('/')?;
     (rest == "messages" || rest.starts_with("messages/")).then_some(space)
 }
