@@ -41,6 +41,8 @@ pub struct LetterView {
     pub error: Option<String>,
     /// It is the plain form of a card that was refused.
     pub plain: bool,
+    /// It changes a message that the space has, in place.
+    pub edit: bool,
     /// Size of its body.
     pub bytes: u64,
     /// What it says, as a terminal shows it; only of one that was asked for.
@@ -228,6 +230,7 @@ fn view(found: &Found, now: Now) -> LetterView {
         due: (!dead).then(|| due(row.due)),
         error: row.last_error.clone(),
         plain: row.plain,
+        edit: row.edit,
         bytes: row.bytes,
         text: None,
         body: None,

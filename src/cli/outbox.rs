@@ -151,6 +151,9 @@ fn line(letter: &Value) -> String {
         second(&letter["born"]),
         text(&letter["space"])
     );
+    if letter["edit"] == true {
+        out.push_str(", an edit");
+    }
     let tries = number(&letter["tries"]);
     // writing to a `String` cannot fail
     if letter["error"].is_string() {
@@ -174,6 +177,9 @@ mod tests {
             "born": "2026-11-22T05:26:00.123Z", "tries": 0, "due": "2026-11-22T05:26:00.123Z", "error": null,
         });
         assert_eq!(line(&letter), "3f9a1c2b44d0  waiting error    2026-11-22 05:26:00Z  ops");
+        letter["edit"] = true.into();
+        assert_eq!(line(&letter), "3f9a1c2b44d0  waiting error    2026-11-22 05:26:00Z  ops, an edit");
+        letter["edit"] = false.into();
         letter["error"] = "503 \u{1b}[31m".into();
         letter["tries"] = 1.into();
         assert_eq!(

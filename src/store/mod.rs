@@ -185,6 +185,8 @@ pub struct OutboxSummary {
     pub severity: Severity,
     /// It is a plain form.
     pub plain: bool,
+    /// It edits a message that the space has.
+    pub edit: bool,
     /// When it was committed.
     pub born: Wall,
     /// How often it has been tried.

@@ -60,15 +60,15 @@ impl Store {
     /// All that waits, oldest first.
     pub fn outbox(&self) -> Result<Vec<OutboxSummary>, StoreError> {
         let sql =
-            "SELECT id, space, message, severity, plain, born, tries, due, last_error, octet_length(body)
-            AS bytes FROM outbox ORDER BY seq";
+            "SELECT id, space, message, severity, plain, edits IS NOT NULL AS edit, born, tries, due, last_error,
+            octet_length(body) AS bytes FROM outbox ORDER BY seq";
         self.ask(|db| all(db, sql, summary))
     }
 
     /// All dead letters, oldest first. `last_error` is the reason.
     pub fn dead_letters(&self) -> Result<Vec<OutboxSummary>, StoreError> {
-        let sql = "SELECT id, space, message, severity, plain, born, tries, due, why AS last_error, octet_length(body)
-            AS bytes FROM dead ORDER BY seq";
+        let sql = "SELECT id, space, message, severity, plain, edits IS NOT NULL AS edit, born, tries, due, why AS last_error,
+            octet_length(body) AS bytes FROM dead ORDER BY seq";
         self.ask(|db| all(db, sql, summary))
     }
 
@@ -151,6 +151,7 @@ fn summary(row: &Row<'_>) -> Result<OutboxSummary, Misread> {
         message: MessageNo(row.get::<_, i64>("message")? as u64),
         severity: image::severity(row.get("severity")?)?,
         plain: row.get("plain")?,
+        edit: row.get("edit")?,
         born: Wall(row.get("born")?),
         tries: row.get("tries")?,
         due: Tick(row.get::<_, i64>("due")? as u64),

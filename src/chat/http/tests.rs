@@ -1,12 +1,13 @@
 //! What is said of each thing that the network and TLS can do to a request.
 
 use super::*;
-use crate::chat::faults::{Met, outcome};
+use crate::chat::faults::{First, Met, outcome};
 
 /// One letter for the outcome, and why.
 fn said(outcome: Outcome) -> String {
     match outcome {
         Outcome::Retry { why, after: None } => format!("R {why}"),
+        Outcome::Delivered { .. } => "D".into(),
         Outcome::Unanswered { why } => format!("U {why}"),
         Outcome::Pause { why, hint, .. } => format!("P {why} / {hint}"),
         other => panic!("{other:?}"),
@@ -29,6 +30,25 @@ async fn each_fault_of_the_network_is_told_by_its_host_alone() {
         (Met::NoAnswer, "U no answer from `chat.example` within 30 s", ""),
         (Met::StalledBody, "R 200, but the answer broke off", ""),
         (Met::CutBody, "R 200, but the answer broke off", ""),
+        (Met::ResetInRequest, broke, ""),
+        (Met::EarlyHints, "D", ""),
+        (Met::NoContent, "R 204, but not from Chat: look for a proxy or portal in between", ""),
+        (Met::NoHttp, broke, ""),
+        (Met::TwoLengths, broke, ""),
+        (Met::EndlessHead, broke, ""),
+        (Met::EndlessBody, "R 200, but the answer broke off", ""),
+        (Met::Bomb, "R 200, but not from Chat: look for a proxy or portal in between", ""),
+        (Met::DrippedHead, "U no answer from `chat.example` within 30 s", ""),
+        (Met::DrippedBody, "R 200, but the answer broke off", ""),
+        (Met::NoHandshake, "U no connection to `chat.example`: ", ""),
+        (Met::OldHttp, "D", ""),
+        (Met::Http2(First::Served), "D", ""),
+        // the server says that it has done nothing with the request, and is asked again at once
+        (Met::Http2(First::Refused), "D", ""),
+        (Met::Http2(First::Draining), "D", ""),
+        (Met::Http2(First::GoneAway), broke, ""),
+        (Met::Http2(First::CutOff), broke, ""),
+        (Met::ProxyDies, "U no connection to `chat.example`: ", ""),
         (Met::UnknownIssuer, trusted, trust),
         (Met::Expired, trusted, trust),
         (Met::OtherName, trusted, trust),

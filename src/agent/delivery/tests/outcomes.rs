@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::chat::faults::Met;
+use crate::chat::faults::{First, Met};
 use crate::chat::{Answer, Ask, Caller, Door, Outcome, classify};
 use crate::deliver::{Pace, Transport, worker};
 
@@ -25,6 +25,8 @@ type Said = (u16, &'static str, Option<&'static str>);
 enum Comes {
     /// To an answer, of REST or of a webhook.
     Answer { rest: bool, said: Said },
+    /// The try of an edit does.
+    Edit(Said),
     /// To none, or to no token.
     Met(Met),
 }
@@ -45,6 +47,10 @@ const fn line(name: &'static str, rest: bool, said: Said, row: &'static str, tol
     Line { name, comes: Comes::Answer { rest, said }, times: 1, row, told }
 }
 
+const fn edit(name: &'static str, said: Said, row: &'static str, told: bool) -> Line {
+    Line { name, comes: Comes::Edit(said), times: 1, row, told }
+}
+
 const fn met(name: &'static str, met: Met, row: &'static str, told: bool) -> Line {
     Line { name, comes: Comes::Met(met), times: 1, row, told }
 }
@@ -55,6 +61,7 @@ const HOOK: bool = false;
 const AGAIN: &str = "waits 1 s after 1 failed try";
 const PAUSED: &str = "waits for its space, paused for 300 s";
 const PLAIN: &str = "a plain form waits instead";
+const ANEW: &str = "a new message waits instead";
 
 fn table() -> Vec<Line> {
     let bad = r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"Invalid value at 'message'"}}"#;
@@ -178,6 +185,42 @@ fn table() -> Vec<Line> {
     table
 }
 
+/// The rows of edits: what differs is that a message which is not there is none of the space's faults.
+fn edits() -> Vec<Line> {
+    let bad = r#"{"error":{"code":400,"status":"INVALID_ARGUMENT","message":"Invalid value at 'message'"}}"#;
+    let gone = r#"{"error":{"code":404,"status":"NOT_FOUND","message":"Message not found."}}"#;
+    let denied = r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"no permission"}}"#;
+    let rate = r#"{"error":{"code":403,"details":[{"reason":"RATE_LIMIT_EXCEEDED"}]}}"#;
+    let exists = r#"{"error":{"code":409,"status":"ALREADY_EXISTS"}}"#;
+    vec![
+        edit("an edit: 200 with a name in the right space", (200, OURS, None), "delivered", false),
+        edit("an edit: 200 of a portal", (200, HTML, None), AGAIN, false),
+        edit("an edit: 400", (400, bad, None), PLAIN, false),
+        edit("an edit: 401, after a second token", (401, "", None), PAUSED, true),
+        edit("an edit: 403 PERMISSION_DENIED", (403, denied, None), ANEW, false),
+        edit(
+            "an edit: 403 with a reason of rate",
+            (403, rate, None),
+            "waits 5 s after 0 failed tries",
+            false,
+        ),
+        edit("an edit: 404, the message", (404, gone, None), ANEW, false),
+        edit("an edit: 410", (410, "", None), ANEW, false),
+        edit("an edit: 409 ALREADY_EXISTS, which nothing was created for", (409, exists, None), AGAIN, false),
+        edit("an edit: 429", (429, "", None), "waits 5 s after 0 failed tries", false),
+        edit("an edit: 500", (500, "", None), AGAIN, false),
+        Line {
+            times: 12,
+            ..edit(
+                "an edit: 503 for the twelfth time",
+                (503, "", None),
+                "waits 300 s after 12 failed tries",
+                true,
+            )
+        },
+    ]
+}
+
 /// The rows of the network, of TLS and of the token endpoint. A CA bundle or a key that is missing is no outcome: there the
 /// space has no worker at all, and its rules speak to another.
 fn network() -> Vec<Line> {
@@ -194,7 +237,34 @@ fn network() -> Vec<Line> {
         met("closed after the body was sent", Met::Closed, AGAIN, false),
         met("no answer in time", Met::NoAnswer, AGAIN, false),
         met("an answer that stands still", Met::StalledBody, AGAIN, false),
+        met("the head of an answer at a byte a second", Met::DrippedHead, AGAIN, false),
+        met("its body at a byte a second", Met::DrippedBody, AGAIN, false),
+        met("an answer whose head never ends", Met::EndlessHead, AGAIN, false),
+        met("an answer whose body never ends", Met::EndlessBody, AGAIN, false),
+        met("a compressed bomb", Met::Bomb, AGAIN, false),
+        met("an answer that is no HTTP", Met::NoHttp, AGAIN, false),
+        met("an answer of two lengths", Met::TwoLengths, AGAIN, false),
+        met("100 and 103 before the answer", Met::EarlyHints, "delivered", false),
+        met("204 over the wire", Met::NoContent, AGAIN, false),
+        met("a reset in the middle of the request", Met::ResetInRequest, AGAIN, false),
+        met("TLS: a reset instead of a handshake", Met::NoHandshake, AGAIN, false),
+        met("TLS: nothing newer than HTTP/1.1", Met::OldHttp, "delivered", false),
+        met("HTTP/2", Met::Http2(First::Served), "delivered", false),
+        met("HTTP/2: REFUSED_STREAM", Met::Http2(First::Refused), "delivered", false),
+        met(
+            "HTTP/2: GOAWAY that lets the request come to its end",
+            Met::Http2(First::Draining),
+            "delivered",
+            false,
+        ),
+        met("HTTP/2: GOAWAY in the middle of the request", Met::Http2(First::GoneAway), AGAIN, false),
+        met("HTTP/2: a stream that is reset with an error", Met::Http2(First::CutOff), AGAIN, false),
+        met("the proxy dies", Met::ProxyDies, AGAIN, false),
         met("an answer that is cut off", Met::CutBody, AGAIN, false),
+        Line {
+            times: 9,
+            ..met("refused for the ninth time", Met::Refused, "waits 30 s after 9 failed tries", true)
+        },
         // nothing but a look of somebody mends it; a proxy that restarts is given a second try
         Line { times: 2, ..met("TLS: an unknown issuer", Met::UnknownIssuer, PAUSED, true) },
         Line { times: 2, ..met("TLS: an expired certificate", Met::Expired, PAUSED, true) },
@@ -227,15 +297,17 @@ fn network() -> Vec<Line> {
 }
 
 async fn outcome(line: &Line) -> Outcome {
+    let edit = matches!(line.comes, Comes::Edit(_));
     let (rest, (status, body, retry_after)) = match line.comes {
         Comes::Answer { rest, said } => (rest, said),
+        Comes::Edit(said) => (REST, said),
         Comes::Met(met) => return crate::chat::faults::outcome(met).await,
     };
     let caller = Caller { client_email: Some("bot@p.example".into()), project_id: Some("p".into()) };
     let door = if rest { Door::Rest(caller) } else { Door::Webhook };
     let cut = body.ends_with("messa");
     let answer = Answer { status, retry_after, date: None, body: body.as_bytes(), cut };
-    classify(&Ask { door: &door, space: "spaces/AAAA", plain: false, edit: false, at: Wall(0) }, &answer)
+    classify(&Ask { door: &door, space: "spaces/AAAA", plain: false, edit, at: Wall(0) }, &answer)
 }
 
 /// Answers the same every time.
@@ -254,7 +326,7 @@ async fn decided(outcome: Outcome, row: OutboxRow, times: usize) -> Vec<(Tick, R
     let now = move || Now { wall: row_born(), tick: Tick(0) }.plus(begin.elapsed());
     let (hand, in_hand) = watch::channel(None);
     let (tell, mut reports) = mpsc::channel(64);
-    // the longest that jitter makes of a wait, whatever that is
+    // about the longest that jitter makes of a wait, whatever that is
     let longest = || 300_000;
     let stop = CancellationToken::new();
     let row = OutboxRow { born: row_born(), due: Tick(0), ..row };
@@ -281,9 +353,13 @@ fn row_born() -> Wall {
 
 #[tokio::test]
 async fn every_outcome_has_its_row_in_the_table() {
-    for line in table().into_iter().chain(network()) {
+    for line in table().into_iter().chain(edits()).chain(network()) {
         let mut office = office(&[]);
-        office.say("trouble", Severity::Error).await;
+        if let Comes::Edit(_) = line.comes {
+            office.edits_an_opening().await;
+        } else {
+            office.say("trouble", Severity::Error).await;
+        }
         let row = office.in_hand();
         let mut shown = String::new();
         for (at, report) in decided(outcome(&line).await, row.clone(), line.times).await {
@@ -316,7 +392,8 @@ async fn every_outcome_has_its_row_in_the_table() {
                 assert_eq!((&letter.row.body, &letter.row.draft), (&row.body, &row.draft), "{}", line.name);
                 shown
             }
-            [plain] if plain.plain => PLAIN.to_owned(),
+            [plain] if plain.plain && plain.edit == row.draft.edits.is_some() => PLAIN.to_owned(),
+            [anew] if row.draft.edits.is_some() && !anew.edit => ANEW.to_owned(),
             other => panic!("{}: {other:?}", line.name),
         };
         assert_eq!(became, line.row, "{}: {:?}", line.name, line.comes);
