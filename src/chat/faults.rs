@@ -288,9 +288,7 @@ async fn dripped(head: &str, drops: &str) -> Outcome {
 
 async fn bombed() -> Outcome {
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    for _ in 0..100 {
-        io::Write::write_all(&mut bomb, &[b' '; 1 << 20]).unwrap();
-    }
+    io::copy(&mut io::Read::take(io::repeat(b' '), 100 << 20), &mut bomb).unwrap();
     let bomb = bomb.finish().unwrap();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", bomb.len());
     let answer = async |mut stream: TcpStream| {
@@ -314,7 +312,7 @@ async fn reset_in_request() -> Outcome {
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        outcome = http::send(request, "chat.example") => outcome.map(|got| judged(&got)).unwrap_or_else(|o| o),
+        outcome = http::send(request, "chat.example") => outcome.map_or_else(|o| o, |got| judged(&got)),
         () = serve => unreachable!("it waits for ever"),
     }
 }
