@@ -187,30 +187,55 @@ fn whoever_makes_a_new_key_with_each_line_changes_nothing_but_counts() {
 }
 
 /// A flood of keys that are gone before they are saved leaves nothing to write, and none of the rows of those that were.
+/// The rows that are left of these changes.
+fn keep(rows: &mut std::collections::BTreeMap<String, StateRow>, changes: Vec<StateRow>) {
+    for row in changes {
+        match row.value {
+            Some(_) => _ = rows.insert(row.name.clone(), row),
+            None => _ = rows.remove(&row.name),
+        }
+    }
+}
+
+/// There is a row for each key that is held, and no other; and what is put back from them is the same.
+fn are_all(rows: std::collections::BTreeMap<String, StateRow>, desk: &Desk) {
+    let keys = rows.keys().filter(|name| name.starts_with("judge/key/")).count();
+    let report = desk.judge.report(desk.now).rules["flood"];
+    assert_eq!(keys as u64, report.open_incidents, "a row for each key that is held, and no other");
+    let again = Judge::new(policy(&[rule("flood")]), rows.into_values().collect(), [3; 16], desk.now).0;
+    assert_eq!(again.report(desk.now).rules["flood"], report);
+}
+
 #[test]
 fn what_came_and_went_between_two_saves_is_not_written() {
     let mut desk = Desk::new(&[rule("flood")]);
-    let mut rows = std::collections::BTreeMap::<String, StateRow>::new();
-    let mut most = 0;
+    let (mut rows, mut most) = (std::collections::BTreeMap::new(), 0);
     for round in 0..10 {
         let hits: Vec<Hit> = (0..10_000).map(|n| desk.make(0, &format!("{round} {n}"), "line")).collect();
         desk.apply(Input::Hits(hits.into()));
         let changes = desk.judge.changes();
         most = most.max(changes.len());
-        for row in changes {
-            match row.value {
-                Some(_) => _ = rows.insert(row.name.clone(), row),
-                None => _ = rows.remove(&row.name),
-            }
-        }
+        keep(&mut rows, changes);
         desk.wait(Duration::from_secs(1));
     }
-    let keys = rows.keys().filter(|name| name.starts_with("judge/key/")).count();
-    let report = desk.judge.report(desk.now).rules["flood"];
-    assert_eq!(keys as u64, report.open_incidents, "a row for each key that is held, and no other");
     assert!(most < 5000, "{most} rows in one save");
-    let again = Judge::new(policy(&[rule("flood")]), rows.into_values().collect(), [3; 16], desk.now).0;
-    assert_eq!(again.report(desk.now).rules["flood"], report);
+    are_all(rows, &desk);
+}
+
+#[test]
+fn a_key_that_was_written_and_comes_and_goes_again_before_the_next_save_leaves_no_row() {
+    let mut desk = Desk::new(&[rule("flood")]);
+    let mut rows = std::collections::BTreeMap::new();
+    for forth in [true, false, true] {
+        // those that are held, and written, at one end are the first to come and to go from the other
+        for _ in 0..2 {
+            let key = |n: usize| if forth { n } else { 9_999 - n };
+            let hits: Vec<Hit> = (0..10_000).map(|n| desk.make(0, &key(n).to_string(), "line")).collect();
+            desk.apply(Input::Hits(hits.into()));
+        }
+        keep(&mut rows, desk.judge.changes());
+    }
+    are_all(rows, &desk);
 }
 
 #[test]

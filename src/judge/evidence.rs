@@ -6,10 +6,12 @@
 //! or where it is called `password`, the capture is a secret too, though alone it looks like any word.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::RulePolicy;
 use super::context::Awaited;
 use super::memory::PIECE;
 use crate::alert::Sample;
@@ -163,6 +165,18 @@ impl Evidence {
     }
 }
 
+/// These lines as samples, made clean.
+pub(super) fn samples(
+    lines: &mut VecDeque<Evidence>,
+    redactor: &Redactor,
+    policy: &RulePolicy,
+) -> Vec<Sample> {
+    for line in lines.iter_mut() {
+        line.tidy(redactor, &policy.captures);
+    }
+    lines.iter().map(Evidence::sample).collect()
+}
+
 /// A line and those around it, clean. The secrets of all are counted with the line.
 fn clean_around<'a>(
     redactor: &Redactor,
@@ -206,17 +220,27 @@ pub(super) fn texts(lines: &[Box<str>]) -> usize {
 
 /// The parts of a hit's key, clean, each under its name.
 pub(super) fn clean_key(redactor: &Redactor, by: &[String], hit: &Hit) -> Vec<(String, String)> {
-    if hit.key.is_empty() {
+    clean_parts(redactor, by, &hit.key, &hit.line)
+}
+
+/// These parts of the key of this line, clean, each under its name.
+pub(super) fn clean_parts(
+    redactor: &Redactor,
+    by: &[String],
+    parts: &[Box<str>],
+    raw_line: &str,
+) -> Vec<(String, String)> {
+    if parts.is_empty() {
         return Vec::new();
     }
-    let line = redactor.redact(&hit.line);
+    let line = redactor.redact(raw_line);
     let names = by.iter().map(String::as_str).chain(std::iter::repeat("key"));
     let value = |name: &str, v: &str| match name {
         // masking the line may have broken a secret into pieces that look like none
         KIND if matches!(line, Cow::Owned(_)) => cut(&line, KEPT_VALUE),
-        _ => clean_value(redactor, &hit.line, &line, name, v),
+        _ => clean_value(redactor, raw_line, &line, name, v),
     };
-    names.zip(&hit.key).map(|(n, v)| (n.to_owned(), value(n, v))).collect()
+    names.zip(parts).map(|(n, v)| (n.to_owned(), value(n, v))).collect()
 }
 
 /// A capture of a hit, clean.

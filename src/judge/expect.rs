@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Lane;
 use super::evidence::{Evidence, clean_key};
 use super::incident::{Incident, Voice, say, threads};
+use super::key::Key;
 use super::ledger::Term;
 use super::limit::Verdict;
 use super::mute::minute;
@@ -237,9 +238,11 @@ impl Judge {
             if self.rules[rid.0].keys.contains_key(&hash) {
                 continue;
             }
-            let named = names.iter().zip(&key).map(|(n, v)| (n.clone(), v.to_string())).collect();
+            let named: Vec<_> = names.iter().zip(&key).map(|(n, v)| (n.clone(), v.to_string())).collect();
             let expected = Expected::begun(&when, true, now);
-            self.rules[rid.0].keys.insert(hash, Slot::expecting(named, expected, self.head.used, now));
+            self.rules[rid.0]
+                .keys
+                .insert(hash, Box::new(Slot::expecting(named, expected, self.head.used, now)));
             self.key_count += 1;
             self.mark_key(rid, hash);
             self.reschedule(rid, hash);
@@ -264,7 +267,7 @@ impl Judge {
         }
         let slot = rule.keys.entry(hash).or_insert_with(|| {
             let key = clean_key(&self.policy.redactor, &policy.by, hit);
-            Slot::expecting(key, Expected::begun(&expect.when, false, now), 0, now)
+            Box::new(Slot::expecting(key, Expected::begun(&expect.when, false, now), 0, now))
         });
         (slot.used, slot.hit_at) = (self.head.used, now.tick);
         let Some(expected) = &mut slot.expected else { return };
@@ -418,7 +421,7 @@ impl Judge {
             what: What::CannotTell,
             rule: Arc::clone(&policy.name),
             severity: policy.severity.min(Severity::Warning),
-            key: slot.key.clone(),
+            key: slot.key.to_vec(),
             text: format!("{} has been found by {}, but nobody was watching", when.nothing(), time_text(by)),
             hits: 0,
             total: 0,
@@ -436,9 +439,9 @@ impl Judge {
 }
 
 impl Slot {
-    fn expecting(key: Vec<(String, String)>, expected: Expected, used: u64, now: Now) -> Slot {
+    fn expecting(key: impl Into<Key>, expected: Expected, used: u64, now: Now) -> Slot {
         Slot {
-            key,
+            key: Arc::new(key.into()),
             parts: Box::default(),
             used,
             hit_at: now.tick,

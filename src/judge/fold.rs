@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Lane;
 use super::incident::Incident;
+use super::key::Key;
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
 use super::memory::PIECE;
-use super::rule::{KeyState, Rid};
+use super::rule::{KeyState, Rid, Rule};
 use super::wording::{count, key_text, list_line};
 use super::{Judge, RulePolicy};
 use crate::alert::{Alert, Held, Sample, What};
@@ -66,7 +67,7 @@ impl Fold {
     }
 
     /// Adds what one incident has not told.
-    pub(super) fn add(&mut self, hash: u64, key: &[(String, String)], incident: &mut Incident) {
+    pub(super) fn add(&mut self, hash: u64, key: &Key, incident: &mut Incident) {
         let hits = incident.take_news();
         // an absence has no hits, and is told when it opens
         let absent = incident.total == 0 && incident.counted_in == 0;
@@ -150,6 +151,11 @@ impl Fold {
         (self.first.unwrap_or(now.wall), self.last.unwrap_or(now.wall))
     }
 
+    /// It shows no line yet.
+    pub(super) fn wants_sample(&self) -> bool {
+        self.sample.is_none()
+    }
+
     /// Keeps a line as evidence, unless it has one.
     pub(super) fn keep_sample(&mut self, sample: Sample) {
         self.sample.get_or_insert(sample);
@@ -208,7 +214,7 @@ impl Judge {
         &mut self,
         rid: Rid,
         hash: u64,
-        key: &[(String, String)],
+        key: &Key,
         sample: Option<Sample>,
         until: Tick,
         now: Now,
@@ -273,21 +279,20 @@ impl Judge {
         rid: Rid,
         hash: u64,
         mut incident: Incident,
-        key: &[(String, String)],
+        key: &Key,
         now: Now,
     ) {
         if let Some(by) = incident.held_by.take() {
             return self.close_muted(rid, hash, incident, key, by);
         }
-        incident.newest.tidy(&self.policy.redactor, names(self.rules[rid.0].policy.as_ref()));
-        let sample = incident.newest.line_alone();
-        let fold = &mut self.rules[rid.0].fold;
+        let Rule { fold, policy, .. } = &mut self.rules[rid.0];
         fold.add(hash, key, &mut incident);
         if incident.folded {
             fold.open = fold.open.saturating_sub(1);
         }
         if fold.sample.is_none() && fold.hits > 0 {
-            fold.sample = Some(sample);
+            incident.newest.tidy(&self.policy.redactor, names(policy.as_ref()));
+            fold.sample = Some(incident.newest.line_alone());
         }
         if fold.open == 0 && fold.openings + fold.reminders == 0 {
             fold.due_by(now.tick);
@@ -312,7 +317,7 @@ impl Judge {
     }
 
     fn tell_fold(&mut self, rid: Rid, now: Now) {
-        let Judge { rules, dirty, policy, .. } = self;
+        let Judge { rules, policy, .. } = self;
         let rule = &mut rules[rid.0];
         for (hash, slot) in &mut rule.keys {
             let KeyState::Open(incident) = &mut slot.state else { continue };
@@ -322,8 +327,9 @@ impl Judge {
                     rule.fold.sample = Some(incident.newest.line_alone());
                 }
                 rule.fold.add(*hash, &slot.key, incident);
-                slot.dirty = true;
-                dirty.insert(super::rows::RowKey::Key(rid, *hash));
+                if !std::mem::replace(&mut slot.dirty, true) {
+                    rule.changed.push(*hash);
+                }
             }
         }
         self.mark_rule(rid);
@@ -380,6 +386,7 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let remind = rule.policy.as_ref().map_or(AT_MOST, |p| p.remind);
         if rule.fold.open == 0 {
+            rule.decisions.tidy();
             rule.fold.rest();
             self.folding.remove(&rid);
             return;

@@ -7,7 +7,7 @@
 //!
 //! A rule's `hold` keeps it back before it opens, and a `resolve` ends it before it is quiet: its [`Phase`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{Lane, Space};
 use super::distinct::Different;
-use super::evidence::Evidence;
+use super::evidence::{Evidence, samples};
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
 use super::phase::{News, Phase};
-use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::silence::By;
 use super::top::Top;
@@ -211,12 +210,9 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Counting(window) = &mut slot.state else { return };
-        let mut evidence = std::mem::take(&mut window.samples);
-        for line in &mut evidence {
-            line.tidy(&self.policy.redactor, &policy.captures);
-        }
-        let samples: Vec<Sample> = evidence.iter().map(Evidence::sample).collect();
+        let mut lines = std::mem::take(&mut window.samples);
         let held = !policy.hold.is_zero();
+        let samples = if held { samples(&mut lines, &self.policy.redactor, policy) } else { Vec::new() };
         let (different, top) = window.asked.take().map(|asked| asked.fired(firing)).unwrap_or_default();
         slot.state = KeyState::Open(Box::new(Incident {
             no,
@@ -225,7 +221,7 @@ impl Judge {
             news: firing.first,
             since_last: firing.hits,
             total: firing.hits,
-            newest: evidence.pop_back().unwrap_or_default(),
+            newest: lines.pop_back().unwrap_or_default(),
             standing: Vec::new(),
             folded: false,
             held_by: None,
@@ -237,34 +233,47 @@ impl Judge {
             phase: Phase::Holding { until: now.tick + policy.hold, fired: firing.last, late, samples },
         }));
         if !held {
-            self.open(rid, hash, now);
+            self.open_with(rid, hash, lines, now);
         }
     }
 
     /// Opens an incident that has fired. The caller reschedules its key.
     pub(super) fn open(&mut self, rid: Rid, hash: u64, now: Now) {
+        self.open_with(rid, hash, VecDeque::new(), now);
+    }
+
+    /// The same, with lines that are shown before its newest.
+    fn open_with(&mut self, rid: Rid, hash: u64, mut older: VecDeque<Evidence>, now: Now) {
         self.mark_rule(rid);
         let spaces = self.spaces_of(rid);
         let rule = &mut self.rules[rid.0];
         let by = rule.quieted_by(hash);
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
-        let Phase::Holding { late, mut samples, .. } = std::mem::take(&mut incident.phase) else { return };
+        let Phase::Holding { late, samples: mut shown, .. } = std::mem::take(&mut incident.phase) else {
+            return;
+        };
         // the one place where a rule's limit is asked about an opening, and acted upon
         let verdict = match by {
             Some(by) => Verdict::Hold(Reason::Muted(by)),
             None if late => Verdict::Hold(Reason::Away),
             None => rule.limit.ask(now.tick),
         };
-        incident.newest.tidy(&self.policy.redactor, &policy.captures);
-        let newest = incident.newest.sample();
-        let same = |s: &Sample| (&s.line, &s.file, s.at) == (&newest.line, &newest.file, newest.at);
-        // around the one that is newest, and no other, is shown what stands there
-        samples.iter_mut().for_each(Sample::alone);
-        match samples.last_mut() {
-            Some(last) if same(last) => *last = newest,
-            _ if newest.line.is_empty() => {}
-            _ => samples.push(newest),
+        // of a flood over the limit one line is shown, and the others are not even made clean
+        if rule.fold.wants_sample() || !matches!(verdict, Verdict::Hold(Reason::Until(_))) {
+            incident.newest.tidy(&self.policy.redactor, &policy.captures);
+            let newest = incident.newest.sample();
+            let same = |s: &Sample| (&s.line, &s.file, s.at) == (&newest.line, &newest.file, newest.at);
+            let known = shown.last().is_some_and(same);
+            if known {
+                shown.pop();
+            }
+            shown.extend(samples(&mut older, &self.policy.redactor, policy));
+            // around the one that is newest, and no other, is shown what stands there
+            shown.iter_mut().for_each(Sample::alone);
+            if known || !newest.line.is_empty() {
+                shown.push(newest);
+            }
         }
         let awaits = incident.newest.awaits();
         incident.standing = spaces.iter().map(|s| (Arc::clone(s), Standing::Waiting)).collect();
@@ -286,15 +295,15 @@ impl Judge {
             }
             Verdict::Hold(Reason::Until(until)) => {
                 rule.held.rule_limit += 1;
-                let key = slot.key.clone();
-                rule.decisions.held(now.wall, &key, incident.since_last, OVER_LIMIT);
-                self.fold_opening(rid, hash, &key, samples.into_iter().next_back(), until, now);
+                let key = Arc::clone(&slot.key);
+                rule.decisions.held_often(now.wall, &key, incident.since_last, OVER_LIMIT);
+                self.fold_opening(rid, hash, &key, shown.pop(), until, now);
                 return;
             }
         };
         let hits = incident.take_news();
         let mut alert = say(policy, &self.policy.host, What::Opening, incident.no, &slot.key, incident, hits);
-        alert.samples = samples;
+        alert.samples = shown;
         if let Some(expected) = &slot.expected {
             alert.what = What::Missing;
             alert.text = expected.text(policy, alert.text);
@@ -429,16 +438,6 @@ impl Judge {
         if told && incident.is_untold() && !incident.folded && incident.held_by.is_none() {
             incident.folded = true;
             self.fold_adopts(rid, now);
-        }
-    }
-
-    /// Its row is to be written.
-    pub(super) fn mark_key(&mut self, rid: Rid, hash: u64) {
-        if let Some(slot) = self.rules[rid.0].keys.get_mut(&hash)
-            && !slot.dirty
-        {
-            slot.dirty = true;
-            self.dirty.insert(RowKey::Key(rid, hash));
         }
     }
 }

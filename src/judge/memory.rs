@@ -17,9 +17,9 @@ use super::evidence::{Evidence, texts};
 use super::expect::Expected;
 use super::fold::Fold;
 use super::incident::{IncidentRef, Standing};
+use super::key::Key;
 use super::ledger::{Claim, Flight};
 use super::phase::Phase;
-use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Slot};
 use super::{Incident, Judge};
 use crate::alert::{Alert, Sample};
@@ -36,9 +36,11 @@ const fn in_map(bytes: usize) -> usize {
     bytes * 3 / 2
 }
 
+/// That its row is to be written, or gone, and when it may be let go: a hash for each, and room to grow.
+const NOTES: usize = 6 * size_of::<u64>();
+
 /// A key, its timer, and the note that its row is to be written.
-const KEY: usize =
-    in_map(8 + size_of::<Slot>()) + in_map(size_of::<(Tick, Rid, u64)>()) + in_map(size_of::<RowKey>());
+const KEY: usize = in_map(16) + size_of::<Slot>() + PIECE + in_map(size_of::<(Tick, Rid, u64)>()) + NOTES;
 
 /// A known kind: its hash and the hour of its last hit.
 const KIND: usize = in_map(16);
@@ -96,7 +98,7 @@ impl Slot {
             KeyState::Counting(window) => window.heap(),
             KeyState::Open(incident) => size_of::<Incident>() + PIECE + incident.heap(),
         };
-        KEY + pairs(&self.key) + self.parts.len() * 8 + expected + state
+        KEY + size_of::<Key>() + PIECE + self.key.heap() + self.parts.len() * 8 + expected + state
     }
 }
 

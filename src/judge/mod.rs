@@ -26,6 +26,7 @@ mod fold;
 mod incident;
 mod inhibit;
 mod input;
+mod key;
 mod ledger;
 mod limit;
 mod memory;
@@ -299,6 +300,15 @@ impl Judge {
         if !rule.dirty {
             rule.dirty = true;
             self.dirty.insert(RowKey::Rule(rid));
+        }
+    }
+
+    fn mark_key(&mut self, rid: Rid, hash: u64) {
+        if let Some(slot) = self.rules[rid.0].keys.get_mut(&hash)
+            && !slot.dirty
+        {
+            slot.dirty = true;
+            self.rules[rid.0].changed.push(hash);
         }
     }
 

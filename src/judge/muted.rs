@@ -16,6 +16,7 @@ use super::Judge;
 use super::batch::{Entry, Lane};
 use super::fold::{Fold, names};
 use super::incident::{Incident, IncidentRef, Standing};
+use super::key::Key;
 use super::ledger::Term;
 use super::phase::Phase;
 use super::rows::RowKey;
@@ -151,14 +152,7 @@ impl Judge {
     }
 
     /// A held incident is over and out of the map: what it has not told stays with whoever holds it.
-    pub(super) fn close_muted(
-        &mut self,
-        rid: Rid,
-        hash: u64,
-        mut incident: Incident,
-        key: &[(String, String)],
-        by: By,
-    ) {
+    pub(super) fn close_muted(&mut self, rid: Rid, hash: u64, mut incident: Incident, key: &Key, by: By) {
         incident.newest.tidy(&self.policy.redactor, names(self.rules[rid.0].policy.as_ref()));
         let sample = incident.newest.sample();
         let fold = self.muted_fold(rid, by);

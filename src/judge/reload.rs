@@ -92,6 +92,7 @@ impl Judge {
         rule.limit.set(policy.max_per_hour, now.tick);
         let changed = rule.fingerprint != policy.fingerprint;
         rule.fingerprint = policy.fingerprint;
+        (rule.by, rule.oldest) = (policy.by.clone().into(), Vec::new());
         rule.policy = Some(policy);
         if changed {
             self.drop_windows(rid);
@@ -100,12 +101,14 @@ impl Judge {
             for hash in expected {
                 self.evict_key(rid, hash, now);
             }
-            for (hash, slot) in &mut self.rules[rid.0].keys {
+            let rule = &mut self.rules[rid.0];
+            for (hash, slot) in &mut rule.keys {
                 if let KeyState::Open(incident) = &mut slot.state {
                     incident.newest.forget_captures();
                     (incident.different, incident.top) = Default::default();
-                    slot.dirty = true;
-                    self.dirty.insert(RowKey::Key(rid, *hash));
+                    if !std::mem::replace(&mut slot.dirty, true) {
+                        rule.changed.push(*hash);
+                    }
                 }
             }
             self.mark_rule(rid);
@@ -172,14 +175,13 @@ impl Judge {
 
     /// What incidents know of spaces that exist no more.
     fn forget_standings(&mut self) {
-        for (n, rule) in self.rules.iter_mut().enumerate() {
+        for rule in &mut self.rules {
             for (hash, slot) in &mut rule.keys {
                 let KeyState::Open(incident) = &mut slot.state else { continue };
                 let before = incident.standing.len();
                 incident.standing.retain(|(space, _)| self.spaces.contains_key(space));
-                if incident.standing.len() != before {
-                    slot.dirty = true;
-                    self.dirty.insert(RowKey::Key(Rid(n), *hash));
+                if incident.standing.len() != before && !std::mem::replace(&mut slot.dirty, true) {
+                    rule.changed.push(*hash);
                 }
             }
         }

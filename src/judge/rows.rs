@@ -37,7 +37,6 @@ const MOST: u64 = 1 << 48;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RowKey {
     Rule(Rid),
-    Key(Rid, u64),
     Space(Arc<str>),
     Wait(Arc<str>, AlertNo),
     Claim(AlertNo),
@@ -124,9 +123,6 @@ impl Judge {
         for key in std::mem::take(&mut self.dirty) {
             let (name, value) = match &key {
                 RowKey::Rule(rid) => (format!("judge/rule/{}", self.rules[rid.0].name), self.rule_row(*rid)),
-                RowKey::Key(rid, hash) => {
-                    (format!("judge/key/{}/{hash:016x}", self.rules[rid.0].name), self.key_row(*rid, *hash))
-                }
                 RowKey::Space(name) => (format!("judge/space/{name}"), self.space_row(name)),
                 RowKey::Wait(space, no) => {
                     (format!("judge/wait/{space}/{}", no.0), self.wait_row(space, *no))
@@ -175,7 +171,30 @@ impl Judge {
             };
             rows.push(StateRow { name, value });
         }
+        for n in 0..self.rules.len() {
+            self.key_rows(Rid(n), &mut rows);
+        }
         rows
+    }
+
+    /// The keys of a rule that have changed, and those that were written and are gone.
+    fn key_rows(&mut self, rid: Rid, rows: &mut Vec<StateRow>) {
+        let rule = &mut self.rules[rid.0];
+        rule.decisions.tidy();
+        let (mut changed, mut gone) = (std::mem::take(&mut rule.changed), std::mem::take(&mut rule.gone));
+        for hashes in [&mut changed, &mut gone] {
+            hashes.sort_unstable();
+            hashes.dedup();
+        }
+        let name = Arc::clone(&rule.name);
+        let name = |hash: u64| format!("judge/key/{name}/{hash:016x}");
+        let left = |hash: &u64| !rule.keys.contains_key(hash);
+        rows.extend(gone.into_iter().filter(left).map(|hash| StateRow { name: name(hash), value: None }));
+        for hash in changed {
+            if let Some(value) = self.key_row(rid, hash) {
+                rows.push(StateRow { name: name(hash), value: Some(value) });
+            }
+        }
     }
 
     fn rule_row(&mut self, rid: Rid) -> Option<String> {
@@ -203,6 +222,7 @@ impl Judge {
         let rule = &mut self.rules[rid.0];
         let slot = rule.keys.get_mut(&hash)?;
         (slot.dirty, slot.saved) = (false, true);
+        slot.key.tidy();
         let names = rule.policy.as_ref().map_or(&[][..], |p| &p.captures);
         if let Some(expected) = &mut slot.expected {
             expected.tidy(&self.policy.redactor, names);
@@ -324,7 +344,7 @@ impl Judge {
                     }
                 }
                 let rid = self.ensure_rule(&row.rule);
-                if self.rules[rid.0].keys.insert(row.hash, row.slot).is_none() {
+                if self.rules[rid.0].keys.insert(row.hash, Box::new(row.slot)).is_none() {
                     self.key_count += 1;
                 }
             }

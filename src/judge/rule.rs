@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 
 use super::context::Awaited;
-use super::evidence::{Evidence, clean_key};
+use super::evidence::Evidence;
 use super::expect::Expected;
 use super::fold::Fold;
 use super::incident::Incident;
+use super::key::Key;
 use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::limit::Limit;
 use super::novelty::Known;
@@ -36,6 +37,9 @@ pub const KEYS_A_RULE: usize = 10_000;
 
 /// Keys of all rules together; beyond it the largest rule gives.
 pub(super) const KEYS: usize = 100_000;
+
+/// So many keys that are gone may be noted as changed, beside as many as there are twice over.
+const CHANGED: usize = 1024;
 
 /// Eviction takes this part of a rule's keys at once, so that its cost is spread over many hits.
 const EVICTED: usize = 16;
@@ -57,7 +61,8 @@ pub(super) struct Rule {
     pub(super) ledger: Ledger,
     pub(super) held: HeldCounts,
     pub(super) resolves: Resolves,
-    pub(super) keys: BTreeMap<u64, Slot>,
+    /// Boxed: where each hit brings a key, the map moves its neighbours each time.
+    pub(super) keys: BTreeMap<u64, Box<Slot>>,
     pub(super) fold: Fold,
     pub(super) known: Known,
     pub(super) limit: Limit,
@@ -76,14 +81,22 @@ pub(super) struct Rule {
     pub(super) inhibits: Vec<Rid>,
     /// The silences, mutes and rules that hold it now.
     pub(super) quieted: Vec<InForce>,
+    /// The names of its keys' parts.
+    pub(super) by: Arc<[String]>,
+    /// Keys that have changed and are still to be written: a key may be here twice, or be gone.
+    pub(super) changed: Vec<u64>,
+    /// Keys that were written, and are gone.
+    pub(super) gone: Vec<u64>,
+    /// The keys that go first: by when they were hit, and their hashes, the least recently hit one last. One that was hit
+    /// since is skipped.
+    pub(super) oldest: Vec<(u64, u64)>,
     hasher: SipHasher13,
 }
 
 /// One key of a rule.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Slot {
-    /// Names and clean values.
-    pub(super) key: Vec<(String, String)>,
+    pub(super) key: Arc<Key>,
     /// Keyed hashes of its raw values, where there are several: a line may name some of them only.
     #[serde(default, skip_serializing_if = "<[u64]>::is_empty")]
     pub(super) parts: Box<[u64]>,
@@ -155,6 +168,10 @@ impl Rule {
             open: 0,
             inhibits: Vec::new(),
             quieted: Vec::new(),
+            by: [].into(),
+            changed: Vec::new(),
+            gone: Vec::new(),
+            oldest: Vec::new(),
             hasher,
         }
     }
@@ -170,6 +187,40 @@ impl Rule {
     /// The hash of one part of a key.
     pub(super) fn part(&self, value: &str) -> u64 {
         part_hash(self.hasher, value)
+    }
+
+    /// The keys that may go for want of room.
+    fn may_go(&self) -> impl Iterator<Item = (&u64, &Box<Slot>)> {
+        self.keys.iter().filter(|(_, slot)| slot.expected.as_ref().is_none_or(|e| !e.listed))
+    }
+
+    fn how_many_may_go(&self) -> usize {
+        let expects = self.policy.as_ref().is_some_and(|p| p.expect.is_some());
+        if expects { self.may_go().count() } else { self.keys.len() }
+    }
+
+    /// Looks for the older half of the keys that may go. Whatever is hit from now on is younger than all of them, so the
+    /// order holds until the last of them is gone.
+    fn find_oldest(&mut self) {
+        let mut ages = std::mem::take(&mut self.oldest);
+        ages.extend(self.may_go().map(|(hash, slot)| (slot.used, *hash)));
+        let half = ages.len().div_ceil(2);
+        if half < ages.len() {
+            ages.select_nth_unstable(half);
+            ages.truncate(half);
+        }
+        ages.sort_unstable_by(|a, b| b.cmp(a));
+        self.oldest = ages;
+    }
+
+    /// A key that had changed is gone before it was written: where too many are, they are looked through.
+    fn forget_changed(&mut self) {
+        if self.changed.len() > 2 * self.keys.len() + CHANGED {
+            let keys = &self.keys;
+            self.changed.sort_unstable();
+            self.changed.dedup();
+            self.changed.retain(|hash| keys.contains_key(hash));
+        }
     }
 
     /// The incident of a key.
@@ -238,8 +289,8 @@ impl Judge {
         let (mut fresh, hasher) = (false, rule.hasher);
         let slot = rule.keys.entry(hash).or_insert_with(|| {
             fresh = true;
-            Slot {
-                key: clean_key(&self.policy.redactor, &policy.by, hit),
+            Box::new(Slot {
+                key: Arc::new(Key::of(&self.policy.redactor, &rule.by, hit)),
                 parts: parts(hasher, &hit.key),
                 used: 0,
                 hit_at: now.tick,
@@ -250,12 +301,12 @@ impl Judge {
                 saved: false,
                 weight: 0,
                 counted_open: false,
-            }
+            })
         });
         (slot.used, slot.hit_at) = (self.head.used, now.tick);
         if !slot.dirty {
             slot.dirty = true;
-            self.dirty.insert(RowKey::Key(rid, hash));
+            rule.changed.push(hash);
         }
         let over = slot.forget_resolved(at, policy.quiet);
         let begun = fresh || over.is_some();
@@ -283,11 +334,15 @@ impl Judge {
                 window.keep(Evidence::of(hit, at));
                 if let Some(firing) = fired {
                     self.fire(rid, hash, firing, late, now);
-                }
-                if begun || fired.is_some() {
                     self.reschedule(rid, hash);
+                    self.weigh(rid, hash);
+                } else {
+                    let change = slot.weigh();
+                    self.memory.add(&mut rule.bytes, change);
+                    if begun {
+                        self.reschedule(rid, hash);
+                    }
                 }
-                self.weigh(rid, hash);
                 if fired.is_some() { Became::Fired { late } } else { Became::Counted }
             }
         };
@@ -320,21 +375,28 @@ impl Judge {
     /// Lets go of a part of a rule's keys, the least recently hit ones; of how many. What the rules file expects by name is
     /// kept: nothing would begin to expect it again.
     pub(super) fn let_go(&mut self, rid: Rid, now: Now) -> usize {
-        let keys = self.rules[rid.0].keys.iter();
-        let may_go = keys.filter(|(_, slot)| slot.expected.as_ref().is_none_or(|e| !e.listed));
-        let mut ages: Vec<(u64, u64)> = may_go.map(|(hash, slot)| (slot.used, *hash)).collect();
-        let some = ages.len().div_ceil(EVICTED);
-        ages.sort_unstable();
-        ages.truncate(some);
-        for (_, hash) in &ages {
-            self.evict_key(rid, *hash, now);
+        let some = self.rules[rid.0].how_many_may_go().div_ceil(EVICTED);
+        let mut went = 0;
+        while went < some {
+            let rule = &mut self.rules[rid.0];
+            let Some((used, hash)) = rule.oldest.pop() else {
+                rule.find_oldest();
+                if rule.oldest.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            if rule.keys.get(&hash).is_some_and(|slot| slot.used == used) {
+                self.evict_key(rid, hash, now);
+                went += 1;
+            }
         }
         let rule = &mut self.rules[rid.0];
-        rule.held.evicted += ages.len() as u64;
-        if !ages.is_empty() {
-            rule.decisions.held(now.wall, &[], 0, format!("{} keys let go for want of room", ages.len()));
+        rule.held.evicted += went as u64;
+        if went > 0 {
+            rule.decisions.held(now.wall, &[], 0, format!("{went} keys let go for want of room"));
         }
-        ages.len()
+        went
     }
 
     /// Takes a key away, counts first: of a window they are `below`, of an incident they go to the rule's fold.
@@ -352,7 +414,7 @@ impl Judge {
 
     /// Takes a key and its timer out.
     pub(super) fn remove_slot(&mut self, rid: Rid, hash: u64) -> Option<Slot> {
-        let slot = self.rules[rid.0].keys.remove(&hash)?;
+        let slot = *self.rules[rid.0].keys.remove(&hash)?;
         if let Some(t) = slot.timer {
             self.timers.remove(&(t, rid, hash));
         }
@@ -364,12 +426,12 @@ impl Judge {
         if let KeyState::Open(incident) = &slot.state {
             self.edit_last(&incident.standing);
         }
-        let row = RowKey::Key(rid, hash);
+        let rule = &mut self.rules[rid.0];
         if slot.saved {
-            self.dirty.insert(row);
+            rule.gone.push(hash);
         } else {
             // nobody has heard of it: a flood of new keys leaves nothing to write
-            self.dirty.remove(&row);
+            rule.forget_changed();
         }
         self.mark_rule(rid);
         Some(slot)

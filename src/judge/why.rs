@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::Judge;
+use super::key::Key;
 use super::rule::Rid;
 use super::silence::{By, SilenceFault, nearest};
 use super::wording::{key_text, list_line, verb};
@@ -47,12 +48,45 @@ pub(super) fn as_text<S: Serializer>(at: &Wall, to: S) -> Result<S::Ok, S::Error
     to.collect_str(at)
 }
 
+/// One as it is kept.
+#[derive(Debug)]
+struct Kept {
+    at: Wall,
+    key: Whose,
+    said: bool,
+    what: Cow<'static, str>,
+    hits: u64,
+}
+
+/// The key, which is written out when somebody asks.
+#[derive(Debug)]
+enum Whose {
+    Text(String),
+    Key(Arc<Key>),
+}
+
+impl Whose {
+    fn text(&self) -> String {
+        match self {
+            Whose::Text(text) => text.clone(),
+            Whose::Key(key) => list_line(&key_text(key)),
+        }
+    }
+
+    fn heap(&self) -> usize {
+        match self {
+            Whose::Text(text) => text.len(),
+            Whose::Key(key) => key.heap(),
+        }
+    }
+}
+
 /// The last ones of a rule, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Decisions(VecDeque<Decision>);
+pub(super) struct Decisions(VecDeque<Kept>);
 
 impl Decisions {
-    fn push(&mut self, decision: Decision) {
+    fn push(&mut self, decision: Kept) {
         if self.0.len() == KEPT {
             self.0.pop_front();
         }
@@ -67,13 +101,38 @@ impl Decisions {
         hits: u64,
         what: impl Into<Cow<'static, str>>,
     ) {
-        let key = list_line(&key_text(key));
-        self.push(Decision { at, key, said: false, what: what.into(), hits });
+        let key = Whose::Text(list_line(&key_text(key)));
+        self.push(Kept { at, key, said: false, what: what.into(), hits });
+    }
+
+    /// The same of what may be held a million times: nothing is written out.
+    pub(super) fn held_often(&mut self, at: Wall, key: &Arc<Key>, hits: u64, what: &'static str) {
+        self.push(Kept { at, key: Whose::Key(Arc::clone(key)), said: false, what: what.into(), hits });
+    }
+
+    /// Writes the keys out: what they are made of may be much longer.
+    pub(super) fn tidy(&mut self) {
+        for decision in &mut self.0 {
+            if let Whose::Key(_) = &decision.key {
+                decision.key = Whose::Text(decision.key.text());
+            }
+        }
+    }
+
+    fn told(&self) -> Vec<Decision> {
+        let one = |d: &Kept| Decision {
+            at: d.at,
+            key: d.key.text(),
+            said: d.said,
+            what: d.what.clone(),
+            hits: d.hits,
+        };
+        self.0.iter().map(one).collect()
     }
 
     /// What they take, in bytes.
     pub(super) fn heap(&self) -> usize {
-        self.0.iter().map(|d| size_of::<Decision>() + d.key.len() + d.what.len()).sum()
+        self.0.iter().map(|d| size_of::<Kept>() + d.key.heap() + d.what.len()).sum()
     }
 }
 
@@ -90,7 +149,7 @@ impl Judge {
     /// The last decisions of a rule, oldest first.
     pub fn why(&self, rule: &str) -> Result<Vec<Decision>, SilenceFault> {
         let rid = self.rule_named(rule)?;
-        Ok(self.rules[rid.0].decisions.0.iter().cloned().collect())
+        Ok(self.rules[rid.0].decisions.told())
     }
 
     /// The rule of this name, or the remedy.
@@ -113,9 +172,9 @@ impl Judge {
             _ => "told with others",
         });
         let names: Vec<&str> = to.iter().map(|(name, _)| &**name).collect();
-        self.rules[rid.0].decisions.push(Decision {
+        self.rules[rid.0].decisions.push(Kept {
             at,
-            key: list_line(&key_text(&alert.key)),
+            key: Whose::Text(list_line(&key_text(&alert.key))),
             said: true,
             what: format!("{verb}, to {}", names.join(", ")).into(),
             hits: alert.hits,

@@ -82,6 +82,10 @@ impl Window {
         if let Some(older) = self.samples.back_mut() {
             older.alone();
         }
+        // most keys are hit once; room for three would weigh more than all else of theirs
+        if self.samples.is_empty() {
+            self.samples.reserve_exact(1);
+        }
         self.samples.push_back(evidence);
     }
 
