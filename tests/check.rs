@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::program::Place;
+use crate::harness::program::{Place, term};
 
 const RULES: &str = r#"
 [[rule]]
@@ -163,7 +163,8 @@ fn explain_says_how_far_each_rule_got() {
              counts towards 5 within 2m, which then open an incident: warning to `console`\n            \
              a first hit is not shown yet\n            \
              limits: 30 openings and reminders an hour, 5 at once, then one fold; 60 messages an hour to \
-             `console`, then a digest\n\n\
+             `console`, then a digest\n            \
+             now: no agent is running that could be asked\n\n\
              {EXCLUDED}\n  excluded  sshd: by `exclude` number 1: from 10\\.0\\.0\\.\\d+ \n\n\
              all is well\n  -         sshd: the line lacks `Failed `\n\n"
         )
@@ -187,6 +188,12 @@ fn explain_gives_one_json_object_a_line_of_input() {
                     "key": { "from": "192.0.2.1" },
                     "event_time": "2026-11-22T05:26:00.000Z",
                     "literal": "Failed ",
+                    "limiter": [
+                        "a first hit is not shown yet",
+                        "limits: 30 openings and reminders an hour, 5 at once, then one fold; 60 messages an hour to \
+                         `console`, then a digest",
+                    ],
+                    "agent": { "none": "no agent is running that could be asked" },
                 }],
                 "excluded": [],
             }),
@@ -199,6 +206,79 @@ fn explain_gives_one_json_object_a_line_of_input() {
             }),
         ]
     );
+}
+
+/// Of the running agent's rules: how far each is with what has come so far.
+#[test]
+fn explain_asks_the_running_agent_what_it_would_make_of_one_more() {
+    let place = Place::new();
+    place.rules(
+        r"
+[space.screen]
+console = true
+[[rule]]
+name = 'refused'
+files = ['DIR/app.log']
+match = 'refused (?<ip>\S+) (?<user>\S+)'
+by = ['ip', 'user']
+threshold = 3
+within = '1h'
+[[rule]]
+name = 'broken'
+files = ['DIR/app.log']
+match = 'broken'
+max_per_hour = 6
+[[rule]]
+name = 'beat'
+files = ['DIR/app.log']
+match = 'beat'
+expect = { every = '1h' }
+",
+    );
+    place.append("app.log", "");
+    let mut agent = place.start();
+    let now = |line: &str| {
+        let said = place.says(&["explain", "--rules", "rules.toml", "--state", "state", line]);
+        said.lines().find_map(|l| l.trim().strip_prefix("now: ").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(
+        now("refused 192.0.2.1 ana"),
+        "below the threshold: 0 of 3 within 1h so far; room for 5 of the rule, 10 messages to `screen`"
+    );
+    assert_eq!(
+        now("beat"),
+        "seen: it is what the rule expects; room for 5 of the rule, 10 messages to `screen`"
+    );
+    assert!(now("broken").starts_with("opens an incident, to screen; room for 1 of the rule, "));
+
+    place.append("app.log", "refused 192.0.2.1 ana\nrefused 192.0.2.1 ana\nbroken\n");
+    agent.wait_for_output("broken");
+    assert!(now("refused 192.0.2.1 ana").starts_with("opens an incident, to screen; "));
+    assert!(now("refused 192.0.2.1 bob").starts_with("below the threshold: 0 of 3 within 1h so far; "));
+    let repeat = now("broken");
+    assert!(
+        repeat.starts_with("a repeat: open since 20") && repeat.contains(", 1 hit; room for 0 of"),
+        "{repeat}"
+    );
+
+    // one part of a key of two, whichever the other is: also of a key that was never seen
+    let silence =
+        |key| place.says(&["silence", "refused", key, "--for", "2h", "--why", "x", "--state", "state"]);
+    silence("ip=192.0.2.1");
+    assert!(now("refused 192.0.2.1 ana").starts_with("opening held: the silence s1; "));
+    place.append("app.log", "refused 192.0.2.1 bob\nrefused 192.0.2.1 bob\nrefused 192.0.2.9 bob\n");
+    agent.wait_for_status("five hits", |s| term(s, "refused", "hits") == 5);
+    assert!(now("refused 192.0.2.1 bob").starts_with("opening held: the silence s1; "));
+    assert!(now("refused 192.0.2.9 bob").starts_with("below the threshold: 1 of 3 within 1h so far; "));
+
+    // the question changes nothing, and answers programs too
+    let said = place.says(&["explain", "--rules", "rules.toml", "--state", "state", "--json", "broken"]);
+    let doc: Value = serde_json::from_str(&said).unwrap();
+    let outlook = &doc["hits"][0]["agent"];
+    assert_eq!((&outlook["said"], &outlook["left"]), (&json!(false), &json!(0)), "{doc}");
+    assert_eq!(term(&agent.status(), "broken", "hits"), 1);
+    agent.stop();
+    assert_eq!(now("broken"), "no agent is running that could be asked");
 }
 
 #[test]
@@ -307,7 +387,7 @@ fn explain_names_the_condition_that_does_not_hold() {
              opens an incident, unless one is open: warning to `console`\n            \
              a first hit is shown at once, to `console`\n            \
              limits: 30 openings and reminders an hour, 5 at once, then one fold; 60 messages an hour to \
-             `console`, then a digest\n\n"
+             `console`, then a digest\n            now: no agent is running that could be asked\n\n"
         )
     );
     let said = place.says(&["explain", "--rules", "rules.toml", "--json", info, error]);

@@ -71,6 +71,7 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
         .route("/reload", post(reload))
         .route("/why", post(why))
         .route("/tap", post(tap))
+        .route("/outlook", post(outlook))
         .route("/silences", get(silences).post(silence))
         .route("/unsilence", post(unsilence))
         .route("/outbox", get(letters))
@@ -120,6 +121,20 @@ async fn why(State(requests): Requests, Json(Named { id }): Json<Named>) -> Answ
     match ask(&requests, |tx| Request::Ask(Ask::Why(id, tx))).await {
         Some(Err(fault)) => refusal(&fault.what, &fault.hint),
         decisions => answer(decisions.and_then(Result::ok)),
+    }
+}
+
+/// Which hit would come.
+#[derive(Deserialize)]
+struct Coming {
+    rule: String,
+    key: Vec<Box<str>>,
+}
+
+async fn outlook(State(requests): Requests, Json(Coming { rule, key }): Json<Coming>) -> Answer {
+    match ask(&requests, |tx| Request::Ask(Ask::Outlook(rule, key, tx))).await {
+        Some(Err(fault)) => refusal(&fault.what, &fault.hint),
+        outlook => answer(outlook.and_then(Result::ok)),
     }
 }
 

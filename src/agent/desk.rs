@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 use crate::alert::Severity;
 use crate::chat::Surface;
 use crate::deliver::Report;
-use crate::judge::{Decision, Input, Judge, Notice, SilenceFault, SilenceOrder};
+use crate::judge::{Decision, Input, Judge, Notice, Outlook, SilenceFault, SilenceOrder};
 use crate::line::{Position, PositionKey};
 use crate::message::{Fate, Message, OutboxRow, RowId};
 use crate::state::StateRow;
@@ -56,6 +56,8 @@ pub(super) enum Ask {
     Notice(Notice),
     /// The last decisions of the rule of this name.
     Why(String, oneshot::Sender<Result<Vec<Decision>, SilenceFault>>),
+    /// What would become of a hit of the rule of this name with this key.
+    Outlook(String, Vec<Box<str>>, oneshot::Sender<Result<Outlook, SilenceFault>>),
     /// Somebody wants to look on at the hits of this rule, or of all.
     Tap(Option<String>, oneshot::Sender<Result<Sight, SilenceFault>>),
     /// The silences in force.
@@ -440,6 +442,7 @@ impl Desk {
             }
             // the same: whoever asked may have gone
             Ask::Why(rule, answer) => drop(answer.send(self.judge.why(&rule))),
+            Ask::Outlook(rule, key, answer) => drop(answer.send(self.judge.outlook(&rule, &key, now))),
             Ask::Tap(rule, answer) => drop(answer.send(self.let_look(rule.as_deref()))),
             Ask::Silences(answer) => drop(answer.send(self.silences(now))),
             Ask::Silence(order, answer) => drop(answer.send(self.silence(order, now).await?)),

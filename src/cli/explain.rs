@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config;
 use crate::hit::RuleNo;
@@ -14,7 +14,8 @@ use crate::template::span_text;
 use crate::time::{Clock, Wall};
 
 use super::limiter::Limiter;
-use super::{Done, Failure, RulesOption, exit, paths, printable};
+use super::now::{Agent, Said};
+use super::{Done, Failure, RulesOption, SocketArgs, exit, paths, printable};
 
 /// Longest line that is read from standard input, in bytes; what is behind it is cut.
 const LINE_BYTES: usize = 256 << 10;
@@ -29,7 +30,8 @@ const TEXTS: usize = 3;
   logherald explain --json < app.log | jq -r '.hits[].rule' | sort | uniq -c
 
 Without --file every rule is asked, whichever files it reads. A line is given
-as `match` sees it: of a container's log the text alone. Of lines from
+as `match` sees it: of a container's log the text alone. Of a hit, the running
+agent is asked what it would make of one more like it now. Of lines from
 standard input, rules whose text is not in the line are counted, not listed.")]
 pub(super) struct Args {
     /// Lines; without any they are read from standard input
@@ -37,6 +39,8 @@ pub(super) struct Args {
     lines: Vec<String>,
     #[command(flatten)]
     rules: RulesOption,
+    #[command(flatten)]
+    socket: SocketArgs,
     /// Ask only the rules that read this file
     #[arg(long, value_name = "PATH")]
     file: Option<String>,
@@ -71,14 +75,25 @@ pub(super) fn explain(args: &Args) -> Done {
         )?;
     }
     let mut limiter = Limiter::new(&settings);
+    let mut agent = Agent::at(&args.socket);
     let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
     let mut one = |line: &[u8]| -> std::io::Result<()> {
         let steps = rules.explain(None, args.file.as_deref(), line, &args.fields, now.wall);
+        let mut after = limiter.of(line, &args.fields, now);
+        let hits = steps.iter().filter_map(|e| match &e.step {
+            Step::Hit { key, .. } => Some((e.rule, agent.of(&e.name, key))),
+            _ => None,
+        });
+        let says: BTreeMap<RuleNo, Said> = hits.collect();
         if args.json {
-            as_json(&mut out, line, &steps, &settings.policy.rules, now.wall)
+            let judged =
+                |rule| json!({ "limiter": after.get(&rule), "agent": says.get(&rule).map(Said::json) });
+            as_json(&mut out, line, &steps, &settings.policy.rules, now.wall, &judged)
         } else {
-            let after = limiter.of(line, &args.fields, now);
+            for (rule, said) in &says {
+                after.entry(*rule).or_default().push(said.line());
+            }
             as_text(&mut out, line, &steps, &settings.policy.rules, &after, !args.lines.is_empty())
         }
     };
@@ -120,6 +135,7 @@ fn as_json(
     steps: &[Explained],
     policies: &[RulePolicy],
     read: Wall,
+    judged: &impl Fn(RuleNo) -> Value,
 ) -> std::io::Result<()> {
     let hits = steps.iter().filter_map(|e| match &e.step {
         Step::Hit { captures, key, stamp } => {
@@ -129,8 +145,10 @@ fn as_json(
             let key: serde_json::Map<_, _> =
                 names.iter().cloned().zip(key.iter().map(|v| json!(v))).collect();
             let event_time = stamp.map_or(read, |s| s.min(read)).to_string();
+            let mut judged = judged(e.rule);
             Some(json!({
                 "rule": &*e.name, "captures": captures, "key": key, "event_time": event_time, "literal": e.literal,
+                "limiter": judged["limiter"].take(), "agent": judged["agent"].take(),
             }))
         }
         _ => None,

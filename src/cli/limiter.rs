@@ -27,11 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(25 * 3600);
 pub(super) struct Limiter {
     rules: RuleSet,
     policy: Policy,
+    /// What was said of a rule: it hangs on nothing that a line says.
+    known: BTreeMap<RuleNo, Vec<String>>,
 }
 
 impl Limiter {
     pub(super) fn new(settings: &Settings) -> Limiter {
-        Limiter { rules: past_logs::every_rule(settings), policy: settings.policy.clone() }
+        Limiter {
+            rules: past_logs::every_rule(settings),
+            policy: settings.policy.clone(),
+            known: BTreeMap::new(),
+        }
     }
 
     /// What would become of the hits that this line is, by rule: each is told alone.
@@ -61,6 +67,10 @@ impl Limiter {
         for hit in hits.into_iter().filter(|h| h.resolves.is_none()) {
             let Some(rule) = self.policy.rules.get(hit.rule.0 as usize) else { continue };
             let no = hit.rule;
+            if let Some(known) = self.known.get(&no) {
+                told.insert(no, known.clone());
+                continue;
+            }
             let mut said = Vec::new();
             let mut replay = Replay::new(self.policy.clone(), now.wall).without_restarts();
             replay.hits(vec![hit].into(), &mut |m| said.push((m.space.clone(), m.at)));
@@ -82,7 +92,9 @@ impl Limiter {
                     spaces.join(", ")
                 ),
             };
-            told.insert(no, vec![first, limits(rule, &self.policy)]);
+            let said = vec![first, limits(rule, &self.policy)];
+            self.known.insert(no, said.clone());
+            told.insert(no, said);
         }
         told
     }

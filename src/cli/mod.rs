@@ -13,6 +13,7 @@ mod costs;
 mod doctor;
 mod explain;
 mod limiter;
+mod now;
 mod outbox;
 mod past_logs;
 mod paths;

@@ -24,7 +24,6 @@ use super::limit::Verdict;
 use super::mute::minute;
 use super::phase::Phase;
 use super::rule::{KeyState, Rid, Slot};
-use super::window::Window;
 use super::wording::time_text;
 use super::{Judge, RulePolicy};
 use crate::alert::{Alert, Sample, Severity, What};
@@ -440,19 +439,8 @@ impl Judge {
 
 impl Slot {
     fn expecting(key: impl Into<Key>, expected: Expected, used: u64, now: Now) -> Slot {
-        Slot {
-            key: Arc::new(key.into()),
-            parts: Box::default(),
-            used,
-            hit_at: now.tick,
-            state: KeyState::Counting(Window::default()),
-            expected: Some(Box::new(expected)),
-            timer: None,
-            dirty: false,
-            saved: false,
-            weight: 0,
-            counted_open: false,
-        }
+        let expected = Some(Box::new(expected));
+        Slot { used, expected, ..Slot::counting(key.into(), Box::default(), now) }
     }
 }
 

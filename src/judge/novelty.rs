@@ -67,6 +67,15 @@ pub(super) struct Learning {
     pub(super) due: Option<Tick>,
 }
 
+/// What a kind is to a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meets {
+    /// Whatever it is, it is learned.
+    Learning,
+    Known,
+    New,
+}
+
 impl Known {
     /// Begins to learn, unless it has with this version.
     pub(super) fn begin(&mut self, novelty: Novelty, now: Now) -> bool {
@@ -83,6 +92,15 @@ impl Known {
         let hour = u32::try_from(now.tick.0 / 3_600_000).unwrap_or(u32::MAX);
         let before = self.keys.insert(hash, hour);
         (before.is_none() && now.tick >= self.state.until, before != Some(hour))
+    }
+
+    /// What a hit of this key would be to it, were it to come now.
+    pub(super) fn meets(&self, hash: u64, now: Now) -> Meets {
+        match (now.tick < self.state.until, self.keys.contains_key(&hash)) {
+            (true, _) => Meets::Learning,
+            (false, true) => Meets::Known,
+            (false, false) => Meets::New,
+        }
     }
 
     /// Forgets some where there are too many; says which rows have changed.

@@ -176,7 +176,11 @@ impl Rule {
         if self.quieted.is_empty() {
             return None;
         }
-        let slot = self.keys.get(&hash)?;
+        self.quieted_as(hash, self.keys.get(&hash)?)
+    }
+
+    /// The same of a key that is not there.
+    pub(super) fn quieted_as(&self, hash: u64, slot: &Slot) -> Option<By> {
         self.quieted.iter().find(|f| f.holds(hash, slot)).map(|f| f.by.clone())
     }
 }
