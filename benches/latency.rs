@@ -4,7 +4,8 @@
 //! silent for longer than its pace, with a batch window of zero: what is measured is notify, scan, judge, commit with its
 //! sync, and HTTP. Two paces: lines 200 ms apart, in turn for eight spaces, and a rare line, 4.3 s after the last, by
 //! when every thread sleeps and the disk rests. After each sample, while the agent rests, what cannot be saved is
-//! measured on the same disk and the same server: one synced write of 4 KiB, and a bare HTTP round trip.
+//! measured on the same disk and the same server: one synced write of 4 KiB, and a bare HTTP round trip. At last two
+//! hundred spaces, of which half work, and half work or fail: whether those that work are any slower for it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program, not an interface")]
 
 mod common;
@@ -16,7 +17,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::chat::{Bare, Chat};
+use common::chat::{Bare, Broken, Chat};
 use common::{Agent, Figure, Told, now};
 
 /// In turn, so that each is written to more seldom than its pace allows.
@@ -36,6 +37,58 @@ fn main() {
     for (samples, apart) in cases {
         run(&told, samples, Duration::from_millis(apart));
     }
+    let samples = if told.quick { 40 } else { 400 };
+    let works = beside(&told, samples, false);
+    let fails = beside(&told, samples, true);
+    let [p50, p99] = [fails[0] / works[0], fails[1] / works[1]];
+    told.say(&format!("{:<48} {:>8} {p50:>10.2} {p99:>10.2}", "the second of these by the first", ""));
+    let figure = |name, value| Figure { name, value, unit: "times", at_most: None };
+    told.tell("beside 100 spaces that fail, by those that work", &[figure("p50", p50), figure("p99", p99)]);
+}
+
+/// Of two hundred spaces every line is told in two: in one of a hundred that work, which is measured, and in one of the
+/// other hundred, which work too or do not.
+fn beside(told: &Told, samples: usize, fails: bool) -> [f64; 2] {
+    const HALF: usize = 100;
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (chat, others, broken) = (Chat::start(), Chat::start(), Broken::start());
+    let (mut rules, mut hooks) = (String::new(), Vec::new());
+    for i in 0..HALF {
+        let other = if fails { broken.webhook(i) } else { others.webhook(&format!("B{i}")) };
+        for (name, url) in [(format!("s{i}"), chat.webhook(&format!("S{i}"))), (format!("b{i}"), other)] {
+            write!(
+                rules,
+                "[space.{name}]\nwebhook = {{ env = \"HOOK_{name}\" }}\nwait = \"0s\"\nmax_per_hour = 3600\n\n\
+                 [[rule]]\nname = \"{name}\"\nfiles = ['{}/a.log']\nmatch = 'trouble (?<n>\\d+) in part {i} '\n\
+                 by = [\"n\"]\nspace = \"{name}\"\nmax_per_hour = 3600\n\n",
+                dir.path().display()
+            )
+            .unwrap();
+            hooks.push((format!("HOOK_{name}"), url));
+        }
+    }
+    // what is told of the spaces that fail is no part of the measurement
+    rules.insert_str(0, "admin = \"boss\"\n[space.boss]\nconsole = true\n\n");
+    fs::write(dir.path().join("rules.toml"), rules).unwrap();
+    let log = dir.path().join("a.log");
+    fs::write(&log, "the first line\n").unwrap();
+    let agent = Agent::start_with(dir.path(), &[], &hooks);
+    let mut file = OpenOptions::new().append(true).open(&log).unwrap();
+    let mut took = Vec::new();
+    // a first round makes the connections of those that work, and has those that do not fail
+    for n in 0..HALF + samples {
+        let line = format!("2026-11-22T05:26:00Z host app[7]: trouble {n} in part {} of it\n", n % HALF);
+        let written = now();
+        file.write_all(line.as_bytes()).unwrap();
+        let arrived = chat.arrivals.recv_timeout(Duration::from_secs(10)).expect("an alert within 10 s");
+        if n >= HALF {
+            took.push(arrived - written);
+        }
+        sleep(REST);
+    }
+    agent.stop();
+    let what = if fails { "beside 100 spaces that fail" } else { "beside 100 spaces that work" };
+    row(told, what, took, None)
 }
 
 fn run(told: &Told, samples: usize, apart: Duration) {

@@ -159,6 +159,12 @@ fn t36_a_read_only_file_system_while_delivery_is_blocked() {
     refusing(Errno::ROFS, Reader::Blocked);
 }
 
+/// As where blocks are given out only when they are written: the write was taken, and its sync finds no room.
+#[test]
+fn no_space_left_for_what_was_written_already() {
+    refusing(Errno::NOSPC, Reader::ToldByEvents);
+}
+
 #[test]
 fn an_input_output_error() {
     refusing(Errno::IO, Reader::ToldByEvents);

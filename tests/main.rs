@@ -29,6 +29,7 @@ mod judge_story;
 mod load;
 mod loghub;
 mod logrotate;
+mod network;
 mod novelty;
 mod outbox;
 mod packaging;

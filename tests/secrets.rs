@@ -90,9 +90,16 @@ fn no_byte_that_is_written_through_all_faults_holds_a_secret() {
         s["spaces"][space]["trouble"].as_str().is_some_and(|t| t.starts_with("paused"))
     };
     agent.wait_for_status("both spaces to be paused", |s| paused(s, "ops") && paused(s, "oncall"));
-    for args in
-        [&["status", "--json"][..], &["status"], &["outbox", "--json"], &["outbox"], &["silences", "--json"]]
-    {
+    place.says(&["silence", "app", "part=p0", "--for", "1h", "--why", "a test", "--state", "state"]);
+    for args in [
+        &["status", "--json"][..],
+        &["status"],
+        &["outbox", "--json"],
+        &["outbox"],
+        &["silences", "--json"],
+        &["why", "hook", "--json"],
+        &["why", "app", "--json"],
+    ] {
         let out = place.says(&[args, &["--state", "state"]].concat());
         seen.push((args.join(" "), out.into_bytes()));
     }
@@ -101,6 +108,30 @@ fn no_byte_that_is_written_through_all_faults_holds_a_secret() {
         let id = letter["id"].as_str().unwrap();
         let out = place.says(&["outbox", "show", id, "--json", "--state", "state"]);
         seen.push((format!("outbox show {id}"), out.into_bytes()));
+    }
+    // these end as they find it: spaces that refuse them
+    for args in [
+        &["doctor", "rules.toml", "--state", "state", "--json"][..],
+        &["doctor", "rules.toml", "--state", "state"],
+        &["check", "rules.toml", "--json"],
+        &["check", "rules.toml", "--online"],
+        &["explain", "--rules", "rules.toml", "--json", "trouble p1"],
+        &["send", "ops", "--rules", "rules.toml"],
+        &["send", "oncall", "--rules", "rules.toml", "--hostile"],
+    ] {
+        let out = place.command(args);
+        assert!(!out.stdout.is_empty() || !out.stderr.is_empty(), "{args:?}: {out:?}");
+        seen.push((args.join(" "), [out.stdout, out.stderr].concat()));
+    }
+    for args in [&["outbox", "drop"][..], &["outbox", "retry"]] {
+        let letters: serde_json::Value =
+            serde_json::from_str(&place.says(&["outbox", "--json", "--state", "state"])).unwrap();
+        let dead =
+            letters.as_array().unwrap().iter().find(|l| l["state"] == "dead" && l["space"] == "oncall");
+        if let Some(id) = dead.and_then(|l| l["id"].as_str()) {
+            let out = place.says(&[args, &[id, "--json", "--state", "state"]].concat());
+            seen.push((args.join(" "), out.into_bytes()));
+        }
     }
     let limits = fs::read_to_string(format!("/proc/{}/limits", agent.pid())).unwrap();
     let core = limits.lines().find(|l| l.starts_with("Max core file size")).unwrap();

@@ -45,6 +45,39 @@ impl Chat {
     }
 }
 
+/// A server that takes no message: every third connection is reset, answered by 503, or never.
+pub(crate) struct Broken {
+    url: String,
+}
+
+impl Broken {
+    pub(crate) fn start() -> Broken {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        spawn(move || {
+            let mut held = Vec::new();
+            for (n, mut stream) in listener.incoming().flatten().enumerate() {
+                match n % 3 {
+                    0 => {}
+                    1 => spawn(move || {
+                        // who has gone is told nothing
+                        _ = stream.read(&mut [0; 4096]);
+                        _ = stream.write_all(b"HTTP/1.1 503 Down\r\ncontent-length: 0\r\n\r\n");
+                    }),
+                    _ => held.push(stream),
+                }
+            }
+        });
+        Broken { url }
+    }
+
+    /// The webhook of a space; that of every fourth leads to nobody at all.
+    pub(crate) fn webhook(&self, n: usize) -> String {
+        let url = if n.is_multiple_of(4) { "http://127.0.0.1:1" } else { &self.url };
+        format!("{url}/v1/spaces/B{n}/messages?key=k&token=t")
+    }
+}
+
 pub(crate) struct Bare(TcpStream);
 
 impl Bare {

@@ -293,6 +293,11 @@ mod tests {
             for t in &texts {
                 prop_assert!(!t.contains('<'), "live: {t}");
                 prop_assert!(!t.chars().any(|c| c.is_control() && c != '\n'));
+                // nor is an entity cut
+                let whole = ["&lt;", "&gt;", "&quot;", "&#39;", "&amp;"];
+                let rest = whole.iter().fold((*t).to_owned(), |t, entity| t.replace(entity, ""));
+                let cut = rest.split('&').skip(1).any(|r| r.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '#'));
+                prop_assert!(!cut, "{t}");
             }
             let all = texts.join("\n");
             for a in m.alerts.iter().filter(|_| m.alerts.len() <= 40) {

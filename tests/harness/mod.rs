@@ -5,3 +5,4 @@ pub(crate) mod disk;
 pub(crate) mod fake_chat;
 pub(crate) mod power;
 pub(crate) mod program;
+pub(crate) mod wire;

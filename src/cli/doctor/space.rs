@@ -248,5 +248,26 @@ pub(super) fn clock(skew: Option<i64>) -> Option<Finding> {
     })
 }
 
+/// By which proxy requests go, as the client finds it; no word of its credentials. `env` gives variables.
+pub(super) fn proxy(env: &dyn Fn(&str) -> Option<String>, of_service: bool) -> Option<Finding> {
+    let first = |names: [&'static str; 2]| {
+        names.into_iter().find_map(|name| Some((name, env(name).filter(|value| !value.is_empty())?)))
+    };
+    let (name, value) =
+        first(["HTTPS_PROXY", "https_proxy"]).or_else(|| first(["ALL_PROXY", "all_proxy"]))?;
+    let whole = if value.contains("://") { value } else { format!("http://{value}") };
+    let url = url::Url::parse(&whole).ok();
+    let Some(host) = url.as_ref().and_then(url::Url::host_str) else {
+        let what = format!("`{name}` is set, and is no URL of a proxy");
+        return Some(Finding::warning("network", "proxy", what).hint("such as `http://proxy.example:3128`"));
+    };
+    let port = url.as_ref().and_then(url::Url::port).map(|port| format!(":{port}")).unwrap_or_default();
+    let except = first(["NO_PROXY", "no_proxy"]);
+    let except = except.map(|(name, _)| format!(", but for what `{name}` names")).unwrap_or_default();
+    let other = if of_service { "; the service goes by the `Environment=` of its unit" } else { "" };
+    let what = format!("by `{name}` requests of this terminal go through `{host}{port}`{except}{other}");
+    Some(Finding::ok("network", "proxy", what))
+}
+
 #[cfg(test)]
 mod tests;

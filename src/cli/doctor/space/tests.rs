@@ -157,3 +157,29 @@ fn a_secret_that_others_can_read_is_told_with_the_command_that_mends_it() {
         ]
     );
 }
+
+#[test]
+fn a_proxy_is_named_without_its_credentials() {
+    let told_of = |set: &[(&str, &str)], of_service| {
+        let env = |name: &str| set.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+        told(proxy(&env, of_service).into_iter().collect())
+    };
+    assert_eq!(told_of(&[("HTTP_PROXY", "http://p:1"), ("HTTPS_PROXY", "")], false), [""; 0]);
+    assert_eq!(
+        told_of(&[("HTTPS_PROXY", "http://me:hunter2@proxy.example:3128"), ("no_proxy", "x")], false),
+        [
+            "ok: by `HTTPS_PROXY` requests of this terminal go through `proxy.example:3128`, but for what `no_proxy` names"
+        ]
+    );
+    assert_eq!(
+        told_of(&[("all_proxy", "10.0.0.1:80")], true),
+        [
+            "ok: by `all_proxy` requests of this terminal go through `10.0.0.1`; the service goes by the `Environment=` of \
+          its unit"
+        ]
+    );
+    assert_eq!(
+        told_of(&[("https_proxy", "http://")], false),
+        ["warning: `https_proxy` is set, and is no URL of a proxy / such as `http://proxy.example:3128`"]
+    );
+}
