@@ -8,8 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use logherald::agent::Replay;
+use logherald::alert::Alert;
 use logherald::config::{self, Disk};
 use logherald::judge::Report;
+use logherald::message::Message;
 use logherald::rules::RuleSet;
 use logherald::tail::Feed;
 use logherald::time::{Now, Tick, Wall};
@@ -31,6 +33,8 @@ struct Storm {
     replay: Replay,
     messages: u64,
     told: u64,
+    /// The bytes of the largest message's text, keys and lines.
+    largest: usize,
     /// The most bytes that the judge held.
     held: u64,
 }
@@ -43,7 +47,8 @@ impl Storm {
         let settings = loaded.settings.unwrap_or_else(|| panic!("{:?}", loaded.faults));
         let feed = Feed::new(&settings.sources[0], "/var/log/app.log".into(), 1);
         let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
-        Storm { rules, feed, replay: Replay::new(settings.policy, START), messages: 0, told: 0, held: 0 }
+        let replay = Replay::new(settings.policy, START);
+        Storm { rules, feed, replay, messages: 0, told: 0, largest: 0, held: 0 }
     }
 
     /// These lines are read at once.
@@ -51,19 +56,21 @@ impl Storm {
         let mut hits = Vec::new();
         let now = self.replay.now();
         self.feed.push(text.as_bytes(), backlog, now, &mut |block| self.rules.scan(block, &mut hits));
-        let Storm { replay, messages, told, .. } = self;
+        let Storm { replay, messages, told, largest, .. } = self;
         replay.hits(hits.into(), &mut |m| {
             *messages += 1;
             *told += m.alerts.iter().map(|a| a.hits).sum::<u64>();
+            *largest = (*largest).max(bytes(m));
         });
         self.held = self.held.max(self.replay.bytes().0);
     }
 
     fn wait(&mut self, time: Duration) {
-        let Storm { replay, messages, told, .. } = self;
+        let Storm { replay, messages, told, largest, .. } = self;
         replay.wait(time, &mut |m| {
             *messages += 1;
             *told += m.alerts.iter().map(|a| a.hits).sum::<u64>();
+            *largest = (*largest).max(bytes(m));
         });
     }
 
@@ -96,6 +103,14 @@ impl Storm {
         assert!(self.messages <= most, "{what}: {} messages, more than {most}", self.messages);
         report
     }
+}
+
+fn bytes(message: &Message) -> usize {
+    let of = |a: &Alert| {
+        let keys: usize = a.key.iter().map(|(_, value)| value.len()).sum();
+        a.text.len() + keys + a.samples.iter().map(|s| s.line.len()).sum::<usize>()
+    };
+    message.alerts.iter().map(of).sum()
 }
 
 fn rule(name: &str, rest: &str) -> String {
@@ -173,10 +188,9 @@ fn a_backlog_of_six_hours_read_at_start() {
         rule("each", "match = 'storm of (?<what>\\w+)'\nby = ['what']"),
     ));
     storm.wait(Duration::from_secs(6 * 3600 + 1));
-    let every = 6 * 3600 * 1000 / all.max(1);
     let mut text = String::new();
     for n in 0..all {
-        let at = Wall(START.0 + (n * every) as i64);
+        let at = Wall(START.0 + (n * 6 * 3600 * 1000 / all) as i64);
         writeln!(text, "{at} storm of k{}", n % 20).unwrap();
         if text.len() > 200_000 || n + 1 == all {
             storm.read(&text, true);
@@ -185,4 +199,25 @@ fn a_backlog_of_six_hours_read_at_start() {
     }
     let report = storm.ends("a backlog of six hours read at start", 2 * all, 12);
     assert_eq!(report.rules["burst"].ledger.below, all, "none of it is a burst");
+}
+
+/// It is matched whole; its first 512 bytes are what it counts by, and its first 200 what anybody is shown.
+#[test]
+fn a_capture_of_a_megabyte() {
+    let source = "[[source]]\nname = 'big'\nfiles = ['/var/log/app.log']\nmax_line = '1MiB'\n";
+    let rule = "[[rule]]\nname = 'big'\nsource = 'big'\nmatch = 'big (?<all>.+) end$'\nby = ['all']\n";
+    let mut storm = Storm::new(&format!("{source}{rule}message = '{{all}} {{all}}'\n"));
+    let big = |first: &str, last: &str| format!("big {first}{}{last} end\n", "x".repeat(1_000_000));
+    storm.read(&big("a", "1"), false);
+    let held = storm.held;
+    storm.read(&big("a", "2"), false);
+    assert_eq!(storm.replay.report().rules["big"].open_incidents, 1, "they differ behind what counts");
+    storm.read(&big("b", "1"), false);
+    assert_eq!(storm.replay.report().rules["big"].open_incidents, 2);
+    assert!(held < 20_000, "{held} bytes are held of a line of a megabyte");
+    storm.wait(Duration::from_secs(60));
+    assert!(storm.largest < 8_000, "a message of {} bytes", storm.largest);
+    assert_eq!(storm.messages, 2);
+    let report = storm.ends("a capture of a megabyte", 3, 3);
+    assert_eq!((report.rules["big"].ledger.shown, report.rules["big"].ledger.told), (2, 1));
 }

@@ -239,9 +239,9 @@ impl Judge {
             }
             let named: Vec<_> = names.iter().zip(&key).map(|(n, v)| (n.clone(), v.to_string())).collect();
             let expected = Expected::begun(&when, true, now);
-            self.rules[rid.0]
-                .keys
-                .insert(hash, Box::new(Slot::expecting(named, expected, self.head.used, now)));
+            let rule = &mut self.rules[rid.0];
+            let slot = Slot::expecting(named, rule.parts(&key), expected, self.head.used, now);
+            rule.keys.insert(hash, Box::new(slot));
             self.key_count += 1;
             self.mark_key(rid, hash);
             self.reschedule(rid, hash);
@@ -264,9 +264,10 @@ impl Judge {
         if fresh && (!expect.keys.is_empty() || now.wall.since(at) >= REMEMBERED) {
             return;
         }
+        let parts = if fresh { rule.parts(&hit.key) } else { Box::default() };
         let slot = rule.keys.entry(hash).or_insert_with(|| {
             let key = clean_key(&self.policy.redactor, &policy.by, hit);
-            Box::new(Slot::expecting(key, Expected::begun(&expect.when, false, now), 0, now))
+            Box::new(Slot::expecting(key, parts, Expected::begun(&expect.when, false, now), 0, now))
         });
         (slot.used, slot.hit_at) = (self.head.used, now.tick);
         let Some(expected) = &mut slot.expected else { return };
@@ -438,9 +439,9 @@ impl Judge {
 }
 
 impl Slot {
-    fn expecting(key: impl Into<Key>, expected: Expected, used: u64, now: Now) -> Slot {
+    fn expecting(key: impl Into<Key>, parts: Box<[u64]>, expected: Expected, used: u64, now: Now) -> Slot {
         let expected = Some(Box::new(expected));
-        Slot { used, expected, ..Slot::counting(key.into(), Box::default(), now) }
+        Slot { used, expected, ..Slot::counting(key.into(), parts, now) }
     }
 }
 

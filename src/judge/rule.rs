@@ -140,7 +140,7 @@ impl Slot {
 
     /// One of a key that this rule has not met, to be looked at.
     pub(super) fn of_parts(rule: &Rule, key: &[Box<str>], now: Now) -> Slot {
-        Slot::counting(Key::default(), parts(rule.hasher, key), now)
+        Slot::counting(Key::default(), rule.parts(key), now)
     }
 
     /// A hit at `at` comes too late to open the resolved incident again: it is over, and a new one begins.
@@ -192,6 +192,11 @@ impl Rule {
             write_part(&mut hasher, part);
         }
         hasher.finish()
+    }
+
+    /// The hashes of the parts of a key that has several: a silence may name some of them only.
+    pub(super) fn parts(&self, key: &[Box<str>]) -> Box<[u64]> {
+        parts(self.hasher, key)
     }
 
     /// The hash of one part of a key.
