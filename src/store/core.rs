@@ -2,7 +2,7 @@
 //!
 //! Every write goes through [`Store::transact`], which is where a full disk is met: ballast, one more try, memory.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,15 +136,27 @@ impl Store {
         for space in &commit.idle {
             next.extend(self.next_of(space, &commit.add)?);
         }
-        let deep = self.deep(&commit.add)?;
+        let deep = self.deep(&commit.add, &next)?;
         Ok(Committed { next, lost, deep, durable: self.home == Home::Disk })
     }
 
-    /// The queues that `added` has made too long.
-    fn deep(&self, added: &[OutboxRow]) -> Result<Vec<(Arc<str>, bool)>, StoreError> {
-        let queues = added.iter().map(|r| (r.space.clone(), r.severity == Severity::Critical));
+    /// The queues that `added` has made too long. `next` says of some that there is none: what goes first in them was
+    /// added just now, so what was added is all of them.
+    fn deep(&self, added: &[OutboxRow], next: &[OutboxRow]) -> Result<Vec<(Arc<str>, bool)>, StoreError> {
+        let queue = |row: &OutboxRow| (row.space.clone(), row.severity == Severity::Critical);
+        let mut grown: BTreeMap<(Arc<str>, bool), u32> = BTreeMap::new();
+        for row in added {
+            *grown.entry(queue(row)).or_default() += 1;
+        }
+        for first in next {
+            if added.iter().any(|row| row.id == first.id)
+                && grown.get(&queue(first)).is_some_and(|n| *n <= DEEP)
+            {
+                grown.remove(&queue(first));
+            }
+        }
         let mut deep = Vec::new();
-        for (space, critical) in queues.collect::<BTreeSet<_>>() {
+        for (space, critical) in grown.into_keys() {
             if self.is_deeper(&space, critical, DEEP)? {
                 deep.push((space, critical));
             }
@@ -154,6 +166,10 @@ impl Store {
 
     /// What a commit may have left to do, once its answer is given: whoever waits to send does not wait for this.
     pub fn after_commit(&mut self) {
+        if !self.full {
+            // the next one may be an alert's; where it fails, that one tries again
+            self.full = self.set_synchronous(true).is_ok();
+        }
         if self.home == Home::Disk && self.dir.wal_bytes() > WAL_BYTES {
             self.checkpoint();
         }
@@ -221,13 +237,17 @@ impl Store {
         work: &impl Fn(&Transaction<'_>) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
         if self.full != full {
-            self.db.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+            self.set_synchronous(full)?;
             self.full = full;
         }
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let done = work(&tx)?;
         tx.commit()?;
         Ok(done)
+    }
+
+    fn set_synchronous(&self, full: bool) -> rusqlite::Result<()> {
+        self.db.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })
     }
 
     /// Carries all rows into memory and lets go of the file, which stays as it is.
