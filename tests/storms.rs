@@ -201,6 +201,27 @@ fn a_backlog_of_six_hours_read_at_start() {
     assert_eq!(report.rules["burst"].ledger.below, all, "none of it is a burst");
 }
 
+#[test]
+fn a_backlog_of_as_many_keys_as_lines() {
+    let all = 4 * lines();
+    let mut storm = Storm::new(&rule("each", "match = 'storm of (?<what>\\w+)'\nby = ['what']"));
+    storm.wait(Duration::from_secs(6 * 3600 + 1));
+    let (mut text, mut early) = (String::new(), 0);
+    for n in 0..all {
+        let at = Wall(START.0 + (n * 6 * 3600 * 1000 / all) as i64);
+        writeln!(text, "{at} storm of k{n}").unwrap();
+        if text.len() > 200_000 || n + 1 == all {
+            storm.read(&text, true);
+            text.clear();
+            early = if n < all / 4 { storm.held } else { early };
+        }
+    }
+    // what waits to be told holds the room of the keys that are there, and not of all that ever were
+    let late = storm.held;
+    assert!(early > 0 && late * 10 <= early * 11, "{early} bytes grew to {late}");
+    storm.ends("a backlog of as many keys as lines", all, 12);
+}
+
 /// It is matched whole; its first 512 bytes are what it counts by, and its first 200 what anybody is shown.
 #[test]
 fn a_capture_of_a_megabyte() {

@@ -242,6 +242,8 @@ impl Judge {
         }
         let mut merged = self.merge(mild, if lane == Lane::Away { What::WhileAway } else { What::Fold });
         self.join_claims(&mut merged.claims);
+        // one that went for want of room, or is over, needs no word of where its opening came to
+        merged.incidents.retain(|of| self.is_open(of));
         merged.lane = lane;
         self.dirty.insert(RowKey::Wait(Arc::clone(name), merged.alert.no));
         entries.push(merged);

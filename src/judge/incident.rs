@@ -410,6 +410,12 @@ impl Judge {
         self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
     }
 
+    /// It is there, and not over.
+    pub(super) fn is_open(&self, of: &IncidentRef) -> bool {
+        let slot = self.names.get(&of.rule).and_then(|rid| self.rules[rid.0].keys.get(&of.hash));
+        slot.is_some_and(|slot| matches!(&slot.state, KeyState::Open(incident) if incident.no == of.no))
+    }
+
     /// Learns what became of an incident's opening in one space.
     pub(super) fn set_standing(&mut self, of: &IncidentRef, space: &Arc<str>, standing: Standing, now: Now) {
         let Some(&rid) = self.names.get(&of.rule) else { return };
