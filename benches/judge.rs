@@ -1,9 +1,8 @@
 //! Hits a second through the judge, on one core: where keys repeat, as in a storm, and where each key is new, as under an
 //! attack. With each figure the bytes that it holds at the end by its own count, and by what the process has grown.
 //!
-//! `cargo bench --bench judge`, or with `-- --quick` or `-- --json`; with a word behind `--`, the cases whose names hold it.
-//! Hits come as the reader hands them on, a thousand at a
-//! time; in full, and folded, as of one block they are. What has changed is asked for each simulated second, as the agent
+//! `cargo bench --bench judge`, or with `-- --quick` or `-- --json`; with a word behind `--`, the cases whose names hold
+//! it. Hits come as the reader hands them on, a thousand at a time; in full, and folded, as of one block they are. What has changed is asked for each simulated second, as the agent
 //! commits it; the bytes of its rows are part of the time.
 #![allow(missing_docs, reason = "a bench has no callers")]
 #![allow(clippy::unwrap_used, reason = "it stops at the first fault")]

@@ -267,6 +267,14 @@ fn a_long_queue_of_what_was_never_tried_is_told_by_the_commit_that_makes_it_too_
     let deep = u64::from(DEEP);
     let done = store.commit(&adding((0..=deep).map(warning).collect())).unwrap();
     assert_eq!(done.deep, [("ops".into(), false)]);
+    // a worker that waits for its next row changes nothing of that, whichever row that is
+    let idle = |rows| Commit { idle: vec!["ops".into(), "lab".into()], ..adding(rows) };
+    let done =
+        store.commit(&idle((0..=deep).map(|n| row(200 + n, "lab", Severity::Warning)).collect())).unwrap();
+    assert_eq!(done.deep, [("lab".into(), false)]);
+    let both = vec![row(300, "lab", Severity::Critical), row(301, "lab", Severity::Warning)];
+    let done = store.commit(&idle(both)).unwrap();
+    assert_eq!(done.deep, [("lab".into(), false)], "a critical one goes first, and stands for no other");
     let tried = Tried { id: id(0), tries: 0, due: Tick(1), last_error: Some("429".into()) };
     store.commit(&Commit { tried: vec![tried], ..Commit::default() }).unwrap();
     let critical = row(100, "ops", Severity::Critical);

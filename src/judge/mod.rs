@@ -306,6 +306,7 @@ impl Judge {
         }
     }
 
+    /// Its row is to be written.
     fn mark_key(&mut self, rid: Rid, hash: u64) {
         if let Some(slot) = self.rules[rid.0].keys.get_mut(&hash)
             && !slot.dirty

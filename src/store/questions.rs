@@ -67,8 +67,8 @@ impl Store {
 
     /// All dead letters, oldest first. `last_error` is the reason.
     pub fn dead_letters(&self) -> Result<Vec<OutboxSummary>, StoreError> {
-        let sql = "SELECT id, space, message, severity, plain, edits IS NOT NULL AS edit, born, tries, due, why AS last_error,
-            octet_length(body) AS bytes FROM dead ORDER BY seq";
+        let sql = "SELECT id, space, message, severity, plain, edits IS NOT NULL AS edit, born, tries, due,
+            why AS last_error, octet_length(body) AS bytes FROM dead ORDER BY seq";
         self.ask(|db| all(db, sql, summary))
     }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
@@ -84,25 +84,28 @@ pub(crate) enum Says {
     Failure,
     /// These addresses: the first of either sort.
     Addresses(&'static [&'static str]),
-    /// The same, after so long.
+    /// The same, after so long, or once it is told to say something else.
     Late(Duration, &'static [&'static str]),
 }
 
 /// The name server of a network of our own.
-pub(crate) struct Names(Arc<Mutex<Says>>);
+pub(crate) struct Names(Arc<(Mutex<Says>, Condvar)>);
 
 impl Names {
     pub(crate) fn serve(says: Says) -> Names {
         let socket = UdpSocket::bind("127.0.0.1:53").unwrap();
-        let told = Arc::new(Mutex::new(says));
+        let told = Arc::new((Mutex::new(says), Condvar::new()));
         let says = told.clone();
         beside(move || {
             let mut question = [0; 512];
             while let Ok((n, from)) = socket.recv_from(&mut question) {
-                let says = *says.lock().unwrap();
-                if let Says::Late(time, _) = says {
-                    std::thread::sleep(time);
+                let (says, other) = &*says;
+                let mut says = says.lock().unwrap();
+                if let Says::Late(time, _) = *says {
+                    let late = |says: &mut Says| matches!(says, Says::Late(..));
+                    says = other.wait_timeout_while(says, time, late).unwrap().0;
                 }
+                let says = *says;
                 // whoever asked may have gone
                 _ = socket.send_to(&answer(&question[..n], says), from);
             }
@@ -112,7 +115,8 @@ impl Names {
 
     /// From now on it says this.
     pub(crate) fn say(&self, says: Says) {
-        *self.0.lock().unwrap() = says;
+        *self.0.0.lock().unwrap() = says;
+        self.0.1.notify_all();
     }
 }
 
