@@ -4,8 +4,9 @@
 //! silent for longer than its pace, with a batch window of zero: what is measured is notify, scan, judge, commit with its
 //! sync, and HTTP. Two paces: lines 200 ms apart, in turn for eight spaces, and a rare line, 4.3 s after the last, by
 //! when every thread sleeps and the disk rests. After each sample, while the agent rests, what cannot be saved is
-//! measured on the same disk and the same server: one synced write of 4 KiB, and a bare HTTP round trip. At last two
-//! hundred spaces, of which half work, and half work or fail: whether those that work are any slower for it.
+//! measured on the same disk, processor and server: one synced write of 4 KiB, as many threads woken in turn as an alert
+//! wakes, and a bare HTTP round trip. At last two hundred spaces, of which half work, and half work or fail: whether those
+//! that work are any slower for it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program, not an interface")]
 
 mod common;
@@ -14,8 +15,9 @@ use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::chat::{Bare, Broken, Chat};
 use common::{Agent, Figure, Told, now};
@@ -126,12 +128,14 @@ fn run(told: &Told, samples: usize, apart: Duration) {
     sleep(Duration::from_millis(1500));
 
     let mut floor = Floor::new(dir.path(), chat.connect());
-    let (mut took, mut syncs, mut trips) = (vec![], vec![], vec![]);
+    let (mut took, mut syncs, mut wakes, mut trips) = (vec![], vec![], vec![], vec![]);
     for i in 0..samples {
         let begun = now();
         took.push(alert(i % SPACES));
         sleep(REST);
         syncs.push(floor.sync());
+        sleep(REST);
+        wakes.push(floor.relay.run());
         trips.push(floor.bare.trip());
         sleep(apart.saturating_sub(begun.elapsed()));
     }
@@ -139,6 +143,7 @@ fn run(told: &Told, samples: usize, apart: Duration) {
     let case = |what: &str| format!("{what}, {:.1} s apart", apart.as_secs_f64());
     row(told, &case("line written → alert arrives"), took.clone(), None);
     let sync = row(told, &case("floor: one synced write of 4 KiB"), syncs, None);
+    row(told, &case("floor: five threads woken in turn"), wakes, None);
     row(told, &case("floor: one HTTP round trip"), trips, None);
     row(told, &case("alert less the sync of the same quantile"), took, Some(sync));
     row(told, &case("first alert of a space, with its connection"), first, None);
@@ -147,11 +152,12 @@ fn run(told: &Told, samples: usize, apart: Duration) {
 struct Floor {
     file: File,
     bare: Bare,
+    relay: Relay,
 }
 
 impl Floor {
     fn new(dir: &Path, bare: Bare) -> Floor {
-        Floor { file: File::create(dir.join("floor")).unwrap(), bare }
+        Floor { file: File::create(dir.join("floor")).unwrap(), bare, relay: Relay::start() }
     }
 
     fn sync(&mut self) -> Duration {
@@ -159,6 +165,36 @@ impl Floor {
         self.file.write_all(&[7; 4096]).unwrap();
         self.file.sync_data().unwrap();
         begun.elapsed()
+    }
+}
+
+/// Threads that sleep until the one before wakes them, as an alert's do: `notify`, reader, runtime, store, runtime. They
+/// do nothing else, so what they take is the system's alone.
+struct Relay {
+    first: mpsc::SyncSender<()>,
+    last: mpsc::Receiver<Instant>,
+}
+
+impl Relay {
+    const WAKES: usize = 5;
+
+    #[expect(clippy::disallowed_methods, reason = "a bench's own threads")]
+    fn start() -> Relay {
+        let (first, mut before) = mpsc::sync_channel(1);
+        for _ in 1..Relay::WAKES {
+            let (next, after) = mpsc::sync_channel(1);
+            let woken = std::mem::replace(&mut before, after);
+            std::thread::spawn(move || while woken.recv().is_ok_and(|()| next.send(()).is_ok()) {});
+        }
+        let (tell, last) = mpsc::sync_channel(1);
+        std::thread::spawn(move || while before.recv().is_ok_and(|()| tell.send(now()).is_ok()) {});
+        Relay { first, last }
+    }
+
+    fn run(&self) -> Duration {
+        let begun = now();
+        self.first.send(()).unwrap();
+        self.last.recv().unwrap() - begun
     }
 }
 
