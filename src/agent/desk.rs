@@ -43,6 +43,10 @@ const POSITIONS_A_COMMIT: usize = 4096;
 /// Wakes for the watchdog's sake.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// After so long without hits the store sleeps, and is woken as soon as there are some: it wakes while the judge works.
+/// In a storm it would be woken for nothing.
+const QUIET: Duration = Duration::from_millis(50);
+
 /// When no line will come any more, messages are waited for so long: over a batch's longest wait, and a few tries.
 /// What a space has not taken by then lies in the store for the next start.
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
@@ -135,6 +139,8 @@ pub(super) struct Desk {
     /// Who looks on.
     pub(super) lookers: Lookers,
     reading: Reading,
+    /// When hits came last.
+    last_hits: Tick,
     /// Since when no line will come any more.
     ended: Option<Tick>,
 }
@@ -185,6 +191,7 @@ impl Desk {
             spaces: BTreeMap::new(),
             lookers: Lookers::default(),
             reading: Reading::default(),
+            last_hits: Tick(0),
             ended: None,
         }
     }
@@ -301,6 +308,10 @@ impl Desk {
         }
         let mut said = Vec::new();
         if !batch.hits.is_empty() {
+            if now.tick.since(self.last_hits) >= QUIET {
+                self.store.soon();
+            }
+            self.last_hits = now.tick;
             said = self.judge.apply(Input::Hits(batch.hits), now);
         }
         for gap in batch.gaps {

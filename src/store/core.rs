@@ -164,6 +164,13 @@ impl Store {
         Ok(deep)
     }
 
+    /// A commit may come at once: its thread is awake, and what every commit goes through was gone through a moment ago, while
+    /// the judge is still at its work. Changes nothing, and nothing hangs on it: where it fails, the commit says so.
+    pub fn prepare(&mut self) {
+        _ = self.db.transaction_with_behavior(TransactionBehavior::Immediate).map(drop);
+        _ = self.next("");
+    }
+
     /// What a commit may have left to do, once its answer is given: whoever waits to send does not wait for this.
     pub fn after_commit(&mut self) {
         if !self.full {

@@ -24,6 +24,7 @@ const IDLE: Duration = Duration::from_secs(5);
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
+    Soon,
     Commit(Box<Commit>, Answer<Committed>),
     Letter(RowId, Answer<Option<Letter>>),
     Untried(Arc<str>, bool, u32, Answer<Vec<OutboxRow>>),
@@ -56,6 +57,12 @@ impl Handle {
     /// [`Store::commit`]. When this is cancelled after it was sent, the commit happens all the same.
     pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         self.ask(|answer| Request::Commit(Box::new(commit), answer)).await
+    }
+
+    /// [`Store::prepare`], where there is room for the word: an alert may be on its way here.
+    pub fn soon(&self) {
+        // a queue that is full holds whoever is awake already, and of one that is closed the next question tells
+        _ = self.requests.try_send(Request::Soon);
     }
 
     /// [`Store::letter`].
@@ -139,6 +146,7 @@ pub fn run(mut store: Store, mut inbox: Inbox) {
 fn answer(store: &mut Store, request: Request) {
     // an answer that nobody waits for any more is dropped
     match request {
+        Request::Soon => store.prepare(),
         Request::Commit(commit, to) => drop(to.send(store.commit(&commit))),
         Request::Letter(id, to) => drop(to.send(store.letter(&id))),
         Request::Untried(space, critical, most, to) => {
@@ -183,5 +191,30 @@ struct Unpark(Thread);
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {
         self.0.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn words_that_a_commit_may_come_are_dropped_where_the_queue_is_full_and_leave_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = Store::open(dir.path()).unwrap();
+        let (handle, inbox) = channel();
+        for _ in 0..2 * REQUESTS {
+            handle.soon();
+        }
+        assert_eq!(handle.requests.capacity(), 0);
+        #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
+        let thread = thread::spawn(move || run(store, inbox));
+        // the transaction of none of them is open still
+        let commit = Commit { synced: true, ..Commit::default() };
+        assert!(handle.commit(commit).await.unwrap().durable);
+        assert_eq!(handle.outbox().await.unwrap(), []);
+        handle.close().await;
+        thread.join().unwrap();
+        handle.soon();
     }
 }
