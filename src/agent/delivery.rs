@@ -50,13 +50,14 @@ impl Desk {
     }
 
     /// A newer edit takes the place of the one that waits for the same message, which the store sees to. Where that one may
-    /// be on its way already, the newer one waits as long as edits are apart.
+    /// be on its way already, the newer one waits as long as edits are apart. Where it was still waiting so itself, its turn is
+    /// the newer one's: while hits go on there is a newer one every time a turn comes, and none would ever go out.
     pub(super) fn make_room_for_edit(&mut self, row: &mut OutboxRow, now: Now) {
         let same = |other: &OutboxRow| other.space == row.space && other.draft.edits == row.draft.edits;
         self.owed.add.retain(|other| !same(other));
-        if let Some(held) = self.in_hand.get(&row.space).filter(|held| same(held)).map(|held| held.id.clone())
-        {
-            row.due = now.tick + EDIT_EVERY;
+        if let Some(held) = self.in_hand.get(&row.space).filter(|held| same(held)) {
+            row.due = if held.due > now.tick { held.due } else { now.tick + EDIT_EVERY };
+            let held = held.id.clone();
             self.take_back(&row.space, &held);
         }
     }

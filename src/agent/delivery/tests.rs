@@ -322,6 +322,20 @@ async fn an_edit_goes_last_gives_way_to_a_newer_one_and_is_a_message_of_its_own_
 }
 
 #[tokio::test]
+async fn an_edit_that_waits_its_turn_leaves_it_to_the_one_that_takes_its_place() {
+    let mut office = office(&[]);
+    office.edits_an_opening().await;
+    office.hit(61).await;
+    office.input(Input::Timer, 120).await;
+    let waits = office.in_hand();
+    office.hit(121).await;
+    office.input(Input::Timer, 180).await;
+    let newer = office.in_hand();
+    assert_ne!(newer.id, waits.id);
+    assert_eq!(newer.due, waits.due, "hits that go on do not put it off");
+}
+
+#[tokio::test]
 async fn an_edit_that_is_refused_is_plain_first_and_then_a_dead_letter_that_edits_when_it_is_tried_again() {
     let mut office = office(&[]);
     let opening = office.edits_an_opening().await;
