@@ -5,7 +5,7 @@ use std::fs;
 
 use rustix::io::Errno;
 
-use crate::harness::disk::SmallDisk;
+use crate::harness::disk::{FaultyDisk, SmallDisk};
 use crate::harness::fake_chat::FakeChat;
 use crate::harness::power::Power;
 use crate::harness::program::{Agent, DEADLINE, Place, term};
@@ -168,4 +168,42 @@ fn no_space_left_for_what_was_written_already() {
 #[test]
 fn an_input_output_error() {
     refusing(Errno::IO, Reader::ToldByEvents);
+}
+
+#[test]
+fn a_file_system_that_makes_itself_read_only() {
+    let chat = FakeChat::start();
+    let place = place(&chat);
+    let Some(mut disk) = FaultyDisk::mount_at(&place.path("state"), &place.path("disk.img")) else { return };
+    let agent = place.start_with(&[]);
+    place.append("app.log", "trouble before\n");
+    is_told(&chat, "before");
+    disk.fails();
+    let n = Cell::new(0);
+    agent.wait_for_status("the disk to be refused", |status| {
+        n.set(n.get() + 1);
+        place.append("app.log", "trouble flood\n");
+        status["durable"] == false
+    });
+    place.append("app.log", "trouble meanwhile\n");
+    is_told(&chat, "meanwhile");
+    let hits = n.get() + 2;
+    agent.wait_for_status("all to be told", |s| {
+        term(s, "trouble", "hits") == hits && term(s, "trouble", "pending") == 0
+    });
+    assert_eq!(agent.stop(), 0, "it ends as it should");
+
+    // it knows what was on the disk: the lines behind that are read again, and none is missing
+    disk.is_mended();
+    let agent = place.start_with(&[]);
+    place.append("app.log", "trouble anew\n");
+    is_told(&chat, "anew");
+    let status = agent.wait_for_status("the last to be told", |s| {
+        term(s, "trouble", "hits") > hits && term(s, "trouble", "pending") == 0
+    });
+    assert_eq!(term(&status, "trouble", "hits"), hits + 1, "{status:#}");
+    assert_eq!(term(&status, "trouble", "lost"), 0, "{status:#}");
+    assert_eq!(status["read"]["lost_bytes"], 0, "{status:#}");
+    assert_eq!(status["durable"], true);
+    assert_eq!(agent.stop(), 0);
 }
