@@ -82,7 +82,7 @@ impl Judge {
             }
         }
         self.dirty.extend(touched);
-        let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
+        let Some(slot) = self.rules[rid.0].keys.get_mut(hash) else { return };
         let newest = match &mut slot.state {
             KeyState::Open(incident) => Some(&mut incident.newest),
             KeyState::Counting(window) => window.samples.back_mut(),

@@ -15,11 +15,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::batch::{Entry, Lane};
-use super::incident::{IncidentRef, Standing, Voice, say, threads};
+use super::incident::{IncidentRef, Voice, say, threads};
 use super::ledger::{Flight, Term};
 use super::phase::Phase;
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid};
+use super::standing::Standing;
 use super::wording::over_text;
 use super::{Incident, Judge};
 use crate::alert::{Alert, AlertNo, What};
@@ -208,7 +209,7 @@ impl Judge {
         let Some(&rid) = self.names.get(&of.rule) else { return };
         let no = AlertNo(self.head.next_alert);
         let rule = &mut self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&of.hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(of.hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         let speaks = incident.no == of.no && incident.is_open() && incident.held_by.is_none();
         if !speaks || incident.since_last == 0 || slot.expected.is_some() {

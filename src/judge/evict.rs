@@ -18,13 +18,16 @@ pub(super) const KEYS: usize = 100_000;
 /// So many keys that are gone may be noted as changed, beside as many as there are twice over.
 const CHANGED: usize = 1024;
 
-/// Eviction takes this part of a rule's keys at once, so that its cost is spread over many hits.
+/// For want of bytes, eviction takes this part of a rule's keys at once, so that its cost is spread over many hits.
 const EVICTED: usize = 16;
+
+/// For want of places it takes so many at once: few enough that their memory is still warm when the next keys want it.
+const PLACES: usize = 8;
 
 impl Rule {
     /// The keys that may go for want of room.
-    fn may_go(&self) -> impl Iterator<Item = (&u64, &Box<Slot>)> {
-        self.keys.iter().filter(|(_, slot)| slot.expected.as_ref().is_none_or(|e| !e.listed))
+    fn may_go(&self) -> impl Iterator<Item = (u64, &Slot)> {
+        self.keys.unordered().filter(|(_, slot)| slot.expected.as_ref().is_none_or(|e| !e.listed))
     }
 
     fn how_many_may_go(&self) -> usize {
@@ -36,7 +39,7 @@ impl Rule {
     /// order holds until the last of them is gone.
     fn find_oldest(&mut self) {
         let mut ages = std::mem::take(&mut self.oldest);
-        ages.extend(self.may_go().map(|(hash, slot)| (slot.used, *hash)));
+        ages.extend(self.may_go().map(|(hash, slot)| (slot.used, hash)));
         let half = ages.len().div_ceil(2);
         if half < ages.len() {
             ages.select_nth_unstable(half);
@@ -52,7 +55,7 @@ impl Rule {
             let keys = &self.keys;
             self.changed.sort_unstable();
             self.changed.dedup();
-            self.changed.retain(|hash| keys.contains_key(hash));
+            self.changed.retain(|hash| keys.has(*hash));
         }
     }
 }
@@ -68,13 +71,17 @@ impl Judge {
         } else {
             return;
         };
-        self.let_go(victim, now);
+        self.let_go_of(victim, PLACES, now);
     }
 
     /// Lets go of a part of a rule's keys, the least recently hit ones; of how many. What the rules file expects by name is
     /// kept: nothing would begin to expect it again.
     pub(super) fn let_go(&mut self, rid: Rid, now: Now) -> usize {
         let some = self.rules[rid.0].how_many_may_go().div_ceil(EVICTED);
+        self.let_go_of(rid, some, now)
+    }
+
+    fn let_go_of(&mut self, rid: Rid, some: usize, now: Now) -> usize {
         let mut went = 0;
         while went < some {
             let rule = &mut self.rules[rid.0];
@@ -85,7 +92,7 @@ impl Judge {
                 }
                 continue;
             };
-            if rule.keys.get(&hash).is_some_and(|slot| slot.used == used) {
+            if rule.keys.get(hash).is_some_and(|slot| slot.used == used) {
                 self.evict_key(rid, hash, now);
                 went += 1;
             }
@@ -113,9 +120,9 @@ impl Judge {
 
     /// Takes a key and its timer out.
     pub(super) fn remove_slot(&mut self, rid: Rid, hash: u64) -> Option<Slot> {
-        let slot = *self.rules[rid.0].keys.remove(&hash)?;
+        let slot = *self.rules[rid.0].keys.remove(hash)?;
         if let Some(t) = slot.timer {
-            self.timers.remove(&(t, rid, hash));
+            self.forget_timer(t);
         }
         self.key_count -= 1;
         self.memory.add(&mut self.rules[rid.0].bytes, -i64::from(slot.weight));

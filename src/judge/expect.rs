@@ -234,14 +234,14 @@ impl Judge {
         let names = policy.by.clone();
         for key in keys {
             let hash = self.rules[rid.0].hash(&key);
-            if self.rules[rid.0].keys.contains_key(&hash) {
+            if self.rules[rid.0].keys.has(hash) {
                 continue;
             }
             let named: Vec<_> = names.iter().zip(&key).map(|(n, v)| (n.clone(), v.to_string())).collect();
             let expected = Expected::begun(&when, true, now);
             let rule = &mut self.rules[rid.0];
             let slot = Slot::expecting(named, rule.parts(&key), expected, self.head.used, now);
-            rule.keys.insert(hash, Box::new(slot));
+            rule.keys.insert(hash, slot);
             self.key_count += 1;
             self.mark_key(rid, hash);
             self.reschedule(rid, hash);
@@ -260,14 +260,14 @@ impl Judge {
         rule.ledger.seen += 1;
         rule.last_hit = rule.last_hit.max(Some(at));
         let hash = rule.hash(&hit.key);
-        let fresh = !rule.keys.contains_key(&hash);
+        let fresh = !rule.keys.has(hash);
         if fresh && (!expect.keys.is_empty() || now.wall.since(at) >= REMEMBERED) {
             return;
         }
         let parts = if fresh { rule.parts(&hit.key) } else { Box::default() };
-        let slot = rule.keys.entry(hash).or_insert_with(|| {
+        let (slot, _) = rule.keys.get_or_insert(hash, || {
             let key = clean_key(&self.policy.redactor, &policy.by, hit);
-            Box::new(Slot::expecting(key, parts, Expected::begun(&expect.when, false, now), 0, now))
+            Slot::expecting(key, parts, Expected::begun(&expect.when, false, now), 0, now)
         });
         (slot.used, slot.hit_at) = (self.head.used, now.tick);
         let Some(expected) = &mut slot.expected else { return };
@@ -289,7 +289,7 @@ impl Judge {
     /// What was missing has come.
     fn found(&mut self, rid: Rid, hash: u64, at: Wall, now: Now) {
         let rule = &mut self.rules[rid.0];
-        let Some(slot) = rule.keys.get_mut(&hash) else { return };
+        let Some(slot) = rule.keys.get_mut(hash) else { return };
         let Some(missed) = slot.expected.as_mut().and_then(|e| e.missed.take()) else { return };
         let when = rule.policy.as_ref().and_then(|p| p.expect.as_ref()).map(|e| &e.when);
         if let (Some(expected), Some(when)) = (&mut slot.expected, when) {
@@ -308,7 +308,7 @@ impl Judge {
         self.mark_key(rid, hash);
         let rule = &mut self.rules[rid.0];
         let expect = rule.policy.as_ref().and_then(|p| p.expect.clone());
-        let Some(slot) = rule.keys.get_mut(&hash) else { return };
+        let Some(slot) = rule.keys.get_mut(hash) else { return };
         let (Some(expect), Some(expected)) = (expect, &mut slot.expected) else { return };
         if let KeyState::Open(incident) = &slot.state
             && incident.may_say_its_end(&self.spaces)
@@ -360,7 +360,7 @@ impl Judge {
     pub(super) fn open_missing(&mut self, rid: Rid, hash: u64, missed: Wall, now: Now) {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
-        let Some(slot) = rule.keys.get_mut(&hash) else { return };
+        let Some(slot) = rule.keys.get_mut(hash) else { return };
         let Some(expected) = &mut slot.expected else { return };
         if let KeyState::Open(incident) = &mut slot.state {
             // nobody has heard that it had come
@@ -377,7 +377,7 @@ impl Judge {
     fn still_missing(&mut self, rid: Rid, hash: u64, now: Now) {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let (KeyState::Open(incident), Some(expected)) = (&mut slot.state, &slot.expected) else { return };
         if incident.held_by.is_some() {
             return;
@@ -415,7 +415,7 @@ impl Judge {
     fn cannot_tell(&mut self, rid: Rid, hash: u64, when: &When, by: Wall, now: Now) {
         let no = self.next_alert();
         let rule = &self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get(hash)) else { return };
         let alert = Alert {
             no,
             what: What::CannotTell,

@@ -18,7 +18,7 @@ use super::key::Key;
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
 use super::memory::PIECE;
-use super::rule::{KeyState, Rid, Rule};
+use super::rule::{KeyState, Rid, Rule, Slot};
 use super::wording::{count, key_text, list_line};
 use super::{Judge, RulePolicy};
 use crate::alert::{Alert, Held, Sample, What};
@@ -221,7 +221,7 @@ impl Judge {
     ) {
         self.fold_adopts(rid, now);
         let rule = &mut self.rules[rid.0];
-        let Some(KeyState::Open(incident)) = rule.keys.get_mut(&hash).map(|s| &mut s.state) else { return };
+        let Some(KeyState::Open(incident)) = rule.keys.get_mut(hash).map(|s| &mut s.state) else { return };
         incident.folded = true;
         rule.fold.add(hash, key, incident);
         rule.fold.openings += 1;
@@ -234,7 +234,7 @@ impl Judge {
     /// A reminder is over the limit: what it would have told is the fold's; the incident itself is not folded.
     pub(super) fn fold_reminder(&mut self, rid: Rid, hash: u64, reason: &Reason, now: Now) {
         let rule = &mut self.rules[rid.0];
-        let Some(slot) = rule.keys.get_mut(&hash) else { return };
+        let Some(slot) = rule.keys.get_mut(hash) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         incident.newest.tidy(&self.policy.redactor, names(rule.policy.as_ref()));
         if rule.fold.sample.is_none() {
@@ -250,7 +250,7 @@ impl Judge {
     /// What an incident of which no more is said has not told is the fold's.
     pub(super) fn fold_rest(&mut self, rid: Rid, hash: u64, now: Now) {
         let rule = &mut self.rules[rid.0];
-        let Some(slot) = rule.keys.get_mut(&hash) else { return };
+        let Some(slot) = rule.keys.get_mut(hash) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         if incident.since_last > 0 {
             rule.fold.add(hash, &slot.key, incident);
@@ -319,16 +319,17 @@ impl Judge {
     fn tell_fold(&mut self, rid: Rid, now: Now) {
         let Judge { rules, policy, .. } = self;
         let rule = &mut rules[rid.0];
-        for (hash, slot) in &mut rule.keys {
-            let KeyState::Open(incident) = &mut slot.state else { continue };
-            if incident.folded && incident.since_last > 0 {
+        let untold = |s: &Slot| matches!(&s.state, KeyState::Open(i) if i.folded && i.since_last > 0);
+        for hash in rule.keys.hashes(untold) {
+            let Some(slot) = rule.keys.get_mut(hash) else { continue };
+            if let KeyState::Open(incident) = &mut slot.state {
                 if rule.fold.sample.is_none() {
                     incident.newest.tidy(&policy.redactor, names(rule.policy.as_ref()));
                     rule.fold.sample = Some(incident.newest.line_alone());
                 }
-                rule.fold.add(*hash, &slot.key, incident);
+                rule.fold.add(hash, &slot.key, incident);
                 if !std::mem::replace(&mut slot.dirty, true) {
-                    rule.changed.push(*hash);
+                    rule.changed.push(hash);
                 }
             }
         }

@@ -21,6 +21,7 @@ use super::limit::{Reason, Verdict};
 use super::phase::{News, Phase};
 use super::rule::{KeyState, Rid, Slot};
 use super::silence::By;
+use super::standing::Standing;
 use super::top::Top;
 use super::why::{AWAY, OVER_LIMIT, held_by};
 use super::window::Firing;
@@ -39,18 +40,6 @@ pub(super) struct IncidentRef {
     pub(super) rule: Arc<str>,
     pub(super) hash: u64,
     pub(super) no: AlertNo,
-}
-
-/// What became of an opening in one space.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Standing {
-    /// Not known yet.
-    Waiting,
-    /// Delivered, in this thread.
-    Heard(String),
-    /// A dead letter, or dropped.
-    Refused,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,14 +194,27 @@ impl Incident {
 
 impl Judge {
     /// The threshold is reached: an incident opens, or is held first. The caller reschedules its key.
-    pub(super) fn fire(&mut self, rid: Rid, hash: u64, firing: Firing, late: bool, now: Now) {
+    pub(super) fn fire(
+        &mut self,
+        rid: Rid,
+        hash: u64,
+        firing: Firing,
+        newest: Evidence,
+        late: bool,
+        now: Now,
+    ) {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let KeyState::Counting(window) = &mut slot.state else { return };
-        let mut lines = std::mem::take(&mut window.samples);
+        // most rules fire on the first hit: that there are no others to show should cost nothing
+        let (mut lines, mut newest) = (window.older(), newest);
         let held = !policy.hold.is_zero();
-        let samples = if held { samples(&mut lines, &self.policy.redactor, policy) } else { Vec::new() };
+        let mut samples = if held { samples(&mut lines, &self.policy.redactor, policy) } else { Vec::new() };
+        if held {
+            newest.tidy(&self.policy.redactor, &policy.captures);
+            samples.push(newest.sample());
+        }
         let (different, top) = window.asked.take().map(|asked| asked.fired(firing)).unwrap_or_default();
         slot.state = KeyState::Open(Box::new(Incident {
             no,
@@ -221,7 +223,7 @@ impl Judge {
             news: firing.first,
             since_last: firing.hits,
             total: firing.hits,
-            newest: lines.pop_back().unwrap_or_default(),
+            newest,
             standing: Vec::new(),
             folded: false,
             held_by: None,
@@ -245,10 +247,9 @@ impl Judge {
     /// The same, with lines that are shown before its newest.
     fn open_with(&mut self, rid: Rid, hash: u64, mut older: VecDeque<Evidence>, now: Now) {
         self.mark_rule(rid);
-        let spaces = self.spaces_of(rid);
         let rule = &mut self.rules[rid.0];
         let by = rule.quieted_by(hash);
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         let Phase::Holding { late, samples: mut shown, .. } = std::mem::take(&mut incident.phase) else {
             return;
@@ -276,7 +277,6 @@ impl Judge {
             }
         }
         let awaits = incident.newest.awaits();
-        incident.standing = spaces.iter().map(|s| (Arc::clone(s), Standing::Waiting)).collect();
         incident.remind_at = now.tick + policy.remind;
         let lane = match verdict {
             Verdict::Show => Lane::Batch,
@@ -289,7 +289,6 @@ impl Judge {
                 rule.held.hold(&by);
                 rule.decisions.held(now.wall, &slot.key, incident.since_last, held_by("opening", &by));
                 // nobody is told: there is no opening that a space could hear or refuse
-                incident.standing.clear();
                 incident.held_by = Some(by);
                 return;
             }
@@ -308,9 +307,13 @@ impl Judge {
             alert.what = What::Missing;
             alert.text = expected.text(policy, alert.text);
         }
-        let incident = IncidentRef { rule: Arc::clone(&policy.name), hash, no: incident.no };
+        let opened = IncidentRef { rule: Arc::clone(&policy.name), hash, no: incident.no };
+        let spaces = self.spaces_of(rid);
+        if let Some(incident) = self.rules[rid.0].incident_mut(hash) {
+            incident.standing = spaces.iter().map(|s| (Arc::clone(s), Standing::Waiting)).collect();
+        }
         let to = spaces.into_iter().map(|s| (s, None)).collect();
-        self.enqueue(&alert, to, lane, Some(&incident), Term::Shown, now);
+        self.enqueue(&alert, to, lane, Some(&opened), Term::Shown, now);
         if let Some(awaited) = awaits {
             self.let_wait(alert.no, awaited, now);
         }
@@ -319,7 +322,7 @@ impl Judge {
     /// Its deadline has come: it is quiet, or there is news to remind of.
     pub(super) fn incident_timer(&mut self, rid: Rid, hash: u64, now: Now) {
         let rule = &mut self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let quiet = slot.hit_at + policy.quiet <= now.tick;
         let KeyState::Open(incident) = &mut slot.state else { return };
         let voice = incident.voice(&self.spaces);
@@ -370,7 +373,7 @@ impl Judge {
     fn remind(&mut self, rid: Rid, hash: u64, to: Vec<(Arc<str>, String)>, now: Now) {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         incident.newest.tidy(&self.policy.redactor, &policy.captures);
         let hits = incident.since_last;
@@ -412,39 +415,8 @@ impl Judge {
 
     /// It is there, and not over.
     pub(super) fn is_open(&self, of: &IncidentRef) -> bool {
-        let slot = self.names.get(&of.rule).and_then(|rid| self.rules[rid.0].keys.get(&of.hash));
+        let slot = self.names.get(&of.rule).and_then(|rid| self.rules[rid.0].keys.get(of.hash));
         slot.is_some_and(|slot| matches!(&slot.state, KeyState::Open(incident) if incident.no == of.no))
-    }
-
-    /// Learns what became of an incident's opening in one space.
-    pub(super) fn set_standing(&mut self, of: &IncidentRef, space: &Arc<str>, standing: Standing, now: Now) {
-        let Some(&rid) = self.names.get(&of.rule) else { return };
-        let Some(incident) = self.rules[rid.0].incident_mut(of.hash) else { return };
-        if incident.no != of.no {
-            return;
-        }
-        // a space that has left the file since: its threads are of no use
-        let standing = if self.spaces.contains_key(space) { standing } else { Standing::Refused };
-        match incident.standing.iter_mut().find(|(name, _)| name == space) {
-            Some((_, old)) => *old = standing,
-            None => incident.standing.push((Arc::clone(space), standing)),
-        }
-        if incident.since_last > 0 {
-            self.edit_soon(rid, of.hash, now);
-        }
-        self.fold_if_refused(rid, of.hash, now);
-        self.mark_key(rid, of.hash);
-        self.reschedule(rid, of.hash);
-    }
-
-    /// No space took the opening, and none still may: from now on the fold tells.
-    pub(super) fn fold_if_refused(&mut self, rid: Rid, hash: u64, now: Now) {
-        let Some(incident) = self.rules[rid.0].incident_mut(hash) else { return };
-        let told = !matches!(incident.phase, Phase::Holding { .. } | Phase::Resolved { said: true, .. });
-        if told && incident.is_untold() && !incident.folded && incident.held_by.is_none() {
-            incident.folded = true;
-            self.fold_adopts(rid, now);
-        }
     }
 }
 

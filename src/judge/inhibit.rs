@@ -26,8 +26,8 @@ impl Judge {
         for n in 0..self.rules.len() {
             let rule = &mut self.rules[n];
             rule.inhibits.clear();
-            rule.keys.values_mut().for_each(|slot| _ = slot.has_turned());
-            rule.open = rule.keys.values().filter(|slot| slot.counted_open).count();
+            rule.keys.unordered_mut().for_each(|(_, slot)| _ = slot.has_turned());
+            rule.open = rule.keys.unordered().filter(|(_, slot)| slot.counted_open).count();
         }
         for n in 0..self.rules.len() {
             for by in self.inhibitors(Rid(n)) {

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Judge;
-use super::incident::{IncidentRef, Standing};
+use super::incident::IncidentRef;
 use super::rows::RowKey;
 use super::silence::By;
+use super::standing::Standing;
 use crate::alert::AlertNo;
 use crate::message::{Fate, MessageNo};
 use crate::time::Now;

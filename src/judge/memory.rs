@@ -16,11 +16,13 @@ use super::edit::Edited;
 use super::evidence::{Evidence, texts};
 use super::expect::Expected;
 use super::fold::Fold;
-use super::incident::{IncidentRef, Standing};
+use super::incident::IncidentRef;
 use super::key::Key;
 use super::ledger::{Claim, Flight};
 use super::phase::Phase;
 use super::rule::{KeyState, Rid, Slot};
+use super::standing::Standing;
+use super::timers::TIMER;
 use super::{Incident, Judge};
 use crate::alert::{Alert, Sample};
 use crate::time::{Now, Tick, Wall};
@@ -40,7 +42,7 @@ const fn in_map(bytes: usize) -> usize {
 const NOTES: usize = 6 * size_of::<u64>();
 
 /// A key, its timer, and the note that its row is to be written.
-const KEY: usize = in_map(16) + size_of::<Slot>() + PIECE + in_map(size_of::<(Tick, Rid, u64)>()) + NOTES;
+const KEY: usize = in_map(16) + size_of::<Slot>() + PIECE + TIMER + NOTES;
 
 /// A known kind: its hash and the hour of its last hit.
 const KIND: usize = in_map(16);
@@ -178,7 +180,7 @@ impl Judge {
     /// Weighs one key anew.
     pub(super) fn weigh(&mut self, rid: Rid, hash: u64) {
         let rule = &mut self.rules[rid.0];
-        if let Some(slot) = rule.keys.get_mut(&hash) {
+        if let Some(slot) = rule.keys.get_mut(hash) {
             let change = slot.weigh();
             self.memory.add(&mut rule.bytes, change);
         }
@@ -188,7 +190,7 @@ impl Judge {
     pub(super) fn weigh_all(&mut self) {
         let Judge { rules, memory, .. } = self;
         for rule in rules.iter_mut() {
-            for slot in rule.keys.values_mut() {
+            for (_, slot) in rule.keys.unordered_mut() {
                 let change = slot.weigh();
                 memory.add(&mut rule.bytes, change);
             }

@@ -28,6 +28,7 @@ mod incident;
 mod inhibit;
 mod input;
 mod key;
+mod keys;
 mod ledger;
 mod limit;
 mod memory;
@@ -45,7 +46,9 @@ mod resolve;
 mod rows;
 mod rule;
 mod silence;
+mod standing;
 mod tap;
+mod timers;
 mod top;
 mod values;
 mod watch;
@@ -73,6 +76,7 @@ use self::rows::RowKey;
 use self::rule::{Rid, Rule};
 use self::silence::{By, MutesUntil, Silence};
 use self::tap::Tap;
+use self::timers::Timers;
 use self::watch::Watch;
 use crate::alert::AlertNo;
 use crate::message::{Message, MessageNo};
@@ -119,7 +123,7 @@ pub struct Judge {
     clock: EventClock,
     watch: Watch,
     /// When to look at which key. Set behind the true deadline is never; before it often, and then in vain.
-    timers: BTreeSet<(Tick, Rid, u64)>,
+    timers: Timers,
     /// Rules whose fold holds something.
     folding: BTreeSet<Rid>,
     /// By number.
@@ -192,7 +196,7 @@ impl Judge {
             alive: Alive::default(),
             clock: EventClock::default(),
             watch: Watch::default(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             folding: BTreeSet::new(),
             silences: BTreeMap::new(),
             muted: BTreeMap::new(),
@@ -257,7 +261,7 @@ impl Judge {
     /// When [`Input::Timer`] must come, at the latest, if nothing else does. It may be in the past, and it may turn out
     /// that nothing is to be said then.
     pub fn due(&self) -> Option<Tick> {
-        let keys = self.timers.first().map(|t| t.0);
+        let keys = self.timers.first();
         let folds = self.folding.iter().filter_map(|rid| self.rules[rid.0].fold.due).min();
         let spaces = self.spaces.values().filter_map(Space::due).min();
         let known = self.knowing.iter().filter_map(|rid| self.rules[rid.0].known.state.due).min();
@@ -275,8 +279,7 @@ impl Judge {
     fn run_timers(&mut self, now: Now) {
         self.silence_timers(now);
         self.fold_timers(now);
-        while let Some(&(at, rid, hash)) = self.timers.first().filter(|t| t.0 <= now.tick) {
-            self.timers.pop_first();
+        while let Some((at, rid, hash)) = self.next_timer(now.tick) {
             self.key_timer(at, rid, hash, now);
             self.hold_inhibited(now);
         }
@@ -284,6 +287,11 @@ impl Judge {
         self.known_timers(now);
         self.alive_timers(now);
         self.notice_timers(now);
+    }
+
+    fn next_timer(&mut self, now: Tick) -> Option<(Tick, Rid, u64)> {
+        let Judge { timers, rules, .. } = self;
+        timers.pop(now, |at, rid, hash| rules[rid.0].timer(hash) == Some(at))
     }
 
     fn next_alert(&mut self) -> AlertNo {
@@ -308,7 +316,7 @@ impl Judge {
 
     /// Its row is to be written.
     fn mark_key(&mut self, rid: Rid, hash: u64) {
-        if let Some(slot) = self.rules[rid.0].keys.get_mut(&hash)
+        if let Some(slot) = self.rules[rid.0].keys.get_mut(hash)
             && !slot.dirty
         {
             slot.dirty = true;

@@ -15,13 +15,14 @@ use std::sync::Arc;
 use super::Judge;
 use super::batch::{Entry, Lane};
 use super::fold::{Fold, names};
-use super::incident::{Incident, IncidentRef, Standing};
+use super::incident::{Incident, IncidentRef};
 use super::key::Key;
 use super::ledger::Term;
 use super::phase::Phase;
 use super::rows::RowKey;
-use super::rule::{KeyState, Rid, Rule};
+use super::rule::{KeyState, Rid, Rule, Slot};
 use super::silence::{By, Silence};
+use super::standing::Standing;
 use super::why::held_by;
 use super::wording::{count, key_text, list_line};
 use crate::alert::{Alert, Held, What};
@@ -47,11 +48,8 @@ impl Judge {
     pub(super) fn hold_rule_anew(&mut self, rid: Rid, over: &BTreeMap<u64, Silence>, now: Now) {
         let mut freed: BTreeMap<By, Vec<u64>> = BTreeMap::new();
         let n = rid.0;
-        let open = self.rules[n]
-            .keys
-            .iter()
-            .filter(|(_, s)| matches!(&s.state, KeyState::Open(incident) if incident.is_open()));
-        let open: Vec<u64> = open.map(|(hash, _)| *hash).collect();
+        let is_open = |s: &Slot| matches!(&s.state, KeyState::Open(incident) if incident.is_open());
+        let open = self.rules[n].keys.hashes(is_open);
         let whole = self.rules[n].quieted.iter().find(|f| f.is_whole()).map(|f| f.by.clone());
         let in_fold = self.rules[n].fold.this_telling();
         for hash in open {
@@ -75,7 +73,7 @@ impl Judge {
                 (None, Some(by)) => {
                     let rule = &mut self.rules[n];
                     rule.held.hold(&by);
-                    if let Some(slot) = rule.keys.get(&hash) {
+                    if let Some(slot) = rule.keys.get(hash) {
                         rule.decisions.held(now.wall, &slot.key, 0, held_by("what goes on is", &by));
                     }
                 }
@@ -182,11 +180,11 @@ impl Judge {
         let Judge { rules, policy, .. } = self;
         let rule = &mut rules[rid.0];
         // where nothing was held that could be told, nothing opens what the rule's fold had: it goes back there
-        let untold = |hash: &u64| matches!(rule.keys.get(hash).map(|s| &s.state), Some(KeyState::Open(i)) if i.since_last > 0);
+        let untold = |hash: &u64| matches!(rule.keys.get(*hash).map(|s| &s.state), Some(KeyState::Open(i)) if i.since_last > 0);
         let room = if fold.hits > 0 || open.iter().any(untold) { MADE_VISIBLE } else { 0 };
         let (mut going, mut visible, mut missing, mut too_many) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for hash in open {
-            let Some(slot) = rule.keys.get_mut(hash) else { continue };
+            let Some(slot) = rule.keys.get_mut(*hash) else { continue };
             let KeyState::Open(incident) = &mut slot.state else { continue };
             if slot.expected.is_some() && incident.is_untold() {
                 // what is missing has no hits that could be told: it opens now

@@ -182,7 +182,7 @@ impl Judge {
         let (new, changed) = rule.known.meet(hash, now);
         let gone = rule.known.forget();
         let after = rule.known.len();
-        let open = matches!(rule.keys.get(&hash).map(|s| &s.state), Some(KeyState::Open(_)));
+        let open = matches!(rule.keys.get(hash).map(|s| &s.state), Some(KeyState::Open(_)));
         let rows = changed.then(|| shelf(hash)).into_iter().chain(gone);
         self.dirty.extend(rows.map(|shelf| RowKey::Known(rid, shelf)));
         self.weigh_kinds(before, after);

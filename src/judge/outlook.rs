@@ -55,7 +55,7 @@ fn becomes(rule: &Rule, key: &[Box<str>], spaces: &BTreeMap<String, u64>, now: N
         return held("seen: it is what the rule expects");
     }
     let hash = rule.hash(key);
-    let slot = rule.keys.get(&hash);
+    let slot = rule.keys.get(hash);
     let state = slot.map(|s| &s.state);
     if policy.new.is_some() && !matches!(state, Some(KeyState::Open(_))) {
         match rule.known.meets(hash, now) {

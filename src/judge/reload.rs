@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::batch::{Lane, Space};
-use super::incident::Standing;
 use super::ledger::Term;
 use super::novelty::Known;
 use super::rows::RowKey;
 use super::rule::{KeyState, Rid, Rule};
+use super::standing::Standing;
 use super::{Judge, Policy, RulePolicy};
 use crate::alert::{AlertNo, What};
 use crate::time::Now;
@@ -68,8 +68,7 @@ impl Judge {
         self.keep_in_budget(now);
         self.hold_anew(now);
         for rid in live {
-            let hashes: Vec<u64> = self.rules[rid.0].keys.keys().copied().collect();
-            for hash in hashes {
+            for hash in self.rules[rid.0].keys.hashes(|_| true) {
                 self.fold_if_refused(rid, hash, now);
                 self.reschedule(rid, hash);
             }
@@ -96,18 +95,16 @@ impl Judge {
         rule.policy = Some(policy);
         if changed {
             self.drop_windows(rid);
-            let expected = self.rules[rid.0].keys.iter().filter(|(_, s)| s.expected.is_some());
-            let expected: Vec<u64> = expected.map(|(hash, _)| *hash).collect();
-            for hash in expected {
+            for hash in self.rules[rid.0].keys.hashes(|s| s.expected.is_some()) {
                 self.evict_key(rid, hash, now);
             }
             let rule = &mut self.rules[rid.0];
-            for (hash, slot) in &mut rule.keys {
+            for (hash, slot) in rule.keys.unordered_mut() {
                 if let KeyState::Open(incident) = &mut slot.state {
                     incident.newest.forget_captures();
                     (incident.different, incident.top) = Default::default();
                     if !std::mem::replace(&mut slot.dirty, true) {
-                        rule.changed.push(*hash);
+                        rule.changed.push(hash);
                     }
                 }
             }
@@ -117,10 +114,7 @@ impl Judge {
 
     /// What was counted under another meaning of the rule will never fire.
     fn drop_windows(&mut self, rid: Rid) {
-        let counting =
-            self.rules[rid.0].keys.iter().filter(|(_, s)| matches!(s.state, KeyState::Counting(_)));
-        let counting: Vec<u64> = counting.map(|(hash, _)| *hash).collect();
-        for hash in counting {
+        for hash in self.rules[rid.0].keys.hashes(|s| matches!(s.state, KeyState::Counting(_))) {
             if let Some(KeyState::Counting(window)) = self.remove_slot(rid, hash).map(|s| s.state) {
                 self.rules[rid.0].ledger.below += window.len();
             }
@@ -133,8 +127,7 @@ impl Judge {
             self.tell_known(rid, now);
         }
         self.drop_windows(rid);
-        let open: Vec<u64> = self.rules[rid.0].keys.keys().copied().collect();
-        for hash in open {
+        for hash in self.rules[rid.0].keys.hashes(|_| true) {
             let Some(slot) = self.remove_slot(rid, hash) else { continue };
             if let KeyState::Open(mut incident) = slot.state {
                 incident.held_by = None;
@@ -176,12 +169,12 @@ impl Judge {
     /// What incidents know of spaces that exist no more.
     fn forget_standings(&mut self) {
         for rule in &mut self.rules {
-            for (hash, slot) in &mut rule.keys {
+            for (hash, slot) in rule.keys.unordered_mut() {
                 let KeyState::Open(incident) = &mut slot.state else { continue };
                 let before = incident.standing.len();
                 incident.standing.retain(|(space, _)| self.spaces.contains_key(space));
                 if incident.standing.len() != before && !std::mem::replace(&mut slot.dirty, true) {
-                    rule.changed.push(*hash);
+                    rule.changed.push(hash);
                 }
             }
         }

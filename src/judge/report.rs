@@ -175,7 +175,7 @@ impl Judge {
         let mut pending_in =
             PendingIn { folds: rule.fold.hits, known: rule.known.state.hits, ..PendingIn::default() };
         let (mut open_incidents, mut counting_keys) = (0, 0);
-        for slot in rule.keys.values() {
+        for (_, slot) in rule.keys.unordered() {
             match &slot.state {
                 KeyState::Counting(window) => {
                     counting_keys += 1;

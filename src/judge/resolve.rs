@@ -25,15 +25,14 @@ impl Judge {
         self.mark_rule(rid);
         let rule = &self.rules[rid.0];
         let ends = |hash: &u64| {
-            let state = rule.keys.get(hash).map(|slot| &slot.state);
+            let state = rule.keys.get(*hash).map(|slot| &slot.state);
             matches!(state, Some(KeyState::Open(i)) if !matches!(i.phase, Phase::Resolved { .. }))
         };
         let over: Vec<u64> = match named.count_ones() as usize {
             whole if whole == hit.key.len() => [rule.hash(&hit.key)].into_iter().filter(ends).collect(),
             _ => {
                 let parts = named_parts(rule, hit, named);
-                let alike = rule.keys.iter().filter(|(_, slot)| has(&slot.parts, &parts));
-                alike.map(|(hash, _)| *hash).filter(ends).collect()
+                rule.keys.hashes(|slot| has(&slot.parts, &parts)).into_iter().filter(ends).collect()
             }
         };
         let rule = &mut self.rules[rid.0];
@@ -52,7 +51,7 @@ impl Judge {
             if at.since(fired) < hold {
                 let hits = incident.since_last;
                 rule.ledger.below += hits;
-                let key = rule.keys.get(&hash).map(|slot| slot.key.clone()).unwrap_or_default();
+                let key = rule.keys.get(hash).map(|slot| slot.key.clone()).unwrap_or_default();
                 rule.decisions.held(now.wall, &key, hits, "resolved within `hold`: nothing to say");
                 self.remove_slot(rid, hash);
                 return;
@@ -73,7 +72,7 @@ impl Judge {
         self.mark_key(rid, hash);
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         if incident.held_by.is_some() && incident.is_untold() {
             self.close_quietly(rid, hash, now);
@@ -113,7 +112,7 @@ impl Judge {
 
     /// An incident that cannot speak for itself is over: its key is let go, unless that is expected.
     fn close_quietly(&mut self, rid: Rid, hash: u64, now: Now) {
-        let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
+        let Some(slot) = self.rules[rid.0].keys.get_mut(hash) else { return };
         let (key, state) = if slot.expected.is_some() {
             let counting = KeyState::Counting(Window::default());
             (slot.key.clone(), std::mem::replace(&mut slot.state, counting))
@@ -147,7 +146,7 @@ impl Judge {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
         let by = rule.quieted_by(hash);
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(&hash)) else { return };
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         incident.phase = Phase::Open;
         (incident.remind_at, incident.remind_every) = (now.tick + policy.remind, policy.remind);

@@ -188,7 +188,7 @@ impl Judge {
         }
         let name = Arc::clone(&rule.name);
         let name = |hash: u64| format!("judge/key/{name}/{hash:016x}");
-        let left = |hash: &u64| !rule.keys.contains_key(hash);
+        let left = |hash: &u64| !rule.keys.has(*hash);
         rows.extend(gone.into_iter().filter(left).map(|hash| StateRow { name: name(hash), value: None }));
         for hash in changed {
             if let Some(value) = self.key_row(rid, hash) {
@@ -220,7 +220,7 @@ impl Judge {
 
     fn key_row(&mut self, rid: Rid, hash: u64) -> Option<String> {
         let rule = &mut self.rules[rid.0];
-        let slot = rule.keys.get_mut(&hash)?;
+        let slot = rule.keys.get_mut(hash)?;
         (slot.dirty, slot.saved) = (false, true);
         slot.key.tidy();
         let names = rule.policy.as_ref().map_or(&[][..], |p| &p.captures);
@@ -287,7 +287,7 @@ impl Judge {
             self.head.next_thread = u64::try_from(now.wall.0).unwrap_or(0);
         }
         self.set_inhibitors();
-        self.rules.iter_mut().flat_map(|r| r.keys.values_mut()).for_each(|slot| slot.saved = true);
+        self.rules.iter_mut().flat_map(|r| r.keys.unordered_mut()).for_each(|(_, slot)| slot.saved = true);
         self.weigh_all();
         for n in 0..self.rules.len() {
             let rule = &mut self.rules[n];
@@ -344,7 +344,7 @@ impl Judge {
                     }
                 }
                 let rid = self.ensure_rule(&row.rule);
-                if self.rules[rid.0].keys.insert(row.hash, Box::new(row.slot)).is_none() {
+                if !self.rules[rid.0].keys.insert(row.hash, row.slot) {
                     self.key_count += 1;
                 }
             }

@@ -1,10 +1,9 @@
 //! One rule at work: its keys, and the way of a hit through them.
 //!
 //! A key is found by a keyed hash of its raw values, so that nobody who writes into a log can choose two that
-//! collide, and so that the state file need not hold a raw value. Keys live in an ordered map: going through
-//! them in the same order before and after a restart is what makes the two runs say the same.
+//! collide, and so that the state file need not hold a raw value. A hit of a key that is there already costs a look at
+//! it and no more: no text is made, and its timer is moved only when it has come.
 
-use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::expect::Expected;
 use super::fold::Fold;
 use super::incident::Incident;
 use super::key::Key;
+use super::keys::Keys;
 use super::ledger::{HeldCounts, Ledger, Resolves};
 use super::limit::Limit;
 use super::novelty::Known;
@@ -49,8 +49,7 @@ pub(super) struct Rule {
     pub(super) ledger: Ledger,
     pub(super) held: HeldCounts,
     pub(super) resolves: Resolves,
-    /// Boxed: where each hit brings a key, the map moves its neighbours each time.
-    pub(super) keys: BTreeMap<u64, Box<Slot>>,
+    pub(super) keys: Keys,
     pub(super) fold: Fold,
     pub(super) known: Known,
     pub(super) limit: Limit,
@@ -166,7 +165,7 @@ impl Rule {
             ledger: Ledger::default(),
             held: HeldCounts::default(),
             resolves: Resolves::default(),
-            keys: BTreeMap::new(),
+            keys: Keys::default(),
             fold: Fold::default(),
             known: Known::default(),
             limit: Limit::new(1),
@@ -204,17 +203,22 @@ impl Rule {
         part_hash(self.hasher, value)
     }
 
+    /// When a key is to be looked at.
+    pub(super) fn timer(&self, hash: u64) -> Option<Tick> {
+        self.keys.get(hash)?.timer
+    }
+
     /// The incident of a key.
     pub(super) fn incident_mut(&mut self, hash: u64) -> Option<&mut Incident> {
-        match &mut self.keys.get_mut(&hash)?.state {
+        match &mut self.keys.get_mut(hash)?.state {
             KeyState::Open(incident) => Some(incident),
             KeyState::Counting(_) => None,
         }
     }
 
-    /// All incidents, in the order of their keys' hashes.
+    /// All incidents, in no order: for sums.
     pub(super) fn incidents(&self) -> impl Iterator<Item = &Incident> {
-        self.keys.values().filter_map(|s| match &s.state {
+        self.keys.unordered().filter_map(|(_, s)| match &s.state {
             KeyState::Open(incident) => Some(&**incident),
             KeyState::Counting(_) => None,
         })
@@ -267,11 +271,10 @@ impl Judge {
             rule.dirty = true;
             self.dirty.insert(RowKey::Rule(rid));
         }
-        let (mut fresh, hasher) = (false, rule.hasher);
-        let slot = rule.keys.entry(hash).or_insert_with(|| {
-            fresh = true;
+        let hasher = rule.hasher;
+        let (slot, fresh) = rule.keys.get_or_insert(hash, || {
             let key = Key::of(&self.policy.redactor, &rule.by, hit);
-            Box::new(Slot::counting(key, parts(hasher, &hit.key), now))
+            Slot::counting(key, parts(hasher, &hit.key), now)
         });
         (slot.used, slot.hit_at) = (self.head.used, now.tick);
         if !slot.dirty {
@@ -301,12 +304,13 @@ impl Judge {
                 };
                 rule.ledger.below += pushed.below;
                 let fired = pushed.fired;
-                window.keep(Evidence::of(hit, at));
+                let evidence = Evidence::of(hit, at);
                 if let Some(firing) = fired {
-                    self.fire(rid, hash, firing, late, now);
+                    self.fire(rid, hash, firing, evidence, late, now);
                     self.reschedule(rid, hash);
                     self.weigh(rid, hash);
                 } else {
+                    window.keep(evidence);
                     let change = slot.weigh();
                     self.memory.add(&mut rule.bytes, change);
                     if begun {
@@ -331,7 +335,7 @@ impl Judge {
 
     /// Looks at a key whose timer has come.
     pub(super) fn key_timer(&mut self, at: Tick, rid: Rid, hash: u64, now: Now) {
-        let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
+        let Some(slot) = self.rules[rid.0].keys.get_mut(hash) else { return };
         slot.timer = None;
         let due = self.deadline(rid, hash);
         if due != Some(at) {
@@ -339,8 +343,8 @@ impl Judge {
             self.reschedule(rid, hash);
             return;
         }
-        match self.rules[rid.0].keys.get(&hash).map(|s| &s.state) {
-            Some(_) if self.rules[rid.0].keys.get(&hash).is_some_and(|s| s.expected.is_some()) => {
+        match self.rules[rid.0].keys.get(hash).map(|s| &s.state) {
+            Some(_) if self.rules[rid.0].keys.get(hash).is_some_and(|s| s.expected.is_some()) => {
                 self.expect_timer(rid, hash, now);
             }
             Some(KeyState::Counting(_)) => self.evict_key(rid, hash, now),
@@ -349,10 +353,16 @@ impl Judge {
         }
     }
 
+    /// A key is no longer to be looked at then.
+    pub(super) fn forget_timer(&mut self, at: Tick) {
+        let Judge { timers, rules, .. } = self;
+        timers.forget(at, |rid, hash| rules[rid.0].timer(hash) == Some(at));
+    }
+
     /// When this key must be looked at, were nothing more to happen.
     fn deadline(&self, rid: Rid, hash: u64) -> Option<Tick> {
         let rule = &self.rules[rid.0];
-        let (slot, policy) = (rule.keys.get(&hash)?, rule.policy.as_ref()?);
+        let (slot, policy) = (rule.keys.get(hash)?, rule.policy.as_ref()?);
         if let Some(expected) = &slot.expected {
             let over = matches!(&slot.state, KeyState::Open(i) if i.may_say_its_end(&self.spaces));
             return Some(if over { expected.due.min(slot.hit_at) } else { expected.due });
@@ -366,14 +376,15 @@ impl Judge {
     /// Puts a key's timer where its deadline is. Whatever changes how far an incident is ends here, or takes its key out.
     pub(super) fn reschedule(&mut self, rid: Rid, hash: u64) {
         let due = self.deadline(rid, hash);
-        let Some(slot) = self.rules[rid.0].keys.get_mut(&hash) else { return };
+        let Some(slot) = self.rules[rid.0].keys.get_mut(hash) else { return };
         let turned = slot.has_turned();
         if slot.timer != due {
-            if let Some(old) = std::mem::replace(&mut slot.timer, due) {
-                self.timers.remove(&(old, rid, hash));
+            let old = std::mem::replace(&mut slot.timer, due);
+            if let Some(old) = old {
+                self.forget_timer(old);
             }
             if let Some(new) = due {
-                self.timers.insert((new, rid, hash));
+                self.timers.set(new, rid, hash);
             }
         }
         if let Some(opened) = turned {

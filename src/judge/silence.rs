@@ -176,7 +176,7 @@ impl Rule {
         if self.quieted.is_empty() {
             return None;
         }
-        self.quieted_as(hash, self.keys.get(&hash)?)
+        self.quieted_as(hash, self.keys.get(hash)?)
     }
 
     /// The same of a key that is not there.
@@ -410,7 +410,8 @@ fn known_key(rule: &Rule, policy: &RulePolicy, hashed: &[(String, u64)]) -> Opti
     let place = |(name, hash): &(String, u64)| Some((policy.by.iter().position(|b| b == name)?, *hash));
     let parts: Vec<(usize, u64)> = hashed.iter().filter_map(place).collect();
     let wanted = InForce { by: By::Silence(0), parts };
-    let (_, slot) = rule.keys.iter().find(|(hash, slot)| wanted.holds(**hash, slot))?;
+    let known = rule.keys.unordered().filter(|(hash, slot)| wanted.holds(*hash, slot));
+    let (_, slot) = known.min_by_key(|k| k.0)?;
     Some(wanted.parts.iter().filter_map(|(n, _)| slot.key.get(*n).cloned()).collect())
 }
 

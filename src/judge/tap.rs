@@ -169,7 +169,7 @@ impl Judge {
         now: Now,
     ) -> (bool, Cow<'static, str>) {
         let rule = &self.rules[rid.0];
-        let state = rule.keys.get(&hash).map(|slot| &slot.state);
+        let state = rule.keys.get(hash).map(|slot| &slot.state);
         let held = |what: &'static str| (false, Cow::Borrowed(what));
         let incident = match state {
             Some(KeyState::Open(incident)) => Some(&**incident),

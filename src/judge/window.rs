@@ -74,6 +74,18 @@ impl Window {
         self.times.capacity() * size_of::<Wall>() + lines(&self.samples) + asked
     }
 
+    /// Takes out the lines to show before the one that fires.
+    pub(super) fn older(&mut self) -> VecDeque<Evidence> {
+        let mut older = std::mem::take(&mut self.samples);
+        if older.len() == SAMPLES {
+            older.pop_front();
+        }
+        if let Some(last) = older.back_mut() {
+            last.alone();
+        }
+        older
+    }
+
     /// Keeps a line as evidence.
     pub(super) fn keep(&mut self, evidence: Evidence) {
         if self.samples.len() == SAMPLES {
