@@ -76,29 +76,28 @@ impl Window {
 
     /// Takes out the lines to show before the one that fires.
     pub(super) fn older(&mut self) -> VecDeque<Evidence> {
-        let mut older = std::mem::take(&mut self.samples);
-        if older.len() == SAMPLES {
-            older.pop_front();
-        }
-        if let Some(last) = older.back_mut() {
-            last.alone();
-        }
-        older
+        self.make_older();
+        std::mem::take(&mut self.samples)
     }
 
     /// Keeps a line as evidence.
     pub(super) fn keep(&mut self, evidence: Evidence) {
-        if self.samples.len() == SAMPLES {
-            self.samples.pop_front();
-        }
-        if let Some(older) = self.samples.back_mut() {
-            older.alone();
-        }
+        self.make_older();
         // most keys are hit once; room for three would weigh more than all else of theirs
         if self.samples.is_empty() {
             self.samples.reserve_exact(1);
         }
         self.samples.push_back(evidence);
+    }
+
+    /// Another line comes behind those that are kept.
+    fn make_older(&mut self) {
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        if let Some(last) = self.samples.back_mut() {
+            last.alone();
+        }
     }
 
     /// Counts a hit at `at`. After firing the window is spent: all its hits are in the firing or in `below`.

@@ -24,6 +24,7 @@ const IDLE: Duration = Duration::from_secs(5);
 type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Request {
+    /// Nobody waits for an answer.
     Soon,
     Commit(Box<Commit>, Answer<Committed>),
     Letter(RowId, Answer<Option<Letter>>),

@@ -316,17 +316,22 @@ impl Agent<'_> {
 
     /// Waits until it ends by itself: its exit code, and what it still had to print.
     pub(crate) fn ends(mut self) -> (i32, Vec<String>) {
+        let lines = self.rest();
+        self.story.extend(self.err.try_iter());
+        (self.child.wait().unwrap().code().unwrap_or(-1), lines)
+    }
+
+    /// What it prints until it ends.
+    fn rest(&self) -> Vec<String> {
         let begun = stopwatch();
         let mut lines = Vec::new();
         loop {
             match self.out.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
                 Ok(line) => lines.push(line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return lines,
                 Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end; it printed {lines:#?}"),
             }
         }
-        self.story.extend(self.err.try_iter());
-        (self.child.wait().unwrap().code().unwrap_or(-1), lines)
     }
 
     /// SIGKILL, and waits until it is dead.
@@ -353,9 +358,11 @@ impl Agent<'_> {
         self.child.wait().unwrap().code().unwrap_or(-1)
     }
 
-    /// SIGINT, as of Ctrl-C; its exit code, or none where the signal ended it.
+    /// SIGINT, as of Ctrl-C; its exit code, or none where the signal ended it. A shell that runs the tests in the background
+    /// may have it ignored, by what they start too: then it does not end.
     pub(crate) fn interrupt(mut self) -> Option<i32> {
         self.signal(rustix::process::Signal::INT);
+        self.rest();
         self.child.wait().unwrap().code()
     }
 
