@@ -57,6 +57,12 @@ impl Tick {
     pub fn since(self, earlier: Tick) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
+
+    /// The end of a wait of `old` as one of `new` that began at the same instant.
+    #[must_use]
+    pub fn counted_anew(self, old: Duration, new: Duration) -> Tick {
+        Tick(self.0.saturating_sub(u64::try_from(old.as_millis()).unwrap_or(u64::MAX))) + new
+    }
 }
 
 impl Add<Duration> for Tick {

@@ -602,6 +602,10 @@ fn a_message_that_is_missing_from_the_state_is_lost_in_the_books_and_its_inciden
 
     let mut agent = place.start_with(&[]);
     agent.wait_for_status("the loss", |s| term(s, "trouble", "lost") == 1);
+    let missing = "a message is missing from the state: its hits are lost";
+    chat.wait_until(DEADLINE, "word of the loss", |messages| {
+        messages.iter().any(|m| m.shown().contains(missing))
+    });
     place.append("app.log", "trouble a seq=2\n");
     let status = agent.wait_for_status("the next hit of the same key", |s| term(s, "trouble", "told") == 1);
     assert_eq!((term(&status, "trouble", "hits"), term(&status, "trouble", "pending")), (2, 0), "{status:#}");

@@ -14,7 +14,7 @@ use crate::chat::Surface;
 use crate::deliver::{Event, Report};
 use crate::judge::{EDIT_EVERY, Input, Notice};
 use crate::message::{Fate, Message, MessageNo, OutboxRow, RowId};
-use crate::store::{StoreError, Tried};
+use crate::store::{Lost, StoreError, Tried};
 use crate::time::Now;
 
 use super::desk::Desk;
@@ -76,14 +76,38 @@ impl Desk {
         let known = waiting.iter().chain(&dead).map(|r| r.message).chain(new.iter().map(|m| m.no));
         let known: BTreeSet<MessageNo> = known.collect();
         let missing: Vec<MessageNo> = self.judge.unsettled().filter(|no| !known.contains(no)).collect();
-        if !missing.is_empty() {
-            error!(count = missing.len(), "messages are missing from the state, their hits are lost");
-        }
+        let count = missing.len();
         for message in missing {
             let said = self.judge.apply(Input::Fate { message, fate: Fate::Dropped }, now);
             self.say(said);
         }
+        if count > 0 {
+            error!(count, "messages are missing from the state, their hits are lost");
+            let text = match count {
+                1 => "a message is missing from the state: its hits are lost".to_owned(),
+                _ => format!("{count} messages are missing from the state: their hits are lost"),
+            };
+            let hint =
+                Some("`logherald status` counts them as `lost`; was the state directory changed?".into());
+            self.tell(notice("lost".into(), Severity::Critical, text, hint), now);
+        }
         Ok(())
+    }
+
+    /// There was no room for these rows: their hits are lost, which nothing else may be worse than.
+    pub(super) fn tell_lost(&mut self, rows: Vec<Lost>, now: Now) {
+        let spaces: BTreeSet<Arc<str>> = rows.iter().map(|row| Arc::clone(&row.space)).collect();
+        for row in rows {
+            error!("space `{}`: a message is dropped: there is no room left for it", row.space);
+            let said = self.judge.apply(Input::Fate { message: row.message, fate: Fate::Dropped }, now);
+            self.say(said);
+        }
+        for space in spaces {
+            let text = format!("messages for the space `{space}` are dropped: no more can be kept");
+            let hint =
+                "`logherald status` counts their hits as `lost`; `logherald outbox list` shows what waits";
+            self.tell(notice(format!("lost/{space}"), Severity::Critical, text, Some(hint.into())), now);
+        }
     }
 
     /// What waits for a space that is in the rules no more becomes a dead letter, and is told.

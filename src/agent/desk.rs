@@ -21,7 +21,7 @@ use crate::chat::Surface;
 use crate::deliver::Report;
 use crate::judge::{Decision, Input, Judge, Notice, Outlook, SilenceFault, SilenceOrder};
 use crate::line::{Position, PositionKey};
-use crate::message::{Fate, Message, OutboxRow, RowId};
+use crate::message::{Message, OutboxRow, RowId};
 use crate::state::StateRow;
 use crate::store::{self, Commit, StoreError, Tried};
 use crate::tail::Trouble;
@@ -420,11 +420,7 @@ impl Desk {
             self.durable = done.durable;
             self.show_troubles();
         }
-        for lost in done.lost {
-            error!("space `{}`: a message is dropped: there is no room left for it", lost.space);
-            let said = self.judge.apply(Input::Fate { message: lost.message, fate: Fate::Dropped }, now);
-            self.say(said);
-        }
+        self.tell_lost(done.lost, now);
         for row in done.next {
             self.hand_over(row);
         }

@@ -58,6 +58,7 @@ impl Judge {
             late(&mut whole.alert, alerts, messages);
         }
         self.join_claims(&mut whole.claims);
+        whole.incidents.retain(|of| self.is_open(of));
         Some(self.send(&space, whole.thread.clone(), vec![whole], now))
     }
 

@@ -125,8 +125,14 @@ impl Space {
         }
     }
 
-    /// The policy that counts from now on; limits go on where they were.
+    /// The policy that counts from now on; limits go on where they were, and a digest that waits is due by the new
+    /// distance from when its waiting began.
     pub(super) fn set_policy(&mut self, policy: SpacePolicy, now: Tick) {
+        let (old, new) = (self.policy.digest_every, policy.digest_every);
+        // nothing is known of what a row without it was counted by
+        if old != new && !old.is_zero() {
+            self.digest_due = self.digest_due.map(|due| due.counted_anew(old, new).max(now));
+        }
         self.budget.set(policy.max_per_hour, now);
         self.reserve.set(RESERVE, now);
         self.policy = policy;

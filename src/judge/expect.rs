@@ -385,9 +385,15 @@ impl Judge {
         let Voice::Own(to) = incident.voice(&self.spaces) else { return };
         incident.phase = Phase::Open;
         // the one place where a rule's limit is asked about one more day, and acted upon
-        if rule.limit.ask(now.tick) != Verdict::Show {
-            rule.held.rule_limit += 1;
-            return;
+        match rule.limit.ask(now.tick) {
+            Verdict::Show => {}
+            // there is nothing to fold: the next day says for how long
+            Verdict::Hold(_) => {
+                rule.held.rule_limit += 1;
+                let what = "one more day held: over the rule's limit";
+                rule.decisions.held(now.wall, &slot.key, 0, what);
+                return self.mark_rule(rid);
+            }
         }
         let mut alert = say(policy, &self.policy.host, What::Reminder, no, &slot.key, incident, 0);
         alert.text = expected.text(policy, alert.text);

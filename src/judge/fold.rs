@@ -178,6 +178,17 @@ impl Fold {
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
+    /// The rule's limit or its `remind` is another now. Whether the limit lets it speak is asked when it is due.
+    pub(super) fn count_anew(&mut self, limit: bool, remind: Duration, now: Tick) {
+        if self.due.is_some() {
+            self.every = None;
+            self.due_by(now + remind);
+            if limit && (self.hits > 0 || self.openings > 0) {
+                self.due_by(now);
+            }
+        }
+    }
+
     fn text(&mut self) -> String {
         self.ranked.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.1.cmp(&b.1)));
         let absent = self.hits == 0;

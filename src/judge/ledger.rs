@@ -219,28 +219,4 @@ impl Judge {
             self.mark_rule(rid);
         }
     }
-
-    /// Claims that only one space can settle, added up by rule and term: what is merged is settled together.
-    pub(super) fn join_claims(&mut self, claims: &mut Vec<AlertNo>) {
-        let mut kept: std::collections::BTreeMap<(Arc<str>, Term), AlertNo> =
-            std::collections::BTreeMap::new();
-        claims.retain(|no| {
-            let Some(claim) = self.claims.get(no) else { return false };
-            if claim.copies != 1 {
-                return true;
-            }
-            let (name, hits) = ((Arc::clone(&claim.rule), claim.term), claim.hits);
-            let first = *kept.entry(name).or_insert(*no);
-            if first == *no {
-                return true;
-            }
-            self.claims.remove(no);
-            self.dirty.insert(RowKey::Claim(*no));
-            if let Some(claim) = self.claims.get_mut(&first) {
-                claim.hits += hits;
-                self.dirty.insert(RowKey::Claim(first));
-            }
-            false
-        });
-    }
 }

@@ -16,6 +16,7 @@
 mod alive;
 mod backlog;
 mod batch;
+mod claims;
 mod clock;
 mod context;
 mod distinct;
@@ -113,6 +114,8 @@ pub struct Judge {
     by_no: Vec<Rid>,
     spaces: BTreeMap<Arc<str>, Space>,
     claims: BTreeMap<AlertNo, Claim>,
+    /// With so many claims, those that can only be settled together are joined.
+    join_at: usize,
     flights: BTreeMap<MessageNo, Flight>,
     /// Messages that are edited, by their thread.
     edited: BTreeMap<String, Edited>,
@@ -189,6 +192,7 @@ impl Judge {
             by_no: Vec::new(),
             spaces: BTreeMap::new(),
             claims: BTreeMap::new(),
+            join_at: claims::APART,
             flights: BTreeMap::new(),
             edited: BTreeMap::new(),
             edits_due: BTreeSet::new(),
@@ -273,7 +277,9 @@ impl Judge {
     fn settle(&mut self, now: Now) -> Vec<Message> {
         self.hold_inhibited(now);
         self.run_timers(now);
-        self.flush(now)
+        let messages = self.flush(now);
+        self.join_when_many();
+        messages
     }
 
     fn run_timers(&mut self, now: Now) {

@@ -10,7 +10,7 @@ use super::batch::{Lane, Space};
 use super::ledger::Term;
 use super::novelty::Known;
 use super::rows::RowKey;
-use super::rule::{KeyState, Rid, Rule};
+use super::rule::{KeyState, Pace, Rid, Rule};
 use super::standing::Standing;
 use super::{Judge, Policy, RulePolicy};
 use crate::alert::{AlertNo, What};
@@ -91,6 +91,8 @@ impl Judge {
         rule.limit.set(policy.max_per_hour, now.tick);
         let changed = rule.fingerprint != policy.fingerprint;
         rule.fingerprint = policy.fingerprint;
+        let pace = Pace { remind: policy.remind, max_per_hour: policy.max_per_hour };
+        let before = rule.pace.replace(pace);
         (rule.by, rule.oldest) = (policy.by.clone().into(), Vec::new());
         rule.policy = Some(policy);
         if changed {
@@ -110,6 +112,27 @@ impl Judge {
             }
             self.mark_rule(rid);
         }
+        if let Some(before) = before.filter(|before| *before != pace) {
+            self.count_waits_anew(rid, before, pace, now);
+        }
+    }
+
+    /// What waits is due by the rule as it is now, counted from when the waiting began: a reminder that was a day away is
+    /// not waited for once somebody asks for one an hour, and nor is the limit that was.
+    fn count_waits_anew(&mut self, rid: Rid, before: Pace, pace: Pace, now: Now) {
+        let rule = &mut self.rules[rid.0];
+        rule.fold.count_anew(before.max_per_hour != pace.max_per_hour, pace.remind, now.tick);
+        if before.remind != pace.remind {
+            for (hash, slot) in rule.keys.unordered_mut() {
+                let KeyState::Open(incident) = &mut slot.state else { continue };
+                incident.remind_at = incident.remind_at.counted_anew(incident.remind_every, pace.remind);
+                incident.remind_every = pace.remind;
+                if !std::mem::replace(&mut slot.dirty, true) {
+                    rule.changed.push(hash);
+                }
+            }
+        }
+        self.mark_rule(rid);
     }
 
     /// What was counted under another meaning of the rule will never fire.

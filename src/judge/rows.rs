@@ -18,7 +18,7 @@ use super::ledger::{Claim, Flight, HeldCounts, Ledger, Resolves};
 use super::notice::Recent;
 use super::novelty::Learning;
 use super::report::SpaceCounts;
-use super::rule::{KeyState, Rid, Slot};
+use super::rule::{KeyState, Pace, Rid, Slot};
 use super::silence::{By, Silence};
 use super::{Head, Judge, SpacePolicy};
 use crate::alert::AlertNo;
@@ -56,6 +56,8 @@ struct RuleRow<F> {
     /// Its place among the rules: what is due at the same instant is done in this order, before and after a restart.
     place: usize,
     fingerprint: u64,
+    #[serde(default)]
+    pace: Option<Pace>,
     ledger: Ledger,
     held: HeldCounts,
     #[serde(default)]
@@ -95,6 +97,9 @@ struct SpaceRow {
     reserve: u64,
     flushed: Option<Tick>,
     digest_due: Option<Tick>,
+    /// What `digest_due` was counted by.
+    #[serde(default)]
+    digest_every: Duration,
     counts: SpaceCounts,
 }
 
@@ -207,6 +212,7 @@ impl Judge {
             name: Arc::clone(&rule.name),
             place: rid.0,
             fingerprint: rule.fingerprint,
+            pace: rule.pace,
             ledger: rule.ledger,
             held: rule.held,
             resolves: rule.resolves,
@@ -246,6 +252,7 @@ impl Judge {
             reserve: space.reserve.saved(),
             flushed: space.flushed,
             digest_due: space.digest_due,
+            digest_every: space.policy.digest_every,
             counts: space.counts,
         }))
     }
@@ -325,7 +332,8 @@ impl Judge {
                 counted(row.fold.counts())?;
                 let rid = self.ensure_rule(&row.name);
                 let rule = &mut self.rules[rid.0];
-                (rule.fingerprint, rule.ledger, rule.held) = (row.fingerprint, row.ledger, row.held);
+                (rule.fingerprint, rule.pace) = (row.fingerprint, row.pace);
+                (rule.ledger, rule.held) = (row.ledger, row.held);
                 // counted where it is held
                 (rule.ledger.muted, rule.ledger.inhibited) = (0, 0);
                 (rule.resolves, rule.known.state) = (row.resolves, row.known);
@@ -356,6 +364,7 @@ impl Judge {
                 space.budget.restore(row.budget);
                 space.reserve.restore(row.reserve);
                 (space.flushed, space.digest_due, space.counts) = (row.flushed, row.digest_due, row.counts);
+                space.policy.digest_every = row.digest_every;
             }
             "wait" => {
                 let row: WaitRow<Entry> = parse(value)?;
@@ -430,10 +439,7 @@ impl Judge {
     /// every row is there.
     pub(super) fn balance(&mut self, now: Now) {
         let mut copies: BTreeMap<AlertNo, u32> = BTreeMap::new();
-        let queues = self.spaces.values().flat_map(|s| Lane::ALL.iter().map(|l| s.queue(*l)));
-        let waiting = queues.flat_map(|q| q.entries.values()).map(|e| &e.claims);
-        let edits = self.edited.values().map(|e| &e.claims);
-        for no in waiting.chain(self.flights.values().map(|f| &f.claims)).chain(edits).flatten() {
+        for no in self.carried().flatten() {
             *copies.entry(*no).or_default() += 1;
         }
         let stray: Vec<AlertNo> = self.claims.keys().copied().filter(|no| !copies.contains_key(no)).collect();

@@ -40,12 +40,21 @@ pub(super) const WINDOW_GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Rid(pub(super) usize);
 
+/// What the waits of a rule are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pace {
+    pub(super) remind: Duration,
+    pub(super) max_per_hour: u32,
+}
+
 /// A rule with everything that is known of it.
 pub(super) struct Rule {
     pub(super) name: Arc<str>,
     /// `None`: it is no longer in the file, and only its books are kept.
     pub(super) policy: Option<RulePolicy>,
     pub(super) fingerprint: u64,
+    /// What its waits were counted by; nothing before its first policy.
+    pub(super) pace: Option<Pace>,
     pub(super) ledger: Ledger,
     pub(super) held: HeldCounts,
     pub(super) resolves: Resolves,
@@ -162,6 +171,7 @@ impl Rule {
             name,
             policy: None,
             fingerprint: 0,
+            pace: None,
             ledger: Ledger::default(),
             held: HeldCounts::default(),
             resolves: Resolves::default(),

@@ -353,3 +353,21 @@ async fn an_edit_that_is_refused_is_plain_first_and_then_a_dead_letter_that_edit
     let again = office.in_hand();
     assert_eq!((&again.id, again.draft.edits.as_ref()), (&plain.id, Some(&opening.id)));
 }
+
+#[tokio::test]
+async fn what_there_is_no_room_for_is_told_as_critical_and_once() {
+    let mut office = office(&[]);
+    office.say("the first of them", Severity::Info).await;
+    let one = office.in_hand();
+    let now = office.desk.clock.now();
+    for no in 0..crate::store::OUTBOX_ROWS + 5 {
+        let draft = Message { no: MessageNo(1_000_000 + no), ..Message::clone(&one.draft) };
+        let row = office.desk.row(Arc::new(draft), Surface::Card, now);
+        office.desk.owed.add.push(row);
+    }
+    office.desk.commit(BTreeSet::new()).await.unwrap();
+    office.desk.commit(BTreeSet::new()).await.unwrap();
+    let told = office.waiting("boss").await;
+    assert_eq!(told, ["messages for the space `ops` are dropped: no more can be kept"]);
+    assert_eq!(office.desk.in_hand["boss"].severity, Severity::Critical);
+}
