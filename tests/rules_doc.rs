@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use logherald::chat::{TokenWay, Way};
 use logherald::config::{self, Disk, Env, Look};
+use logherald::tail::{Encoding, Input, Join};
 use logherald::time::{Now, Wall};
+use serde_json::Value;
+
+use crate::harness::program::Place;
 
 fn doc() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/rules.md")).unwrap()
@@ -55,6 +60,10 @@ fn the_tables_for_all_rules_have_every_key() {
         ("alive", "[alive]\n"),
         ("redact", "[redact]\n"),
         ("mute", "[[mute]]\nname = 'm'\nwhen = { to = '01:00' }\n"),
+        ("space.NAME", "[space.s]\nconsole = true\n"),
+        ("route", "[route]\n"),
+        ("source", "[[source]]\nname = 's'\njournal = true\n"),
+        ("chat", "[chat]\n"),
     ] {
         let start = format!("| {name} | `");
         let rows = text.lines().filter_map(|l| l.strip_prefix(&start)?.split_once('`'));
@@ -63,13 +72,131 @@ fn the_tables_for_all_rules_have_every_key() {
     }
 }
 
+/// The two keys that stand in no table of their own, and no others.
+#[test]
+fn the_keys_at_the_top_of_the_file_are_there() {
+    let text = doc();
+    let start = "| top of the file | `";
+    let rows = text.lines().filter_map(|l| l.strip_prefix(start)?.split_once('`'));
+    let rows: BTreeSet<String> = rows.map(|(key, _)| key.to_owned()).collect();
+    let tables = ["space", "chat", "defaults", "route", "rule", "source", "mute", "redact", "judge", "alive"];
+    let top: BTreeSet<String> = listed("").into_iter().filter(|k| !tables.contains(&&**k)).collect();
+    assert_eq!(rows, top);
+}
+
+/// With the rules' own tests, as the command runs them; without an error and without a warning.
 #[test]
 fn its_examples_pass_check() {
-    let text = doc();
+    let tailing =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tailing.md")).unwrap();
+    let text = doc() + &tailing;
     let examples: Vec<&str> =
         text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert!(examples.len() >= 4, "{} examples", examples.len());
-    assert_eq!(faults(&examples.concat()), "");
+    assert!(examples.len() >= 8, "{} examples", examples.len());
+    let place = Place::new();
+    // what the examples leave to the reader
+    let reads = "[[rule]]\nname = 'reads-shop'\nsource = 'shop'\nmatch = 'checkout failed'\n";
+    place.rules(&(examples.concat() + reads));
+    let out = place.command(&["check", "--json", "rules.toml"]);
+    let verdict: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&verdict["errors"], &verdict["warnings"]), (&0.into(), &0.into()), "{verdict:#}");
+}
+
+/// The last cell of each row: the key, set.
+fn examples(start: &str) -> Vec<(String, String)> {
+    let text = doc();
+    let rows = text.lines().filter_map(|l| l.strip_prefix(start));
+    let examples = rows.map(|row| {
+        let key = row.split('`').next().unwrap().to_owned();
+        let example = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let example = example.strip_prefix('`').and_then(|e| e.strip_suffix('`'));
+        let example = example.unwrap_or_else(|| panic!("the row of `{key}` ends with no example"));
+        assert!(example.starts_with(&format!("{key} = ")), "`{key}` is not what `{example}` sets");
+        (key, example.to_owned())
+    });
+    examples.collect()
+}
+
+#[test]
+fn the_example_of_each_key_of_a_rule_is_good() {
+    let around = "[space.ops]\nwebhook = { env = 'A' }\n[space.oncall]\nwebhook = { env = 'B' }\n\
+                  [[source]]\nname = 'billing'\nfiles = ['/srv/b.json']\nformat = 'json'\n\
+                  [[rule]]\nname = 'nginx-down'\nsource = 'billing'\nmatch = 'nginx is down'\n";
+    let keys = examples("| `");
+    assert!(!keys.is_empty());
+    for (key, example) in keys {
+        let beside = match &*key {
+            "threshold" => "within = '1h'",
+            "within" => "threshold = 5",
+            "distinct" => "threshold = 5\nwithin = '1h'",
+            "hold" => "resolve = 'it is over'",
+            "new" | "mask" => "by = ['kind']",
+            "override" => "[[rule]]\nname = 'x'\njournal = true\nmatch = 'another'\n",
+            _ => "",
+        };
+        let given = |k: &str, line: &str| if k == key { String::new() } else { format!("{line}\n") };
+        let input = match &*key {
+            "files" | "source" | "journal" => "",
+            "where" => "source = 'billing'",
+            _ => "files = ['/var/log/auth.log']",
+        };
+        let before = if key == "override" { beside } else { "" };
+        let beside = if key == "override" { "" } else { beside };
+        let rule = format!(
+            "{around}{before}[[rule]]\n{}{}{input}\n{beside}\n{example}\n",
+            given("name", "name = 'x'"),
+            given("match", r"match = 'login of (?<user>\w+) from {ip}'"),
+        );
+        assert_eq!(faults(&rule), "", "{key}\n{rule}");
+    }
+}
+
+#[test]
+fn the_example_of_each_other_key_is_good() {
+    let rule = "[[rule]]\nname = 'nginx-down'\nsource = 'nginx'\nmatch = 'nginx is down'\n\
+                [[source]]\nname = 'nginx'\nfiles = ['/var/log/nginx.log']\n";
+    let spaces =
+        "[space.ops]\nwebhook = { env = 'A' }\n[space.oncall]\nconsole = true\n[space.log]\nconsole = true\n";
+    for table in
+        ["space.NAME", "route", "judge", "alive", "mute", "redact", "source", "chat", "top of the file"]
+    {
+        let keys = examples(&format!("| {table} | `"));
+        assert!(!keys.is_empty(), "{table}");
+        for (key, example) in keys {
+            let text = match (table, &*key) {
+                ("top of the file", _) => format!("{example}\n{spaces}{rule}"),
+                ("space.NAME", "webhook" | "name" | "console") => {
+                    format!("[space.x]\n{example}\n{spaces}{rule}")
+                }
+                ("space.NAME", "service_account" | "token" | "update") => {
+                    format!("[space.x]\nname = 'spaces/A'\n{example}\n{spaces}{rule}")
+                }
+                ("space.NAME", _) => {
+                    format!("[space.x]\nwebhook = {{ env = 'C' }}\n{example}\n{spaces}{rule}")
+                }
+                ("alive", "every") => {
+                    format!("{spaces}{rule}[alive]\nurl = 'https://x.example/'\n{example}\n")
+                }
+                ("mute", _) => {
+                    let given = |k: &str, line: &str| if k == key { "" } else { line }.to_owned();
+                    let name = given("name", "name = 'm'");
+                    let when = given("when", "when = { to = '01:00' }");
+                    format!("{spaces}{rule}[[mute]]\n{name}\n{when}\n{example}\n")
+                }
+                ("source", _) => {
+                    let name = if key == "name" { "" } else { "name = 'billing'" };
+                    let files = match &*key {
+                        "files" | "journal" | "stdin" => "",
+                        _ => "files = ['/srv/x.log']",
+                    };
+                    let of = "[[rule]]\nname = 'y'\nsource = 'billing'\nmatch = 'trouble'\n";
+                    format!("{spaces}{rule}{of}[[source]]\n{name}\n{files}\n{example}\n")
+                }
+                _ => format!("{spaces}{rule}[{table}]\n{example}\n"),
+            };
+            assert_eq!(faults(&text), "", "{key}\n{text}");
+        }
+    }
 }
 
 /// A value beyond a bound that the table names is refused with that very bound.
@@ -130,6 +257,68 @@ fn the_bounds_of_what_holds_for_all_rules_are_those_of_the_code() {
         let told = if expected == "at most 16384" { "at most 16 KiB" } else { expected };
         assert!(doc().contains(told), "the tables say nothing of {told}");
     }
+}
+
+/// The same of what is matched and read, and of what is taken out.
+#[test]
+fn the_defaults_of_what_is_read_are_those_of_the_code() {
+    let now = Now { wall: Wall(1_790_000_000_000), ..Now::default() };
+    let env = Env { host: "h1".into(), tz: jiff::tz::TimeZone::get("Asia/Tokyo").unwrap(), now };
+    let rules = "[space.s]\nname = 'spaces/A'\n[[source]]\nname = 'logs'\nfiles = ['/srv/x.log']\n\
+                 [[rule]]\nname = 'x'\nsource = 'logs'\nmatch = 'a'\n";
+    let loaded = config::load_text(Path::new("/etc/rules.toml"), rules, &env, &Disk);
+    let settings = loaded.settings.unwrap_or_else(|| panic!("{:?}", loaded.faults));
+    let text = doc();
+    let said = |table: &str, key: &str| {
+        let row = text.lines().find_map(|l| l.strip_prefix(&format!("| {table}`{key}` | ")));
+        row.unwrap_or_else(|| panic!("no row {table} {key}")).split(" | ").next().unwrap().to_owned()
+    };
+    let source = &settings.sources[0];
+    assert_eq!(said("source | ", "format"), format!("`{:?}`", source.format).to_lowercase());
+    assert_eq!(said("source | ", "from"), format!("`{:?}`", source.from).to_lowercase());
+    assert_eq!(said("source | ", "max_line"), format!("{}KiB", source.max_line >> 10));
+    assert_eq!((said("source | ", "encoding"), source.encoding), ("`utf-8`".into(), Encoding::default()));
+    assert_eq!((said("source | ", "join"), &source.join), ("none".into(), &Join::None));
+    assert_eq!(
+        (said("source | ", "start"), said("source | ", "exclude_files")),
+        ("none".into(), "none".into())
+    );
+    let Input::Files { exclude, .. } = &source.input else { panic!("{:?}", source.input) };
+    assert!(exclude.is_empty());
+    assert_eq!((said("source | ", "tz"), &settings.clocks[0].tz), ("the host's".into(), &env.tz));
+
+    let rule = &settings.rules[0];
+    for key in ["exclude", "where", "by", "resolve", "mask", "context"] {
+        assert_eq!(said("", key), "none");
+    }
+    assert!(rule.exclude.is_empty() && rule.fields.is_empty() && rule.by.is_empty() && rule.mask.is_empty());
+    assert!(rule.resolve.is_none() && (rule.context.before, rule.context.after) == (0, 0));
+    assert_eq!((said("", "enabled"), settings.rules.len()), ("`true`".into(), 1));
+
+    let line = "mail from jane@shop.example session=abc";
+    assert_eq!((said("redact | ", "emails"), said("redact | ", "extra")), ("`false`".into(), "none".into()));
+    assert_eq!(settings.policy.redactor.redact(line), line);
+    assert_eq!(said("space.NAME | ", "token"), "`auto`");
+    let Way::Rest { token, .. } = &settings.targets[0].way else { panic!("{:?}", settings.targets) };
+    assert_eq!(
+        (token, said("space.NAME | ", "service_account")),
+        (&TokenWay::Auto, "Application Default Credentials".into())
+    );
+    assert_eq!((said("space.NAME | ", "update"), settings.policy.spaces[0].edit), ("`thread`".into(), false));
+    assert_eq!((said("space.NAME | ", "fallback"), settings.fallbacks.len()), ("none".into(), 0));
+    assert_eq!(
+        (said("mute | ", "even_critical"), said("mute | ", "rules")),
+        ("`false`".into(), "all".into())
+    );
+    let muted = format!("{rules}[[mute]]\nname = 'm'\nwhen = {{ to = '01:00' }}\n");
+    let loaded = config::load_text(Path::new("/etc/rules.toml"), &muted, &env, &Disk);
+    let mute = &loaded.settings.unwrap().policy.mutes[0];
+    assert!(!mute.even_critical && mute.rules.iter().all(|glob| glob.matches("x")));
+    assert_eq!((said("alive | ", "every"), said("alive | ", "daily")), ("1m".into(), "none".into()));
+    let alive = format!("{rules}[alive]\nurl = 'https://x.example/'\n");
+    let settings = config::load_text(Path::new("/etc/rules.toml"), &alive, &env, &Disk).settings.unwrap();
+    assert_eq!(settings.ping.unwrap().every().as_secs(), 60);
+    assert!(settings.policy.alive.is_none_or(|alive| alive.daily.is_none()));
 }
 
 /// What a file that says nothing gives is what the tables say.
