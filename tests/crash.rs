@@ -18,7 +18,7 @@ use crate::harness::program::{Agent, DEADLINE, Place, stopwatch, term};
 /// The agent must have ended so long after SIGTERM.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A row that failed again and again waits up to five minutes for its next try.
+/// A row that failed again and again waits up to a minute for its next try, and others after it.
 const BACKOFF: Duration = Duration::from_secs(400);
 
 const WEBHOOK: &str =

@@ -10,10 +10,10 @@ use crate::time::Tick;
 
 /// The first retry waits up to this; each further one up to twice as long…
 const FIRST: Duration = Duration::from_secs(1);
-/// …but never longer than this.
-const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// …and never longer than this where nobody answered: a network that is back is to be noticed soon, and while it is
-/// away nobody is asked too often.
+/// …but never longer than this: Chat in trouble is asked by one message a space, a minute apart at most and half of one in
+/// the mean, so that whatever it kept waiting is on its way within a minute of its end.
+const LONGEST: Duration = Duration::from_secs(60);
+/// …and never longer than this where nobody answered: asking costs Chat nothing.
 const UNANSWERED_LONGEST: Duration = Duration::from_secs(30);
 /// After a 429 without `Retry-After`: up to this, doubling…
 const SLOW_FIRST: Duration = Duration::from_secs(5);
@@ -56,6 +56,11 @@ impl Course {
     /// The space is paused.
     pub(super) fn is_paused(&self) -> bool {
         self.pauses > 0
+    }
+
+    /// The last outcome was a 429.
+    pub(super) fn is_slowed(&self) -> bool {
+        self.slow > 0
     }
 
     /// What follows from `outcome` at `now`; `tries` counts the tries that failed.
@@ -156,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn retries_wait_up_to_twice_as_long_each_time_and_at_most_five_minutes() {
+    fn retries_wait_up_to_twice_as_long_each_time_and_at_most_a_minute() {
         let (mut course, mut tries) = (Course::default(), 0);
-        for most in [1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000] {
+        for most in [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000] {
             assert_eq!(wait(&mut course, retry(), &mut tries, most), ('a', most));
         }
         assert_eq!(wait(&mut course, retry(), &mut tries, 0), ('a', 0));
-        assert_eq!(wait(&mut course, retry(), &mut tries, 300_001), ('a', 0));
-        assert_eq!(tries, 13);
+        assert_eq!(wait(&mut course, retry(), &mut tries, 60_001), ('a', 0));
+        assert_eq!(tries, 10);
     }
 
     #[test]

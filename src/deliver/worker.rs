@@ -201,7 +201,8 @@ pub async fn worker<T: Transport>(
             };
             let at = now().tick;
             match outcome {
-                Outcome::Slow { .. } => pace.slow_down(),
+                // a run of them says no more than its first
+                Outcome::Slow { .. } if !course.is_slowed() => pace.slow_down(),
                 Outcome::Delivered { .. } => pace.speed_up(),
                 _ => {}
             }

@@ -6,7 +6,7 @@ use crate::message::Message;
 use crate::time::Wall;
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 /// Answers with what the script says, then delivers; notes when it was asked and for what.
 struct Script {
@@ -36,6 +36,10 @@ struct Bench {
     reports: mpsc::Receiver<Report>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Tick>,
+    /// So many milliseconds the machine has slept: the agent's clock went on, tokio's stood still.
+    slept: Arc<AtomicU64>,
+    /// By so many milliseconds the calendar was set.
+    set: Arc<AtomicI64>,
 }
 
 /// A worker whose jitter is always at its longest below `bits`; must be called under a paused clock.
@@ -51,11 +55,16 @@ fn bench(outcomes: impl Into<VecDeque<Outcome>>, takes_ms: u64) -> Bench {
     let (hand, in_hand) = watch::channel(None);
     let (reports_out, reports) = mpsc::channel(64);
     let stop = CancellationToken::new();
-    let now = move || Now { wall: Wall(0), tick: Tick(0) }.plus(begin.elapsed());
+    let (slept, set) = (Arc::<AtomicU64>::default(), Arc::<AtomicI64>::default());
+    let (asleep, calendar) = (slept.clone(), set.clone());
+    let now = move || {
+        let passed = begin.elapsed() + Duration::from_millis(asleep.load(Ordering::Relaxed));
+        Now { wall: Wall(calendar.load(Ordering::Relaxed)), tick: Tick(0) }.plus(passed)
+    };
     let work = worker(script.clone(), now, in_hand, reports_out, stop.clone(), Pace::chat(Tick(0)), || 1000);
     #[expect(clippy::disallowed_methods, reason = "a test is its own pipeline")]
     let task = tokio::task::spawn(work);
-    Bench { script, hand, reports, stop, task }
+    Bench { script, hand, reports, stop, task, slept, set }
 }
 
 fn row(n: u8) -> OutboxRow {
@@ -323,6 +332,116 @@ async fn a_pause_whose_cause_was_mended_ends_at_the_next_look() {
     b.script.mended.store(true, Ordering::Relaxed);
     assert_eq!(b.event().await, (MessageNo(1), Event::Resumed));
     assert_eq!(b.asked_at(), [0, 120_000, 150_000]);
+}
+
+const DAY: i64 = 24 * 3_600_000;
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_has_slept_for_hours_goes_on_at_the_next_look() {
+    let mut b = bench([pause()], 0);
+    b.give(row(1));
+    assert!(matches!(b.event().await.1, Event::Paused { due: Tick(300_000), .. }));
+    b.slept.store(2 * 3_600_000, Ordering::Relaxed);
+    assert_eq!(b.event().await, (MessageNo(1), Event::Resumed));
+    assert_eq!(b.event().await, (MessageNo(1), Event::Delivered));
+    assert_eq!(b.asked_at(), [0, 30_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_calendar_that_is_set_a_day_forward_or_back_changes_nothing_for_a_message_in_hand() {
+    for set in [2 * DAY, -2 * DAY] {
+        let mut b = bench(vec![retry(); 20], 0);
+        b.give(row(1));
+        assert!(matches!(b.event().await.1, Event::Retrying { tries: 1, .. }));
+        b.set.store(set, Ordering::Relaxed);
+        assert_eq!(b.end_of(1).await, Event::Delivered);
+        assert_eq!(b.asked_at().len(), 21);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_committed_before_the_calendar_was_set_a_day_back_is_young_and_sent() {
+    let mut b = bench([], 0);
+    b.set.store(-2 * DAY, Ordering::Relaxed);
+    b.give(row(1));
+    assert_eq!(b.end_of(1).await, Event::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_answers_401_now_and_then_is_never_paused() {
+    let chance =
+        || Outcome::Pause { why: "401".into(), hint: "h".into(), again: Duration::from_secs(300), chance: 5 };
+    let delivered = || Outcome::Delivered { name: None, thread: None };
+    // one in two, and up to five in a row
+    let runs = (1..=5).chain((1..=5).rev()).chain([1; 40]);
+    let script: Vec<Outcome> =
+        runs.flat_map(|n| vec![chance(); n].into_iter().chain([delivered()])).collect();
+    let mut b = bench(script, 0);
+    for n in 1..=50 {
+        b.give(row(n));
+        loop {
+            match b.event().await.1 {
+                Event::Retrying { .. } => {}
+                end => break assert_eq!(end, Event::Delivered),
+            }
+        }
+    }
+}
+
+/// Says 429 for ten minutes, then takes one write a second, and 429 to any that comes sooner.
+struct Window {
+    begin: tokio::time::Instant,
+    taken: Mutex<Vec<u64>>,
+    too_soon: AtomicU64,
+}
+
+impl Transport for Window {
+    async fn post(&self, _: &OutboxRow) -> Outcome {
+        let at = self.begin.elapsed().as_millis() as u64;
+        let mut taken = self.taken.lock().unwrap();
+        if at < 600_000 {
+            return Outcome::Slow { why: "429".into(), after: None };
+        }
+        if taken.last().is_some_and(|last| at - last < 1000) {
+            self.too_soon.fetch_add(1, Ordering::Relaxed);
+            return Outcome::Slow { why: "429".into(), after: None };
+        }
+        taken.push(at);
+        Outcome::Delivered { name: None, thread: None }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_ten_minutes_of_429_a_space_is_written_to_at_half_the_speed_and_soon_at_all_of_it() {
+    let begin = tokio::time::Instant::now();
+    let window = Arc::new(Window { begin, taken: Mutex::default(), too_soon: AtomicU64::new(0) });
+    let (hand, in_hand) = watch::channel(None);
+    let (tell, mut reports) = mpsc::channel(64);
+    let now = move || Now { wall: Wall(0), tick: Tick(0) }.plus(begin.elapsed());
+    // about the longest that jitter makes of a wait, whatever that is
+    let longest = || 300_000;
+    let work =
+        worker(window.clone(), now, in_hand, tell, CancellationToken::new(), Pace::chat(Tick(0)), longest);
+    let story = async {
+        for n in 1..=20 {
+            hand.send(Some(row(n))).unwrap();
+            loop {
+                match reports.recv().await.unwrap().event {
+                    Event::Retrying { tries, .. } => assert_eq!(tries, 0, "a 429 is no failed try"),
+                    end => break assert_eq!(end, Event::Delivered),
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = story => {}
+        _ = work => panic!("the worker has ended"),
+    }
+    let taken = window.taken.lock().unwrap();
+    let apart: Vec<u64> = taken.windows(2).map(|w| w[1] - w[0]).collect();
+    assert_eq!(window.too_soon.load(Ordering::Relaxed), 0);
+    assert!(taken[0] <= 900_000, "the first wait after it is the longest: {} ms", taken[0]);
+    assert_eq!(apart[..7], [2200, 2000, 1800, 1600, 1400, 1200, 1200]);
 }
 
 /// When each of a hundred good spaces is written to, while others fail in four ways.

@@ -171,7 +171,7 @@ fn table() -> Vec<Line> {
                 "503 for the twelfth time",
                 HOOK,
                 (503, "", None),
-                "waits 300 s after 12 failed tries",
+                "waits 60 s after 12 failed tries",
                 true,
             )
         },
@@ -214,7 +214,7 @@ fn edits() -> Vec<Line> {
             ..edit(
                 "an edit: 503 for the twelfth time",
                 (503, "", None),
-                "waits 300 s after 12 failed tries",
+                "waits 60 s after 12 failed tries",
                 true,
             )
         },
