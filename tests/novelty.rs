@@ -103,9 +103,9 @@ fn kinds_of_sixteen_real_logs_against_the_exact_line_and_other_masks() {
     let balance = kinds as i64 - TEMPLATES;
     println!(
         "measured: novelty of {} logs: {} lines, {exact} new by the exact line, {kinds} by kind; the {TEMPLATES} templates \
-         that their makers count leave {balance} repeats that look new, net of first sightings that are missed; in a \
-         known kind {missed} lines are new with digits masked and {hidden} have other words; {repeats} kinds have the \
-         words of an older one",
+         that their makers count leave {balance} repeats that look new, net of first sightings that are missed; first \
+         sightings missed, for a known kind has them with other words: {hidden} (by the exact line 0; with digits masked \
+         {missed} lines are new in a known kind, and no other can be missed); {repeats} kinds have the words of an older one",
         logs.len(),
         all.lines,
     );

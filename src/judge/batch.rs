@@ -404,6 +404,7 @@ impl Judge {
         self.dirty.insert(RowKey::Flight(no));
         if let Some(space) = self.spaces.get_mut(name) {
             space.counts.sent += 1;
+            self.dirty.insert(RowKey::Space(Arc::clone(name)));
         }
         message
     }
