@@ -544,7 +544,7 @@ impl World {
     /// Delivers, and lets time run, until nothing is left to say.
     fn run_out(&mut self) {
         self.caught_up = true;
-        for _ in 0..2_000 {
+        for _ in 0..20_000 {
             while !self.outbox.is_empty() {
                 self.deliver_all();
             }
@@ -873,5 +873,22 @@ proptest! {
             }
             assert_balanced(&world);
         }
+    }
+}
+
+/// Somebody sets the clock back while a mute is to come: it comes by the new time, and until then there is nothing to do.
+#[test]
+fn a_clock_that_is_set_back_leaves_nothing_that_is_due_for_ever() {
+    let mute = Some((974, 975, false));
+    let mut world =
+        World::new(Setup { rules: Vec::new(), spaces: vec![(0, 10, 1, 60)], edit: 0, mute, memory: MEMORY });
+    let hour = 3_600_000;
+    for step in [Step::Wait(1), Step::SetClock(-5 * hour), Step::Wait(20 * hour as u64)] {
+        world.step(&step);
+    }
+    for _ in 0..50 {
+        let due = world.judge.due().expect("the mute comes again every day");
+        assert!(due > world.now.tick, "{due:?} at {:?}", world.now);
+        world.wait(due.since(world.now.tick).as_millis() as u64);
     }
 }

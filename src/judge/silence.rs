@@ -324,6 +324,10 @@ impl Judge {
         if expired || changed {
             self.hold_anew(now);
         }
+        // the clock on the wall was set back, and the instant is still to come
+        if let Some(m) = self.mutes_until.as_mut().filter(|m| m.due <= now.tick) {
+            m.due = now.tick + m.until.since(now.wall);
+        }
     }
 
     /// Works out who holds which rule, without the silences that are over.
