@@ -21,6 +21,12 @@ pub const LINE_BYTES: usize = 2048;
 /// At most this much of one capture or key value travels with a hit, in bytes.
 pub const CAPTURE_BYTES: usize = 512;
 
+/// Parts of a key, at most: a hit names those that a `resolve` captures by the bits of a byte.
+pub const KEY_PARTS: usize = 8;
+
+/// The value of a capture that took no part.
+pub const NONE: &str = "(none)";
+
 /// At most this much of a line beside a hit's own travels with it, in bytes: it shows what was going on, no more.
 pub const CONTEXT_BYTES: usize = 512;
 

@@ -301,14 +301,6 @@ fn reroute(policy: &mut Policy, clients: &BTreeMap<Arc<str>, Client>) -> bool {
     if policy.spaces.iter().any(|s| s.name == policy.admin) {
         return false;
     }
-    policy.spaces.push(SpacePolicy {
-        name: policy.admin.clone(),
-        wait: Duration::ZERO,
-        wait_at_most: Duration::from_secs(30),
-        max_per_hour: 60,
-        digest_every: Duration::from_secs(600),
-        mention: BTreeMap::new(),
-        edit: false,
-    });
+    policy.spaces.push(SpacePolicy::named(policy.admin.clone(), Duration::ZERO));
     true
 }

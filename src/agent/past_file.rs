@@ -12,22 +12,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::history::{Progress, Remark};
 use crate::hit::Hits;
+use crate::judge::{AHEAD, BEHIND};
 use crate::line::{Block, BlockEnd, Field, Record};
 use crate::rules::{RuleSet, stamp};
 use crate::tail::{Past, SourceSpec};
 use crate::time::{Now, Tick, Wall};
-
-/// A stamp this far ahead of the next line's is no stamp: the judge's own bound.
-const AHEAD: Duration = Duration::from_secs(600);
-
-/// A stamp this far behind the line before is no stamp: the judge's own bound.
-const BEHIND: Duration = Duration::from_secs(86_400);
 
 /// In a block without a hit, so many lines at either end are asked for a stamp.
 const ASKED: usize = 64;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::names::in_own_file;
 use super::rule::Draft;
-use super::walk::{Scope, Text, Value, did_you_mean, list, shown};
+use super::walk::{LISTED, Scope, Text, Value, did_you_mean, list, shown};
 
 /// One that waits for more rules than this says nothing on any bad day.
 const MOST: usize = 20;
@@ -93,7 +93,7 @@ fn warn_of_disabled(by: &Draft<'_>, text: &Text<'_>, scope: &Scope<'_>) {
 fn near(name: &str, known: &[&str]) -> Option<String> {
     did_you_mean(name, known).or_else(|| match known {
         [] => Some("there is no other rule".to_owned()),
-        known if known.len() <= 10 => Some(format!("the other rules are: {}", list(known))),
+        known if known.len() <= LISTED => Some(format!("the other rules are: {}", list(known))),
         _ => None,
     })
 }

@@ -13,6 +13,7 @@ use super::Env;
 use super::expect;
 use super::lint;
 use super::names::{Names, in_own_file};
+use super::rule::MOMENT;
 use super::walk::{Scope, Table, Text, Value, list, shown};
 use crate::judge::{Expect, Novelty};
 use crate::rules::Pattern;
@@ -21,7 +22,6 @@ use crate::rules::mask::VERSION;
 /// Keys that this file reads.
 pub(super) const KEYS: [&str; 8] = ["resolve", "hold", "say_end", "distinct", "top", "expect", "new", "mask"];
 
-const MOMENT: Duration = Duration::from_millis(1);
 /// What nobody hears of for longer than this is not held but lost.
 const MOST_HOLD: Duration = Duration::from_secs(86_400);
 /// Each value that may still add up is looked at with every hit.

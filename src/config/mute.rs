@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Env;
 use super::source::zone;
 use super::value;
-use super::walk::{Table, Text, Value, check_name, did_you_mean, list, shown};
+use super::walk::{LISTED, Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::judge::{DAY, EVERY_DAY, MutePolicy, RuleGlob, Window};
 
 const KNOWN: [&str; 4] = ["name", "when", "rules", "even_critical"];
@@ -172,7 +172,7 @@ fn named(text: &Text<'_>, rules: &[&str]) -> Option<RuleGlob> {
         let name = shown(text.value);
         let hint = did_you_mean(&name, rules).unwrap_or_else(|| match rules {
             [] => "there is no rule".to_owned(),
-            rules if rules.len() <= 10 => format!("the rules are: {}", list(rules)),
+            rules if rules.len() <= LISTED => format!("the rules are: {}", list(rules)),
             _ => "is the name right? otherwise remove it".to_owned(),
         });
         text.scope.warn(text.span.clone(), format!("no rule is called `{name}`"), hint);

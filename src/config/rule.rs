@@ -15,9 +15,10 @@ use super::lint;
 use super::names::{Conditions, Names, conditions, in_own_file};
 use super::source::{Named, Reads, have_fields, reads};
 use super::space::{MOST_PER_HOUR, SEVERITIES, Spaces, is_web};
-use super::walk::{Scope, Table, Text, Value, check_name, did_you_mean, list, shown};
+use super::walk::{NAME_BYTES, Scope, Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::alert::Severity;
-use crate::hit::CONTEXT_LINES;
+use crate::hit::{CONTEXT_LINES, KEY_PARTS};
+use crate::judge::{MAX_NEW_PER_HOUR, MAX_PER_HOUR, QUIET, REMIND};
 use crate::rules::{Asked, By, Pattern, Where};
 use crate::template::Template;
 
@@ -46,17 +47,13 @@ const OWN: [&str; 4] = ["name", "match", "tests", "override"];
 
 /// A window keeps one time a hit and key, so this bounds what a key costs.
 const MOST_THRESHOLD: u32 = 10_000;
-/// A key of more parts is nobody's question.
-const MOST_BY: usize = 8;
 /// A message is a heading, not a page, in characters.
 const MESSAGE_CHARS: usize = 2000;
-const MOMENT: Duration = Duration::from_millis(1);
+/// As long as browsers and proxies take an address for certain.
+const RUNBOOK_BYTES: usize = 2000;
+/// What the shortest of all waits may be.
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-const QUIET: Duration = Duration::from_secs(600);
-const REMIND: Duration = Duration::from_secs(3600);
-const MAX_PER_HOUR: u32 = 30;
-/// More that is new in an hour is one story, and told as one.
-const MAX_NEW_PER_HOUR: u32 = 10;
 
 /// What a rule and `defaults` have in common.
 #[derive(Clone, Debug, Default)]
@@ -177,7 +174,7 @@ fn keys<'t>(table: &Table<'t>, env: &Env) -> Keys<'t> {
 /// Reads a `[[rule]]`, whose text ends at `end`; `None` where it has no usable name.
 pub(super) fn draft<'t>(table: &Table<'t>, end: usize, around: &Around<'t>) -> Option<Draft<'t>> {
     let name = table.get("name");
-    let named = name.as_ref().and_then(Value::as_text).filter(|t| t.value.len() <= 64);
+    let named = name.as_ref().and_then(Value::as_text).filter(|t| NAME_BYTES.contains(&t.value.len()));
     // from here on every fault names the rule
     let scope = table.scope.part(named.map(|t| shown(t.value).into()));
     let table = table.in_scope(&scope);
@@ -306,8 +303,8 @@ fn threshold(value: &Value<'_>) -> Option<u32> {
 
 fn by<'t>(value: &Value<'t>) -> Option<Vec<Text<'t>>> {
     let texts = value.texts()?;
-    if texts.len() > MOST_BY {
-        let message = format!("`by` has {} parts, expected at most {MOST_BY}", texts.len());
+    if texts.len() > KEY_PARTS {
+        let message = format!("`by` has {} parts, expected at most {KEY_PARTS}", texts.len());
         value.scope.error(value.span.clone(), message);
         return None;
     }
@@ -368,7 +365,7 @@ fn message_fits(text: &Text<'_>) -> bool {
 fn runbook(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     let url = url::Url::parse(text.value).ok().filter(is_web);
-    if url.is_none() || text.value.len() > 2000 {
+    if url.is_none() || text.value.len() > RUNBOOK_BYTES {
         let message = "`runbook` is not an http or https URL";
         text.scope.error_hint(text.span, message, "write it like \"https://runbooks.example/disk-full\"");
         return None;

@@ -46,6 +46,8 @@ const MAX_LINE: usize = 256 << 10;
 const MAX_LINE_BOUNDS: RangeInclusive<u64> = (1 << 10)..=(1 << 20);
 /// At most this many sources: each journal unit is a child process.
 pub(super) const MOST_SOURCES: usize = 500;
+/// systemd's own bound for the name of a unit.
+const UNIT_BYTES: usize = 255;
 /// A log that nobody has written for this long does not stand in for the journal: `rsyslog` may have been removed
 /// and left its files behind. A machine that was off for a week-end must not be taken for one.
 const STALE: Duration = Duration::from_secs(7 * 86_400);
@@ -125,7 +127,7 @@ fn journal_of(value: &Value<'_>) -> Option<Journal> {
     };
     let fits = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     let name = text.value;
-    if name.is_empty() || name.len() > 255 || name.starts_with('-') || !name.chars().all(fits) {
+    if name.is_empty() || name.len() > UNIT_BYTES || name.starts_with('-') || !name.chars().all(fits) {
         let message = format!("`{}` is not the name of a unit", shown(name));
         text.scope.error_hint(text.span, message, "write it like \"ssh.service\"");
         return None;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::walk::{Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::alert::Severity;
 use crate::chat::{SecretSource, Target, TokenWay, Way};
-use crate::judge::SpacePolicy;
+use crate::judge::{SpacePolicy, WAIT};
 
 const KNOWN: [&str; 12] = [
     "webhook",
@@ -34,14 +34,15 @@ const CHAT_API: &str = "https://chat.googleapis.com";
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// More than this in an hour no space accepts: Google allows one write a second.
 pub(super) const MOST_PER_HOUR: u32 = 3600;
-const WAIT: Duration = Duration::from_secs(5);
-const WAIT_AT_MOST: Duration = Duration::from_secs(30);
-const MAX_PER_HOUR: u32 = 60;
-const DIGEST_EVERY: Duration = Duration::from_secs(600);
 /// More often it would be no digest, more rarely no news.
 const DIGESTS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
 /// Whoever is more than so many is a group, or all.
 const MOST_MENTIONS: usize = 10;
+
+/// The id of a space or of a person: Google's have some twenty characters.
+const ID_BYTES: RangeInclusive<usize> = 1..=128;
+/// A credential is a file, and no file's name is longer (`NAME_MAX`).
+const FILE_NAME_BYTES: usize = 255;
 
 /// A wrong name of a secret that is longer than this may be the secret, in bytes, and is not drawn.
 const SHORT: usize = 32;
@@ -98,7 +99,7 @@ impl Spaces {
         }
         if spaces.targets.is_empty() {
             let name = spaces.names[0].clone();
-            spaces.policies.push(policy(name.clone(), Duration::ZERO));
+            spaces.policies.push(SpacePolicy::named(name.clone(), Duration::ZERO));
             spaces.targets.push(Target { name, way: Way::Console });
         }
         spaces.admin = spaces.names[0].clone();
@@ -182,7 +183,7 @@ impl Spaces {
         table.check_keys(&KNOWN);
         let way = way(table, key, api_url);
         let is_console = way == Some(Way::Console);
-        let mut policy = policy(name.clone(), if is_console { Duration::ZERO } else { WAIT });
+        let mut policy = SpacePolicy::named(name.clone(), if is_console { Duration::ZERO } else { WAIT });
         let upto = |d| Duration::ZERO..=d;
         if let Some(wait) = table.get("wait").and_then(|v| v.duration(&upto(LONGEST_WAIT))) {
             policy.wait = wait;
@@ -211,18 +212,6 @@ impl Spaces {
             self.targets.push(Target { name, way });
             self.policies.push(policy);
         }
-    }
-}
-
-fn policy(name: Arc<str>, wait: Duration) -> SpacePolicy {
-    SpacePolicy {
-        name,
-        wait,
-        wait_at_most: WAIT_AT_MOST,
-        max_per_hour: MAX_PER_HOUR,
-        digest_every: DIGEST_EVERY,
-        mention: BTreeMap::new(),
-        edit: false,
     }
 }
 
@@ -255,7 +244,7 @@ fn mention(value: &Value<'_>, is_console: bool) -> BTreeMap<Severity, Vec<Arc<st
 fn mentioned(text: &Text<'_>) -> Option<Arc<str>> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     let id = if text.value == "all" { Some("all") } else { text.value.strip_prefix("users/") };
-    let id = id.filter(|id| (1..=128).contains(&id.len()) && id.chars().all(fits));
+    let id = id.filter(|id| ID_BYTES.contains(&id.len()) && id.chars().all(fits));
     if id.is_none() {
         let message = format!("`{}` is nobody to mention, expected `all` or `users/ID`", shown(text.value));
         let hint = "the id of a person is a number, such as \"users/123456789012345678901\"";
@@ -321,7 +310,7 @@ fn rest(table: &Table<'_>, name: &Value<'_>, api_url: &str) -> Option<Way> {
     let token = table.get("token").map_or(Some(TokenWay::Auto), |v| v.one_of(&words))?;
     let text = name.text()?;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let id = text.value.strip_prefix("spaces/").filter(|id| (1..=128).contains(&id.len()));
+    let id = text.value.strip_prefix("spaces/").filter(|id| ID_BYTES.contains(&id.len()));
     if !id.is_some_and(|id| id.chars().all(fits)) {
         let message =
             format!("`name` is `{}`, expected `spaces/` and the id of the space", shown(text.value));
@@ -372,8 +361,10 @@ fn secret(value: &Value<'_>, is_webhook: bool) -> Option<SecretSource> {
     let name = text.value;
     let (ok, expected) = match one.key.as_str() {
         "credential" => {
-            let ok =
-                !name.is_empty() && name.len() <= 255 && !name.contains(['/', '\0', ':']) && name != "..";
+            let ok = !name.is_empty()
+                && name.len() <= FILE_NAME_BYTES
+                && !name.contains(['/', '\0', ':'])
+                && name != "..";
             (ok, "the name of a file in systemd's credentials directory, without a `/`")
         }
         "env" => {

@@ -354,7 +354,7 @@ impl<'t> Value<'t> {
         let Some(array) = self.as_array() else {
             if self.node.is_str() {
                 let quoted = self.scope.text.get(self.span.clone()).unwrap_or_default();
-                let hint = (quoted.len() < 80).then(|| format!("write {} = [{quoted}]", self.key));
+                let hint = (quoted.len() < QUOTED).then(|| format!("write {} = [{quoted}]", self.key));
                 let message = format!("`{}` is a string, expected an array of strings", self.key);
                 self.scope.put(Grade::Error, self.span.clone(), &message, hint, None);
                 return None;
@@ -440,10 +440,19 @@ pub(super) fn ticked(names: &[&str]) -> String {
     names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" ")
 }
 
+/// A value of fewer bytes than a line of the terminal has is repeated in a hint.
+const QUOTED: usize = 80;
+
+/// The bytes of a name: of a rule, a space, a source, a mute.
+pub(super) const NAME_BYTES: RangeInclusive<usize> = 1..=64;
+
+/// So many names or fewer are listed in a hint.
+pub(super) const LISTED: usize = 10;
+
 /// Why `name` cannot name a rule, space or source: 1 to 64 letters, digits, `-`, `_` and `.`.
 pub(super) fn check_name(text: &Text<'_>) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let ok = (1..=64).contains(&text.value.len()) && text.value.chars().all(fits);
+    let ok = NAME_BYTES.contains(&text.value.len()) && text.value.chars().all(fits);
     if !ok {
         let message = format!("`{}` cannot be a name", shown(text.value));
         let hint = "a name is 1 to 64 letters, digits, `-`, `_` and `.`";

@@ -119,9 +119,12 @@ impl Course {
     }
 }
 
+/// From a second on that is more than half a day: every wait has come to its longest.
+const DOUBLINGS: u32 = 16;
+
 /// `first`, doubled with each of `times` after the first, at most `longest`.
 fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
-    let factor = 1u32 << times.saturating_sub(1).min(16);
+    let factor = 1u32 << times.saturating_sub(1).min(DOUBLINGS);
     first.saturating_mul(factor).min(longest)
 }
 

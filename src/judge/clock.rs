@@ -15,10 +15,10 @@ use crate::time::Wall;
 const FILES: usize = 20_000;
 
 /// A stamp this far ahead of its arrival is counted as odd.
-const AHEAD: Duration = Duration::from_secs(600);
+pub const AHEAD: Duration = Duration::from_secs(600);
 
 /// A stamp this far behind its file's last is no stamp.
-const BEHIND: Duration = Duration::from_secs(86_400);
+pub const BEHIND: Duration = Duration::from_secs(86_400);
 
 /// Zones differ from each other by multiples of this, in milliseconds.
 const ZONE_STEP: i64 = 15 * 60 * 1000;

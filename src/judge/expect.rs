@@ -32,6 +32,9 @@ use crate::redact::Redactor;
 use crate::template::{Template, span_text};
 use crate::time::{Now, Tick, Wall};
 
+/// Days around today of which one has the span that comes next, where clocks change and spans begin the day before.
+const LOOKED_AT: std::ops::RangeInclusive<i32> = -1..=3;
+
 /// A key that nobody listed is expected for so long after its last hit.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
@@ -95,7 +98,7 @@ impl When {
             let by = tz.to_ambiguous_timestamp(minute(day, *by)?).later().ok()?;
             Some(Span { from: wall(from), by: wall(by) })
         };
-        (-1..=3).filter_map(span).find(|s| s.by > after && begun.is_none_or(|b| s.from >= b))
+        LOOKED_AT.filter_map(span).find(|s| s.by > after && begun.is_none_or(|b| s.from >= b))
     }
 }
 

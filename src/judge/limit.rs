@@ -20,6 +20,9 @@ use governor::{Quota, RateLimiter};
 use super::silence::By;
 use crate::time::Tick;
 
+/// The sixth part of an hour's number may come at once: thirty an hour are five.
+const BURST: u32 = 6;
+
 /// A reading further ahead than this is taken as this: keeps nanosecond sums inside 64 bits (292 years).
 const FAR: u64 = u64::MAX / 2 / 1_000_000;
 
@@ -58,7 +61,7 @@ impl Limit {
 
     fn going_on(per_hour: u32, saved: u64) -> Limit {
         let per_hour = NonZeroU32::new(per_hour).unwrap_or(NonZeroU32::MIN);
-        let burst = NonZeroU32::new(per_hour.get() / 6).unwrap_or(NonZeroU32::MIN);
+        let burst = NonZeroU32::new(per_hour.get() / BURST).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_hour(per_hour).allow_burst(burst);
         let arrival = Arrival(Arc::new(AtomicU64::new(saved)));
         Limit { inner: RateLimiter::new(quota, arrival.clone(), Hand::default()), arrival, quota }

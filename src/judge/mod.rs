@@ -86,6 +86,7 @@ use crate::state::StateRow;
 use crate::time::{Now, Tick};
 
 pub use self::alive::AlivePolicy;
+pub use self::clock::{AHEAD, BEHIND};
 pub use self::edit::EDIT_EVERY;
 pub use self::evict::KEYS_A_RULE;
 pub use self::expect::{Expect, When};

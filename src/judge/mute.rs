@@ -21,6 +21,9 @@ use crate::time::Wall;
 /// Minutes of a day.
 pub const DAY: u16 = 24 * 60;
 
+/// Days around today in which a window of the week begins and ends: one that was yesterday may go on.
+const LOOKED_AT: std::ops::RangeInclusive<i32> = -2..=8;
+
 /// Where no calendar can say when a window changes (years beyond 9999), it is looked at again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
@@ -112,7 +115,7 @@ impl Window {
     fn around(&self, at: Wall) -> impl Iterator<Item = (Wall, Wall)> {
         let today = jiff::Timestamp::from_millisecond(at.0).map(|t| t.to_zoned(self.tz.clone()).date());
         let day = move |n: i32| today.clone().ok()?.checked_add(n.days()).ok();
-        (-2..=8)
+        LOOKED_AT
             .filter_map(day)
             .filter(|d| self.days & (1 << d.weekday().to_monday_zero_offset()) != 0)
             .filter_map(|d| {

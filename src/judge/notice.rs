@@ -11,7 +11,7 @@ use super::batch::Lane;
 use super::evidence::cut;
 use super::ledger::Term;
 use super::rows::RowKey;
-use super::wording::cut_chars;
+use super::wording::{SHORT, cut_chars};
 use super::{Judge, Notice};
 use crate::alert::{Alert, Held, What};
 use crate::time::{Now, Tick};
@@ -38,7 +38,7 @@ impl Judge {
     /// Tells a notice, or counts it.
     pub(super) fn notice(&mut self, mut notice: Notice, now: Now) {
         let redactor = &self.policy.redactor;
-        notice.about = cut(&redactor.redact(&notice.about), 200);
+        notice.about = cut(&redactor.redact(&notice.about), SHORT);
         notice.text = cut_chars(redactor.redact(&notice.text).into_owned(), TEXT);
         notice.hint = notice.hint.map(|h| cut_chars(redactor.redact(&h).into_owned(), TEXT));
         self.dirty.insert(RowKey::Notice(notice.about.clone()));

@@ -30,6 +30,13 @@ const FORGOTTEN: usize = 16;
 /// They are kept on disk in so many rows a rule: one that changes is a few kilobytes.
 const SHELVES: u64 = 64;
 
+/// Digits of a key's hash in a row, and of the hour of its last hit behind it.
+const HASH: usize = 16;
+const ROW: usize = HASH + 6;
+
+/// The age of a kind is known to the hour, in milliseconds.
+const HOUR: u64 = 3_600_000;
+
 /// How often what is known is told.
 const DAILY: Duration = Duration::from_secs(86_400);
 
@@ -89,7 +96,7 @@ impl Known {
 
     /// One hit: is its key new, and has its row changed?
     fn meet(&mut self, hash: u64, now: Now) -> (bool, bool) {
-        let hour = u32::try_from(now.tick.0 / 3_600_000).unwrap_or(u32::MAX);
+        let hour = u32::try_from(now.tick.0 / HOUR).unwrap_or(u32::MAX);
         let before = self.keys.insert(hash, hour);
         (before.is_none() && now.tick >= self.state.until, before != Some(hour))
     }
@@ -140,13 +147,13 @@ impl Known {
     /// Puts a row back; `None` where it cannot be understood.
     pub(super) fn restore(&mut self, row: &str) -> Option<()> {
         let bytes = row.as_bytes();
-        if !bytes.len().is_multiple_of(22) || bytes.len() / 22 > KNOWN {
+        if !bytes.len().is_multiple_of(ROW) || bytes.len() / ROW > KNOWN {
             return None;
         }
-        for one in bytes.chunks(22) {
+        for one in bytes.chunks(ROW) {
             let one = std::str::from_utf8(one).ok()?;
-            let hash = u64::from_str_radix(one.get(..16)?, 16).ok()?;
-            self.keys.insert(hash, u32::from_str_radix(one.get(16..)?, 16).ok()?);
+            let hash = u64::from_str_radix(one.get(..HASH)?, 16).ok()?;
+            self.keys.insert(hash, u32::from_str_radix(one.get(HASH..)?, 16).ok()?);
         }
         Some(())
     }

@@ -80,6 +80,18 @@ pub struct RulePolicy {
     pub inhibited_by: Vec<Arc<str>>,
 }
 
+/// An incident is over after so long without a hit, or after its rule's window where that is longer.
+pub const QUIET: Duration = Duration::from_secs(600);
+
+/// The first reminder of an incident comes after this, the next after twice as long.
+pub const REMIND: Duration = Duration::from_secs(3600);
+
+/// Openings and reminders of a rule in an hour.
+pub const MAX_PER_HOUR: u32 = 30;
+
+/// The same of a rule that speaks of what is new: more kinds than these at once are no news one by one.
+pub const MAX_NEW_PER_HOUR: u32 = 10;
+
 impl RulePolicy {
     /// A rule that fires at every hit and speaks to no space yet, with the defaults of `rules.toml`.
     pub fn named(name: &str) -> RulePolicy {
@@ -94,9 +106,9 @@ impl RulePolicy {
             spaces: Vec::new(),
             message: Template::line(),
             runbook: None,
-            remind: Duration::from_secs(3600),
-            quiet: Duration::from_secs(600),
-            max_per_hour: 30,
+            remind: REMIND,
+            quiet: QUIET,
+            max_per_hour: MAX_PER_HOUR,
             hold: Duration::ZERO,
             say_end: false,
             distinct: None,
@@ -107,6 +119,18 @@ impl RulePolicy {
         }
     }
 }
+
+/// A space waits so long for more to say, after the first; one on the terminal does not wait.
+pub const WAIT: Duration = Duration::from_secs(5);
+
+/// But no longer than this.
+pub const WAIT_AT_MOST: Duration = Duration::from_secs(30);
+
+/// Messages of any sort to a space in an hour; critical ones have a reserve beside it.
+pub const SPACE_PER_HOUR: u32 = 60;
+
+/// What is more than that is told so often, as one.
+pub const DIGEST_EVERY: Duration = Duration::from_secs(600);
 
 /// One space.
 #[derive(Clone, Debug)]
@@ -125,4 +149,19 @@ pub struct SpacePolicy {
     pub mention: BTreeMap<Severity, Vec<Arc<str>>>,
     /// An opening's message is edited in place, where others would follow in its thread.
     pub edit: bool,
+}
+
+impl SpacePolicy {
+    /// A space with the defaults of `rules.toml`.
+    pub fn named(name: Arc<str>, wait: Duration) -> SpacePolicy {
+        SpacePolicy {
+            name,
+            wait,
+            wait_at_most: WAIT_AT_MOST,
+            max_per_hour: SPACE_PER_HOUR,
+            digest_every: DIGEST_EVERY,
+            mention: BTreeMap::new(),
+            edit: false,
+        }
+    }
 }

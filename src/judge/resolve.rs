@@ -16,7 +16,7 @@ use super::why::held_by;
 use super::window::Window;
 use super::wording::{over_text, seen_text};
 use crate::alert::What;
-use crate::hit::Hit;
+use crate::hit::{Hit, KEY_PARTS};
 use crate::time::{Now, Wall};
 
 impl Judge {
@@ -184,7 +184,7 @@ impl Judge {
 /// The hashes of the parts that a line names, by their place.
 fn named_parts(rule: &Rule, hit: &Hit, named: u8) -> Vec<(usize, u64)> {
     let is_named = |n: &usize| named & (1 << n) != 0;
-    (0..hit.key.len().min(8)).filter(is_named).map(|n| (n, rule.part(&hit.key[n]))).collect()
+    (0..hit.key.len().min(KEY_PARTS)).filter(is_named).map(|n| (n, rule.part(&hit.key[n]))).collect()
 }
 
 fn has(parts: &[u64], named: &[(usize, u64)]) -> bool {

@@ -14,12 +14,9 @@ use super::memory::PIECE;
 use super::rule::part_hash;
 use super::top::{One, Top, Waiting};
 use super::window::{Firing, Pushed, Window};
-use crate::hit::Hit;
+use crate::hit::{Hit, NONE};
 use crate::redact::Redactor;
 use crate::time::Wall;
-
-/// A capture that took no part counts as this value.
-const NONE: &str = "(none)";
 
 /// A hit of a rule that asks.
 pub(super) struct Asking<'a> {

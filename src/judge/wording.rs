@@ -115,9 +115,12 @@ pub(super) fn cut_chars(text: String, max: usize) -> String {
     }
 }
 
-/// One line of a list, at most 200 bytes.
+/// A line of a list, and what a notice is about, in bytes: what an eye takes in at once.
+pub(super) const SHORT: usize = 200;
+
+/// One line of a list, at most [`SHORT`].
 pub(super) fn list_line(text: &str) -> String {
-    cut(text.lines().next().unwrap_or(""), 200)
+    cut(text.lines().next().unwrap_or(""), SHORT)
 }
 
 /// What has happened to an incident, in a word or three; `None` for what is about several, or about none.

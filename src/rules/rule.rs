@@ -21,12 +21,9 @@ use super::mask;
 use super::own::is_own;
 use super::pattern::Pattern;
 use super::spec::{By, RuleSpec, Where};
-use crate::hit::{CAPTURE_BYTES, LINE_BYTES};
+use crate::hit::{CAPTURE_BYTES, KEY_PARTS, LINE_BYTES, NONE};
 use crate::line::Field;
 use crate::redact::{REDACTED, Redactor};
-
-/// A key's value where its capture took no part.
-pub(super) const NONE: &str = "(none)";
 
 /// One rule.
 #[derive(Debug)]
@@ -265,7 +262,7 @@ impl Rule {
             bits |= u8::from(value.is_some()) << n;
             value.unwrap_or_default()
         };
-        let key = self.by.iter().take(8).enumerate().map(&mut value).collect();
+        let key = self.by.iter().take(KEY_PARTS).enumerate().map(&mut value).collect();
         (bits, key)
     }
 
