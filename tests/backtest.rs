@@ -1,8 +1,8 @@
 //! Does a backtest say what a running agent would have sent, and twice the same?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -21,13 +21,22 @@ use serde_json::Value;
 use crate::harness::dice::Dice;
 use crate::harness::program::{DEADLINE, Place, open_to_append, stopwatch};
 
-/// 2026-11-22T05:26:00Z
-const START: i64 = 1_795_325_160_000;
+/// 2026-12-31T18:00:00Z: stamps without a year have another one before long.
+const START: i64 = 1_798_740_000_000;
+
+/// So many lines are some fourteen hours.
+const LINES: u64 = 1200;
+
+/// A story in which each rule speaks, and each says all that it can.
+const TELLING: u64 = 5;
 
 const RULES: &str = r#"
 [space.ops]
 webhook = { env = 'OPS' }
 max_per_hour = 12
+
+[space.night]
+webhook = { env = 'NIGHT' }
 
 [space.oncall]
 webhook = { env = 'ONCALL' }
@@ -39,6 +48,21 @@ critical = ["oncall"]
 name = "billing"
 files = ["DIR/billing.log"]
 join = "java"
+
+[[source]]
+name = "mail"
+files = ["DIR/mail.log"]
+tz = "Europe/Paris"
+
+[[source]]
+name = "shop"
+files = ["DIR/shop.json"]
+format = "json"
+
+[[mute]]
+name = "dinner"
+when = { from = "20:30", to = "22:00", tz = "Europe/Paris" }
+rules = ["kinds", "lin*", "spray"]
 
 [[rule]]
 name = "login"
@@ -62,6 +86,7 @@ context = { before = 2, after = 1 }
 
 [[rule]]
 name = "kinds"
+space = "night"
 files = ["DIR/app.log"]
 match = 'error'
 by = ["kind", "file"]
@@ -75,6 +100,64 @@ match = '(?<exception>[\w.]+Exception)'
 by = ["exception"]
 message = "{exception}: {hits} in {span}"
 context = { before = 2, after = 1 }
+
+[[rule]]
+name = "fresh"
+space = "night"
+files = ["DIR/app.log"]
+match = ' warn '
+by = ["kind"]
+new = { learn = "2h" }
+mask = ['by \w+']
+
+[[rule]]
+name = "spray"
+space = "night"
+source = "mail"
+match = 'refused (?<user>\w+) of {ip}'
+by = ["ip"]
+distinct = "user"
+threshold = 3
+within = "3m"
+top = ["user"]
+message = "{ip} tried {distinct.user} users"
+
+[[rule]]
+name = "link"
+space = "night"
+source = "mail"
+match = '(?<link>eth\d) is down'
+resolve = '(?<link>eth\d) is up'
+by = ["link"]
+hold = "30s"
+say_end = true
+
+[[rule]]
+name = "backup"
+space = "night"
+source = "mail"
+match = 'backup is done'
+expect = { daily_by = "23:00", from = "22:30", tz = "Europe/Paris" }
+severity = "error"
+
+[[rule]]
+name = "beat"
+space = "night"
+source = "shop"
+match = 'beat'
+where = { level = "info" }
+by = ["shard"]
+expect = { every = "15m" }
+
+[[rule]]
+name = "checkout"
+space = "night"
+source = "shop"
+match = 'no checkout'
+where = { level = ["error", "fatal"] }
+by = ["shop"]
+top = ["cause"]
+inhibited_by = ["disk"]
 "#;
 
 /// A line of a log, and when it is written.
@@ -84,11 +167,11 @@ struct Written {
     text: String,
 }
 
-/// Lines of three files over some hours, with calm and with bursts; no two at the same instant.
-fn history(dice: &mut Dice, lines: u64) -> Vec<Written> {
+/// Lines of five files over some hours, with calm and with bursts; no two at the same instant.
+fn history(dice: &mut Dice) -> Vec<Written> {
     let mut at = START;
     let mut all = Vec::new();
-    for n in 0..lines {
+    for n in 0..LINES {
         at += 1 + if dice.once_in(40) {
             dice.below(2_400_000) as i64
         } else if dice.once_in(3) {
@@ -96,34 +179,75 @@ fn history(dice: &mut Dice, lines: u64) -> Vec<Written> {
         } else {
             dice.below(2_000) as i64
         };
+        let kind = dice.below(22);
+        if kind >= 18 {
+            // syslog knows whole seconds
+            at = (at / 1000 + 1) * 1000;
+        }
         let time = Wall(at);
-        let (file, text) = match dice.below(9) {
-            0..=2 => {
-                let (user, ip) = (dice.below(3), dice.below(6));
+        let mut of = |words: &[&'static str]| words[dice.below(words.len() as u64) as usize];
+        let (file, text) = match kind {
+            0..=4 => {
+                let (user, ip) = (of(&["ada", "bob", "eve"]), of(&["1", "2", "3", "4", "5"]));
                 (
                     "auth.log",
-                    format!("{time} h sshd: Failed password for u{user} from 192.0.2.{ip} port {n}\n"),
+                    format!("{time} h sshd: Failed password for {user} from 192.0.2.{ip} port {n}\n"),
                 )
             }
-            3 => ("auth.log", format!("{time} h kernel: No space left on sd{}\n", dice.below(2))),
-            4 => ("app.log", format!("{time} space again on sd{}\n", dice.below(2))),
-            5 => (
-                "app.log",
-                format!("{time} error {} of {}\n", n, ["disk", "net", "db"][dice.below(3) as usize]),
-            ),
-            6 => ("app.log", format!("{time} all is well\n")),
-            7 => {
-                let what = ["Io", "Sql"][dice.below(2) as usize];
+            5 => ("auth.log", format!("{time} h kernel: No space left on {}\n", of(&["sda", "sdb"]))),
+            6 => ("app.log", format!("{time} space again on {}\n", of(&["sda", "sdb"]))),
+            7 => ("app.log", format!("{time} error {n} of {}\n", of(&["disk", "net", "db"]))),
+            8 => ("app.log", format!("{time} all is well\n")),
+            9 => {
+                let what = ["late", "slow", "odd", "torn", "lost", "deaf", "void"];
+                let known = (n * what.len() as u64).div_ceil(LINES).max(1) as usize;
+                let (what, whom) = (of(&what[..known]), of(&["ada", "bob"]));
+                ("app.log", format!("{time} warn {what} {n} by {whom}\n"))
+            }
+            10 => {
+                let what = of(&["Io", "Sql"]);
+                let trace = format!("ERROR no\njava.lang.{what}Exception: x {n}\n\tat A.b(A.java:1)\n");
+                ("billing.log", format!("{time} {trace}"))
+            }
+            11 => ("billing.log", format!("{time} INFO on we go\n")),
+            12..=14 => {
+                let (shard, level) = (of(&["a", "b"]), of(&["info", "info", "debug"]));
                 (
-                    "billing.log",
-                    format!("{time} ERROR no\njava.lang.{what}Exception: x {n}\n\tat A.b(A.java:1)\n"),
+                    "shop.json",
+                    format!(
+                        "{{\"time\":\"{time}\",\"level\":\"{level}\",\"msg\":\"beat\",\"shard\":\"{shard}\"}}\n"
+                    ),
                 )
             }
-            _ => ("billing.log", format!("{time} INFO on we go\n")),
+            15..=17 => {
+                let (level, shop, cause) =
+                    (of(&["error", "fatal", "warning"]), of(&["eu", "us"]), of(&["card", "stock", "tax"]));
+                (
+                    "shop.json",
+                    format!(
+                        "{{\"time\":\"{time}\",\"level\":\"{level}\",\"msg\":\"no checkout\",\"shop\":\"{shop}\",\"cause\":\"{cause}\"}}\n"
+                    ),
+                )
+            }
+            _ => {
+                let said = match of(&["user", "user", "user", "user", "down", "up", "up", "backup"]) {
+                    "user" => format!("refused {} of 198.51.100.7", of(&["ada", "bob", "eve", "kim"])),
+                    "backup" => "backup is done".to_owned(),
+                    up_or_down => format!("{} is {up_or_down}", of(&["eth0", "eth1"])),
+                };
+                ("mail.log", format!("{} h {said}\n", syslog(time)))
+            }
         };
         all.push(Written { at: time, file, text });
     }
     all
+}
+
+/// `Dec 31 19:00:00`, by the clocks of Paris.
+fn syslog(at: Wall) -> String {
+    let paris = jiff::tz::TimeZone::get("Europe/Paris").unwrap();
+    let at = jiff::Timestamp::from_millisecond(at.0).unwrap().to_zoned(paris);
+    at.strftime("%b %e %H:%M:%S").to_string()
 }
 
 fn settings(rules: &Path) -> Settings {
@@ -145,16 +269,22 @@ struct Live {
     now: Now,
     /// When the tailer wants to look again.
     look: Tick,
+    /// Whether it is known what was written until now.
+    watched: bool,
     said: String,
+    /// Of which rules, in which words: `login Opening`.
+    told: BTreeSet<String>,
 }
 
 impl Live {
-    fn new(settings: Settings) -> Live {
-        let now = Now { wall: Wall(START), tick: Tick(86_400_000) };
+    /// Begins with the first line, as the past does.
+    fn new(settings: Settings, at: Wall) -> Live {
+        let now = Now { wall: at, tick: Tick(86_400_000) };
         let rules = RuleSet::new(settings.rules, settings.clocks, settings.policy.host.clone());
         let (judge, _) = Judge::new(settings.policy, Vec::new(), Replay::INSTALL, now);
         let tailer = Tailer::new(settings.sources, Vec::new(), Bell::new(), TailOptions::default(), now);
-        let mut live = Live { tailer, rules, judge, now, look: now.tick, said: String::new() };
+        let (said, told) = (String::new(), BTreeSet::new());
+        let mut live = Live { tailer, rules, judge, now, look: now.tick, watched: true, said, told };
         live.step();
         live
     }
@@ -183,6 +313,7 @@ impl Live {
             let mut more = Vec::new();
             for message in messages {
                 write!(self.said, "{}", drawn(&message)).unwrap();
+                self.told.extend(message.alerts.iter().map(|a| format!("{} {:?}", a.rule, a.what)));
                 let fate = Input::Fate { message: message.no, fate: Fate::Delivered };
                 more.extend(self.judge.apply(fate, self.now));
             }
@@ -205,7 +336,8 @@ impl Live {
                 self.step();
             }
             if judge <= self.now.tick {
-                self.apply(Input::Timer);
+                let up_to = self.now.tick;
+                self.apply(if self.watched { Input::Watched { up_to } } else { Input::Timer });
                 if self.judge.due().is_some_and(|due| due <= self.now.tick) {
                     self.now = self.now.plus(Duration::from_millis(1));
                 }
@@ -240,66 +372,105 @@ fn drawn(message: &Message) -> String {
 }
 
 /// The logs as they lie on a disk afterwards, last written when their last line was.
-fn keep(dir: &Path, all: &[Written]) {
-    let mut files: BTreeMap<&str, (String, Wall)> = BTreeMap::new();
-    for line in all {
-        let (text, at) = files.entry(line.file).or_default();
-        text.push_str(&line.text);
-        *at = line.at;
-    }
-    for (name, (text, at)) in files {
-        let file = File::create(dir.join(name)).unwrap();
-        (&file).write_all(text.as_bytes()).unwrap();
+fn leave(dir: &Path, all: &[Written]) {
+    let last: BTreeMap<&str, Wall> = all.iter().map(|line| (line.file, line.at)).collect();
+    for (name, at) in last {
         let written = std::time::UNIX_EPOCH + Duration::from_millis(at.0 as u64 + 1);
-        file.set_modified(written).unwrap();
+        open_to_append(&dir.join(name)).set_modified(written).unwrap();
     }
+}
+
+/// The logs as a running agent has read them, what it said of them, and in which words of which rules.
+fn lived(mut dice: Dice) -> (Place, String, BTreeSet<String>) {
+    let all = history(&mut dice);
+    let place = Place::new();
+    let dir = place.path("");
+    let mut live = Live::new(settings(&place.rules(RULES)), all[0].at);
+    let mut sizes = BTreeMap::new();
+    for line in &all {
+        live.until(line.at);
+        live.write(&dir, line, &mut sizes);
+    }
+    // what is written behind the last line nobody knows, but what waits is told
+    live.watched = false;
+    live.until(all[all.len() - 1].at + Duration::from_secs(25 * 3600));
+    leave(&dir, &all);
+    (place, live.said, live.told)
+}
+
+const LOGS: [&str; 5] = ["auth.log", "app.log", "billing.log", "mail.log", "shop.json"];
+
+/// A backtest of [`LOGS`]. No bar is drawn, though it takes a while: no terminal looks on.
+fn backtest(place: &Place, more: &[&str]) -> String {
+    let out = place.command(&[&["backtest", "--rules", "rules.toml"], more, &LOGS].concat());
+    assert!(out.status.success() && out.stderr.is_empty(), "{more:?}: {out:?}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn says_the_same(dice: Dice) -> (String, BTreeSet<String>) {
+    let (place, live, told) = lived(dice);
+    let said = backtest(&place, &["--messages"]);
+    let (said, _) = said.split_once("5 files, ").unwrap();
+    let messages = |text: &str| text.split_inclusive("\n\n").map(ToOwned::to_owned).collect::<Vec<_>>();
+    let (live, said) = (messages(&live), messages(said));
+    println!("measured: backtest against live: {LINES} lines, {} messages", said.len());
+    for (n, (live, said)) in live.iter().zip(&said).enumerate() {
+        assert_eq!(live, said, "message {n}");
+    }
+    assert_eq!(live.len(), said.len());
+    (said.concat(), told)
 }
 
 #[test]
 fn a_backtest_says_what_a_running_agent_sends_message_by_message() {
-    let mut dice = Dice::new();
-    let all = history(&mut dice, 600);
+    says_the_same(Dice::new());
+}
 
-    let live_place = Place::new();
-    let rules = live_place.rules(RULES);
-    let mut live = Live::new(settings(&rules));
-    let mut sizes = BTreeMap::new();
-    for line in &all {
-        live.until(line.at);
-        live.write(&live_place.path(""), line, &mut sizes);
+#[test]
+fn a_backtest_says_what_a_running_agent_sends_of_each_rule_in_all_its_words() {
+    let (said, told) = says_the_same(Dice::of(TELLING));
+    for words in [
+        "backup Missing",
+        "backup Seen",
+        "beat Missing",
+        "beat Seen",
+        "checkout Opening",
+        "checkout Uninhibited",
+        "disk Again",
+        "disk Resolved",
+        "exception End",
+        "fresh Known",
+        "fresh Opening",
+        "kinds Unmuted",
+        "link Again",
+        "link Resolved",
+        "link Unmuted",
+        "login Opening",
+        "spray Opening",
+        "spray Unmuted",
+    ] {
+        assert!(told.contains(words), "no {words}: {told:?}");
     }
-    let end = all.last().unwrap().at;
-    live.until(end + Duration::from_secs(25 * 3600));
-
-    let place = Place::new();
-    place.rules(RULES);
-    keep(&place.path(""), &all);
-    let said = place.says(&[
-        "backtest",
-        "--rules",
-        "rules.toml",
-        "--messages",
-        "auth.log",
-        "app.log",
-        "billing.log",
-    ]);
-    let (said, _) = said.split_once("3 files, ").unwrap();
-    let here = |text: &str, place: &Place| text.replace(&place.path("").display().to_string(), "DIR/");
-    let (live, said) = (here(&live.said, &live_place), here(said, &place));
-    let count = said.matches(" → ").count();
-    println!("measured: backtest against live: {} lines, {count} messages", all.len());
-    assert!(count >= 10, "too few messages to compare: {count}");
     assert!(said.contains("│ ▸ "), "no line is shown with what stands around it");
-    // those of one instant leave in the order of their threads, whose names are made up by each agent
-    let sorted = |text: &str| {
-        let mut messages: Vec<String> = text.split_inclusive("\n\n").map(ToOwned::to_owned).collect();
-        messages.sort();
-        messages
-    };
-    for (n, (a, b)) in sorted(&live).iter().zip(&sorted(&said)).enumerate() {
-        assert_eq!(a, b, "message {n}");
+}
+
+#[test]
+fn twice_what_happened_in_a_night_gives_the_same_bytes() {
+    let place = Place::new();
+    let rules = place.rules(RULES);
+    fs::write(
+        place.path("old.toml"),
+        fs::read_to_string(rules).unwrap().replace("within = \"3m\"", "within = \"1m\""),
+    )
+    .unwrap();
+    let all = history(&mut Dice::new());
+    for line in &all {
+        place.append(line.file, &line.text);
     }
-    assert_eq!(live.matches(" → ").count(), count);
+    leave(&place.path(""), &all);
+    for more in [&["--messages"][..], &["--json", "--messages", "--against", "old.toml"]] {
+        assert_eq!(backtest(&place, more), backtest(&place, more), "{more:?}");
+    }
 }
 
 fn packed(text: &str) -> Vec<u8> {

@@ -12,6 +12,11 @@ impl Dice {
         Dice(seed)
     }
 
+    /// The same numbers each time.
+    pub(crate) fn of(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
     /// Below `n`.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
