@@ -107,6 +107,33 @@ fn at_boot_a_faulty_rule_is_left_out_and_a_file_that_does_not_parse_is_replaced_
 }
 
 #[test]
+fn at_boot_a_fault_outside_rules_is_told_and_the_last_set_that_loaded_goes_on() {
+    let place = Place::new();
+    place.append("app.log", "start\n");
+    place.rules(RULES);
+    assert_eq!(place.start().stop(), 0);
+
+    place.rules(&format!("[space.ops]\nwebhok = {{ env = 'OPS' }}\n{RULES}{SECOND}"));
+    let mut agent = place.start();
+    agent.wait_for_output("unknown key `webhok`");
+    place.append("app.log", "second trouble\nfirst trouble\n");
+    agent.wait_for_output("first trouble");
+    let status = agent.status();
+    assert_eq!(status["rules_file"]["from_last_good"], true);
+    assert!(
+        status["rules_file"]["refused"].as_str().unwrap().contains("did you mean `webhook`"),
+        "{status:#}"
+    );
+    assert!(status["rules"].get("second").is_none(), "{status:#}");
+    assert_eq!(agent.stop(), 0);
+
+    fs::remove_dir_all(place.path("state")).unwrap();
+    let (code, said) = place.fails(&["run", "rules.toml", "--state", "state"]);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("did you mean `webhook`"), "{said}");
+}
+
+#[test]
 fn two_agents_cannot_share_a_state_directory() {
     let place = Place::new();
     place.rules(RULES);
