@@ -256,6 +256,8 @@ pub(super) fn message_json(m: &Message) -> serde_json::Value {
 /// The progress bar on standard error: where a terminal looks on, and only when it takes a while.
 struct Bar {
     drawn: ProgressBar,
+    /// Where it is drawn as soon as it takes a while; nowhere where no terminal looks on.
+    target: Option<ProgressDrawTarget>,
     clock: Clock,
     since: crate::time::Tick,
     calls: u32,
@@ -264,10 +266,15 @@ struct Bar {
 impl Bar {
     fn new(files: &[LogFile], clock: Clock) -> Bar {
         let sizes = files.iter().filter_map(|f| std::fs::metadata(&f.path).ok()).map(|m| m.len());
-        let bar = ProgressBar::with_draw_target(Some(sizes.sum()), ProgressDrawTarget::hidden());
+        let target = std::io::stderr().is_terminal().then(ProgressDrawTarget::stderr);
+        Bar::of(sizes.sum(), target, clock)
+    }
+
+    fn of(bytes: u64, target: Option<ProgressDrawTarget>, clock: Clock) -> Bar {
+        let drawn = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
         let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Bar { drawn: bar, since: clock.now().tick, clock, calls: 0 }
+        drawn.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Bar { drawn, target, since: clock.now().tick, clock, calls: 0 }
     }
 
     fn look(&mut self, progress: Progress) {
@@ -277,10 +284,8 @@ impl Bar {
         }
         if self.drawn.is_hidden() {
             let long = self.clock.now().tick.since(self.since) >= PATIENCE;
-            if !long || !std::io::stderr().is_terminal() {
-                return;
-            }
-            self.drawn.set_draw_target(ProgressDrawTarget::stderr());
+            let Some(target) = self.target.take_if(|_| long) else { return };
+            self.drawn.set_draw_target(target);
         }
         self.drawn.set_position(progress.disk);
         if let Some((_, last)) = progress.times {
@@ -290,5 +295,82 @@ impl Bar {
 
     fn end(&self) {
         self.drawn.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::TermLike;
+
+    use super::*;
+    use crate::time::{Now, Tick, Wall};
+
+    /// What is drawn on a terminal.
+    #[derive(Clone, Debug, Default)]
+    struct Drawn(Arc<Mutex<String>>);
+
+    impl TermLike for Drawn {
+        fn width(&self) -> u16 {
+            100
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_is_drawn_when_it_takes_a_while_and_says_how_far_it_is() {
+        let clock = Clock::by_hand(Now { wall: Wall(0), tick: Tick(0) });
+        let terminal = Drawn::default();
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let mut bar = Bar::of(4096, Some(target), clock.clone());
+        // 2026-11-22T05:26:00Z
+        let progress =
+            Progress { disk: 1024, times: Some((Wall(0), Wall(1_795_325_160_000))), ..Progress::default() };
+        let look_often = |bar: &mut Bar| (0..LOOK_EVERY).for_each(|_| bar.look(progress));
+        look_often(&mut bar);
+        clock.pass(Duration::from_millis(999));
+        look_often(&mut bar);
+        assert_eq!(*terminal.0.lock().unwrap(), "", "it may be over in a moment");
+        clock.pass(Duration::from_millis(1));
+        (1..LOOK_EVERY).for_each(|_| bar.look(progress));
+        assert_eq!(*terminal.0.lock().unwrap(), "", "it is not asked each time");
+        bar.look(progress);
+        let said = terminal.0.lock().unwrap().clone();
+        assert!(said.contains("1.00 KiB/4.00 KiB 2026-11-22 05:26:00"), "{said}");
+    }
+
+    #[test]
+    fn no_bar_is_drawn_where_no_terminal_looks_on() {
+        let clock = Clock::by_hand(Now { wall: Wall(0), tick: Tick(0) });
+        let mut bar = Bar::of(4096, None, clock.clone());
+        clock.pass(PATIENCE * 2);
+        (0..LOOK_EVERY).for_each(|_| bar.look(Progress::default()));
+        assert!(bar.drawn.is_hidden());
     }
 }

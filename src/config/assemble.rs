@@ -14,7 +14,7 @@ use super::alive::alive;
 use super::inhibit;
 use super::judge::{judge, warn_of_memory};
 use super::judging::Judged;
-use super::mute::mutes;
+use super::mute::{mutes, warn_of_no_end};
 use super::redact::redactor;
 use super::rule::{Around, Body, Draft, Keys, defaults, draft};
 use super::settings::{RuleTest, Settings};
@@ -65,6 +65,7 @@ pub(super) fn assemble<'t>(
     let inhibited = inhibit::resolve(&chosen);
     let judge = judge(main);
     warn_of_memory(&chosen, judge.memory);
+    warn_of_no_end(&mutes, &chosen, env.now.wall);
 
     let mut needed = Needed::new(&sources, env, files as &dyn AnyFiles);
     let (mut rules, mut policies, mut tests, mut matches) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -112,7 +113,7 @@ pub(super) fn assemble<'t>(
         redactor,
         late_after: judge.late_after,
         memory: judge.memory,
-        mutes,
+        mutes: mutes.into_iter().map(|m| m.policy).collect(),
         alive,
     };
     let targets = spaces.targets.clone();

@@ -1,15 +1,21 @@
 //! `[[mute]]`: the windows of the week in which rules are held.
 //!
 //! Read from every file, included ones too: a rule pack knows best when its rules are to be quiet. A mute that would
-//! never end is refused, because that is what `enabled = false` says, and says to who reads the rule.
+//! never end is refused, because that is what `enabled = false` says, and says to who reads the rule. Several that take
+//! turns until the week is full come to the same, but each is sound by itself, so that is a warning.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Env;
+use super::rule;
 use super::source::zone;
 use super::value;
 use super::walk::{LISTED, Table, Text, Value, check_name, did_you_mean, list, shown};
 use crate::judge::{DAY, EVERY_DAY, MutePolicy, RuleGlob, Window};
+use crate::time::Wall;
 
 const KNOWN: [&str; 4] = ["name", "when", "rules", "even_critical"];
 const WHEN: [&str; 4] = ["days", "from", "to", "tz"];
@@ -23,11 +29,15 @@ const DAYS: [(&str, u8); 7] =
 
 const EXAMPLE: &str = "write it like when = { days = [\"sun\"], from = \"02:00\", to = \"04:00\" }";
 
-/// A mute with the texts that name rules.
+/// Windows are of the week: what is held for as long is held for ever.
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+/// A mute, and where it stands.
 #[derive(Debug)]
-struct Draft<'t> {
+pub(super) struct Draft<'t> {
     name: Text<'t>,
-    policy: MutePolicy,
+    when: Range<usize>,
+    pub(super) policy: MutePolicy,
 }
 
 /// Reads every `[[mute]]`; `rules` are the names of all rules of the files.
@@ -35,7 +45,7 @@ pub(super) fn mutes<'t>(
     tables: impl Iterator<Item = Table<'t>>,
     rules: &[&str],
     env: &Env,
-) -> Vec<MutePolicy> {
+) -> Vec<Draft<'t>> {
     let mut all: Vec<Draft<'_>> = Vec::new();
     for table in tables {
         let Some(draft) = mute(&table, rules, env) else { continue };
@@ -52,7 +62,44 @@ pub(super) fn mutes<'t>(
             all.push(draft);
         }
     }
-    all.into_iter().map(|m| m.policy).collect()
+    all
+}
+
+/// Warns of rules that are held for ever by mutes that each end.
+pub(super) fn warn_of_no_end(mutes: &[Draft<'_>], rules: &[rule::Draft<'_>], now: Wall) {
+    let mut judged = BTreeSet::new();
+    for rule in rules.iter().filter(|r| r.enabled) {
+        let Some(body) = &rule.body else { continue };
+        let holds = |n: &usize| mutes[*n].policy.holds(rule.name.value, body.severity);
+        let mut holding: Vec<usize> = (0..mutes.len()).filter(holds).collect();
+        // of many rules that the same ones hold, one is named
+        if holding.len() < 2 || !judged.insert(holding.clone()) || !without_end(mutes, &holding, now) {
+            continue;
+        }
+        for n in holding.clone() {
+            let others: Vec<usize> = holding.iter().copied().filter(|m| *m != n).collect();
+            if without_end(mutes, &others, now) {
+                holding = others;
+            }
+        }
+        let Some((last, others)) = holding.split_last() else { continue };
+        let others: Vec<String> = others.iter().map(|n| format!("`{}`", mutes[*n].name.value)).collect();
+        let message = format!("with {} this mute never ends for `{}`", list(&others), rule.name.value);
+        let hint =
+            "a rule that is to be quiet for ever says enabled = false; else leave a time in which it speaks";
+        mutes[*last].name.scope.warn(mutes[*last].when.clone(), message, hint);
+    }
+}
+
+/// From now on there is no instant of a week in which none of these holds.
+fn without_end(mutes: &[Draft<'_>], holding: &[usize], now: Wall) -> bool {
+    let mut at = now;
+    while at < now + WEEK {
+        let open = holding.iter().map(|n| mutes[*n].policy.when.at(at)).filter(|(open, _)| *open);
+        let Some(until) = open.map(|(_, until)| until).max() else { return false };
+        at = until;
+    }
+    true
 }
 
 fn mute<'t>(table: &Table<'t>, rules: &[&str], env: &Env) -> Option<Draft<'t>> {
@@ -68,7 +115,7 @@ fn mute<'t>(table: &Table<'t>, rules: &[&str], env: &Env) -> Option<Draft<'t>> {
     if when.is_none() && !scope.has_syntax_error(&table.span) {
         scope.error_hint(table.span.clone(), "a mute without a `when` never ends", EXAMPLE);
     }
-    let when = when.and_then(|v| window(&v, env));
+    let when = when.and_then(|v| Some((v.span.clone(), window(&v, env)?)));
     let globs = match table.get("rules") {
         Some(value) => value.texts().map(|texts| texts.iter().filter_map(|t| named(t, rules)).collect()),
         None => RuleGlob::new("*").ok().map(|every| vec![every]),
@@ -78,8 +125,9 @@ fn mute<'t>(table: &Table<'t>, rules: &[&str], env: &Env) -> Option<Draft<'t>> {
         None => false,
     };
     let name = name?;
-    let policy = MutePolicy { name: Arc::from(name.value), when: when?, rules: globs?, even_critical };
-    Some(Draft { name, policy })
+    let (span, when) = when?;
+    let policy = MutePolicy { name: Arc::from(name.value), when, rules: globs?, even_critical };
+    Some(Draft { name, when: span, policy })
 }
 
 /// Silences are called `s1`, `s2`…, and both are told by name.

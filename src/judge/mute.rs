@@ -42,7 +42,7 @@ pub struct MutePolicy {
 
 impl MutePolicy {
     /// It holds this rule while it is in force.
-    pub(super) fn holds(&self, rule: &str, severity: Severity) -> bool {
+    pub fn holds(&self, rule: &str, severity: Severity) -> bool {
         (self.even_critical || severity != Severity::Critical) && self.rules.iter().any(|g| g.matches(rule))
     }
 }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::issued::{ISSUED, Issued, Of};
 use super::*;
 
 fn redact(text: &str) -> String {
@@ -112,6 +113,33 @@ fn what_vendors_issue_is_known_by_its_prefix() {
         if !secret.starts_with("github") && !secret.starts_with("eyJ") {
             assert_eq!(redact(&longer), longer, "in the middle of a word it is none");
         }
+    }
+}
+
+/// Each prefix, with the shortest and the longest that is taken for a token of it.
+#[test]
+fn whatever_a_vendor_issues_is_taken_out_whole() {
+    let made_up = |of: Of, length: usize| {
+        let some = match of {
+            Of::Hex => "0f1e",
+            Of::Capitals => "A1B2",
+            Of::Letters => "a1B2",
+            Of::Word => "a1_B",
+            Of::Url | Of::Mixed => "a1-B_",
+            Of::Dotted => "a1.B",
+        };
+        // the last character is one of a word, so that none of a sentence's is taken for it
+        let text: String = some.chars().cycle().take(length - 1).collect();
+        text + &some[..1]
+    };
+    for Issued { prefix, min, max, of } in &ISSUED {
+        for length in [*min, *max] {
+            let secret = format!("{prefix}{}", made_up(*of, length));
+            let clean = Redactor::new().clean(&format!("id {secret} used")).text.into_owned();
+            assert_eq!(clean, format!("id {REDACTED} used"), "{prefix}, {length}");
+        }
+        let short = format!("id {prefix}{} used", made_up(*of, min - 1));
+        assert_eq!(redact(&short), short, "{prefix} with a character too few");
     }
 }
 
