@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use logherald::hit::{Hit, RuleNo};
-use logherald::judge::{Expect, Input, Judge, Novelty, Policy, RulePolicy, SpacePolicy, When};
-use logherald::message::{Fate, Message};
+use logherald::hit::{Context, Hit, RuleNo};
+use logherald::judge::{Expect, Input, Judge, Novelty, Policy, RulePolicy, SilenceOrder, SpacePolicy, When};
+use logherald::message::{Fate, Message, MessageNo};
 use logherald::redact::Redactor;
 use logherald::state::StateRow;
 use logherald::template::Template;
@@ -56,21 +56,33 @@ struct Desk {
     said: Vec<Message>,
     /// The most that it held.
     most: u64,
+    chat_is_down: bool,
+    /// Messages that Chat has not answered.
+    waiting: Vec<MessageNo>,
 }
 
 impl Desk {
     fn new(rules: &[RulePolicy]) -> Desk {
         let judge = Judge::new(policy(rules), Vec::new(), [3; 16], START).0;
-        Desk { judge, now: START, said: Vec::new(), most: 0 }
+        Desk { judge, now: START, said: Vec::new(), most: 0, chat_is_down: false, waiting: Vec::new() }
     }
 
     fn apply(&mut self, input: Input) {
         let said = self.judge.apply(input, self.now);
         self.most = self.most.max(self.judge.bytes().0);
         for message in said {
-            let no = message.no;
+            self.waiting.push(message.no);
             self.said.push(message);
-            self.apply(Input::Fate { message: no, fate: Fate::Delivered });
+        }
+        if !self.chat_is_down {
+            self.answer();
+        }
+    }
+
+    /// Chat takes what waits, one after the other.
+    fn answer(&mut self) {
+        for message in std::mem::take(&mut self.waiting) {
+            self.apply(Input::Fate { message, fate: Fate::Delivered });
         }
     }
 
@@ -141,6 +153,71 @@ fn keys_without_end_stay_within_the_budget() {
         let rule = desk.judge.report(desk.now).rules["flood"];
         assert_eq!((rule.ledger.hits, rule.pending), (8_000, 0));
         assert!(desk.judge.bytes().0 < 20_000, "{} bytes when all is over", desk.judge.bytes().0);
+    }
+}
+
+/// Whatever a rule keeps of its hits beside their count, and whoever holds them back, each key being new.
+#[test]
+fn what_is_kept_of_each_new_key_and_held_of_it_stays_within_the_budget() {
+    const KEYS: u64 = 4_000;
+    const HITS: u64 = 3;
+    let flood = || RulePolicy { captures: vec!["k".into(), "user".into()], ..rule("flood") };
+    let within = Duration::from_secs(600);
+    let minute = Duration::from_secs(60);
+    let long = Context {
+        before: vec!["x".repeat(500).into(); 20],
+        after: vec!["y".repeat(500).into(); 20],
+        more: None,
+    };
+    let silence = SilenceOrder {
+        rule: "*".into(),
+        key: Vec::new(),
+        length: Duration::from_secs(12 * 3600),
+        author: "ana".into(),
+        why: "a flood".into(),
+    };
+    let distinct = RulePolicy { distinct: Some(1), ..flood() };
+    for (what, rule, context, silence, chat_is_down) in [
+        ("distinct, counted", RulePolicy { threshold: 50, within, ..distinct.clone() }, None, None, false),
+        ("distinct, open", distinct, None, None, false),
+        ("top", RulePolicy { top: vec![1], ..flood() }, None, None, false),
+        ("hold", RulePolicy { hold: minute, ..flood() }, None, None, false),
+        ("context", flood(), Some(&long), None, false),
+        ("context, held", RulePolicy { hold: minute, ..flood() }, Some(&long), None, false),
+        ("a silence on everything", flood(), None, Some(&silence), false),
+        ("Chat is down", flood(), Some(&long), None, true),
+        ("Chat is down, no limit", RulePolicy { max_per_hour: 3600, ..flood() }, Some(&long), None, true),
+    ] {
+        let mut desk = Desk::new(&[rule]);
+        desk.chat_is_down = chat_is_down;
+        if let Some(order) = silence {
+            desk.apply(Input::Silence(Box::new(order.clone())));
+        }
+        for n in 0..KEYS {
+            let hit = |hit: u64| Hit {
+                captures: [Some(n.to_string().into()), Some(format!("user {hit}").into())].into(),
+                context: context.cloned().map(Arc::new),
+                ..desk.make(0, &n.to_string(), "made up by somebody")
+            };
+            let hits: Vec<Hit> = (0..HITS).map(hit).collect();
+            desk.apply(Input::Hits(hits.into()));
+            if n % 100 == 0 {
+                desk.balances();
+                desk.judge.changes();
+                desk.wait(Duration::from_millis(100));
+            }
+        }
+        println!("measured: {what}: {} of {BUDGET} bytes at most", desk.most);
+        let held = desk.judge.report(desk.now).rules["flood"].held;
+        assert!(held.evicted > 0, "{what}: {held:?}");
+        assert!(desk.most <= BUDGET + BUDGET / 10, "{what}: {} bytes", desk.most);
+        desk.chat_is_down = false;
+        desk.answer();
+        desk.wait(Duration::from_secs(48 * 3600));
+        desk.balances();
+        let rule = desk.judge.report(desk.now).rules["flood"];
+        assert_eq!((rule.ledger.hits, rule.pending, rule.ledger.muted), (KEYS * HITS, 0, 0), "{what}");
+        assert!(desk.judge.bytes().0 < 20_000, "{what}: {} bytes when all is over", desk.judge.bytes().0);
     }
 }
 
