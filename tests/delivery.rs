@@ -4,17 +4,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use logherald::alert::{Alert, AlertNo, Severity, What};
 use logherald::chat::{
-    Client, ClientError, Outcome, Screen, SecretSource, Surface, Target, TokenWay, Watch, Way, draw, render,
+    Client, ClientError, Keyring, Outcome, Screen, SecretSource, Surface, Target, TokenWay, Watch, Way, draw,
+    render,
 };
 use logherald::deliver::{Event, Pace, Report, worker};
 use logherald::message::{Message, MessageNo, OutboxRow, RowId};
-use logherald::time::{Clock, Tick, Wall};
+use logherald::time::{Clock, Now, Tick, Wall};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::fake_chat::{Came, FakeChat, Fault, Received};
@@ -36,6 +39,28 @@ fn watch() -> Watch {
     Arc::new(move || clock.now())
 }
 
+/// A clock that can be moved: what durations are measured by, and what the calendar says, each for itself.
+#[derive(Clone, Default)]
+struct Hands {
+    seconds: Arc<AtomicU64>,
+    wrong_by: Arc<AtomicI64>,
+}
+
+impl Hands {
+    fn watch(&self) -> Watch {
+        let (hands, watch) = (self.clone(), watch());
+        Arc::new(move || {
+            let Now { wall, tick } = watch();
+            let wall = Wall(wall.0 + hands.wrong_by.load(Ordering::Relaxed) * 1000);
+            Now { wall, tick: tick + Duration::from_secs(hands.seconds.load(Ordering::Relaxed)) }
+        })
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.seconds.fetch_add(seconds, Ordering::Relaxed);
+    }
+}
+
 fn no_screen() -> Arc<Screen> {
     Arc::new(Screen::new(Box::new(tokio::io::sink()), false))
 }
@@ -51,7 +76,7 @@ impl Bench {
 
     fn webhook_at(&self, url: &str) -> Client {
         let target = Target { name: "ops".into(), way: Way::Webhook(self.secret(url)) };
-        Client::new(&target, watch(), &no_screen()).unwrap()
+        Client::new(&target, watch(), &no_screen(), &Keyring::default()).unwrap()
     }
 
     fn webhook(&self) -> Client {
@@ -59,10 +84,27 @@ impl Bench {
     }
 
     fn try_rest(&self, key: PathBuf, token: TokenWay) -> Result<Client, ClientError> {
-        let space = self.chat.add_space("AAAA");
+        self.rest_in("AAAA", key, token, watch(), &Keyring::default())
+    }
+
+    fn rest_in(
+        &self,
+        space: &str,
+        key: PathBuf,
+        token: TokenWay,
+        watch: Watch,
+        keyring: &Keyring,
+    ) -> Result<Client, ClientError> {
+        let space = self.chat.add_space(space);
         let api_url = self.chat.base_url();
         let way = Way::Rest { space, key: Some(SecretSource::File(key)), token, api_url };
-        Client::new(&Target { name: "ops".into(), way }, watch(), &no_screen())
+        Client::new(&Target { name: "ops".into(), way }, watch, &no_screen(), keyring)
+    }
+
+    /// The REST API by exchanged tokens and a clock that can be moved.
+    fn exchanging(&self, hands: &Hands) -> Client {
+        let key = self.chat.key_file(self.dir.path());
+        self.rest_in("AAAA", key, TokenWay::Exchange, hands.watch(), &Keyring::default()).unwrap()
     }
 
     fn rest(&self, token: TokenWay) -> Client {
@@ -351,6 +393,16 @@ async fn after_an_outage_the_same_row_goes_through() {
 }
 
 #[tokio::test]
+async fn where_a_thread_is_gone_the_message_begins_another() {
+    let b = bench();
+    for (client, n) in [(b.webhook(), 1), (b.rest(TokenWay::Auto), 2)] {
+        b.chat.lose_thread(&format!("t-{n}"));
+        assert_eq!(said(client.post(&row(n)).await), "delivered");
+    }
+    assert!(b.chat.messages("AAAA").iter().all(|m| m.thread.is_none()));
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed_and_the_secret_stays() {
     let (b, elsewhere) = (bench(), FakeChat::start());
     b.chat.next(Fault::redirect(&elsewhere.webhook_url("AAAA")));
@@ -380,6 +432,80 @@ async fn a_token_endpoint_in_trouble_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_token_endpoint_that_is_down_for_hours_is_not_noticed_while_the_token_lives_and_waited_for_after_it()
+ {
+    let (b, hands) = (bench(), Hands::default());
+    let client = b.exchanging(&hands);
+    assert_eq!(said(client.post(&row(1)).await), "delivered");
+    // it would be renewed by now, and is good for some minutes yet
+    hands.pass(57 * 60);
+    for n in 2..=4 {
+        b.chat.answer_next_token(503, "");
+        assert_eq!(said(client.post(&row(n)).await), "delivered");
+    }
+    for _ in 0..3 {
+        hands.pass(40 * 60);
+        b.chat.answer_next_token(503, "");
+        assert_eq!(said(client.post(&row(5)).await), "retry: the token endpoint `127.0.0.1` answered 503");
+    }
+    assert_eq!(b.chat.tokens_granted(), 1);
+    assert_eq!(said(client.post(&row(5)).await), "delivered");
+    assert_eq!((b.chat.tokens_granted(), b.chat.messages("AAAA").len()), (2, 5));
+}
+
+#[tokio::test]
+async fn a_hundred_spaces_of_one_key_whose_token_ends_or_is_revoked_make_one_new_token() {
+    let (b, hands, keyring) = (bench(), Hands::default(), Keyring::default());
+    let key = b.chat.key_file(b.dir.path());
+    let space = |n| format!("S{n}");
+    let rest = |n| b.rest_in(&space(n), key.clone(), TokenWay::Exchange, hands.watch(), &keyring).unwrap();
+    let spaces: Vec<Arc<Client>> = (0..100).map(|n| Arc::new(rest(n))).collect();
+    let all_at_once = async |n: u8| {
+        let mut posts = JoinSet::new();
+        for client in spaces.clone() {
+            posts.spawn(async move { said(client.post(&row(n)).await) });
+        }
+        posts.join_all().await
+    };
+    assert_eq!(all_at_once(1).await, vec!["delivered"; 100]);
+    assert_eq!(b.chat.tokens_granted(), 1);
+    hands.pass(3600);
+    assert_eq!(all_at_once(2).await, vec!["delivered"; 100]);
+    assert_eq!(b.chat.tokens_granted(), 2);
+    b.chat.revoke_tokens();
+    assert_eq!(all_at_once(3).await, vec!["delivered"; 100]);
+    assert_eq!(b.chat.tokens_granted(), 3);
+    // tokens that nobody uses any more are forgotten
+    drop(spaces);
+    assert_eq!(said(rest(1).post(&row(4)).await), "delivered");
+    assert_eq!(b.chat.tokens_granted(), 4);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ten_minutes_wrong_is_named_where_it_does_harm_and_set_right_it_does_none() {
+    let (b, hands) = (bench(), Hands::default());
+    hands.wrong_by.store(600, Ordering::Relaxed);
+    let refused = said(b.exchanging(&hands).post(&row(1)).await);
+    let ahead = "pause: the token endpoint `127.0.0.1` answered 400 invalid_grant: `iat` is in the future\n\
+                 hint: set this host's clock: it is ";
+    assert!(refused.starts_with(ahead) && refused.ends_with(" s ahead of the server's"), "{refused}");
+    let seconds: u64 = refused.split_whitespace().rev().nth(5).unwrap().parse().unwrap();
+    assert!((595..=605).contains(&seconds), "{refused}");
+    // a token lives by how long it lives, whatever the calendar says meanwhile
+    let client = b.exchanging(&hands);
+    for (n, wrong_by) in [(1, -600), (2, 0), (3, 86_400), (4, -86_400), (5, 0)] {
+        hands.wrong_by.store(wrong_by, Ordering::Relaxed);
+        assert_eq!(said(client.post(&row(n)).await), "delivered", "{wrong_by} s");
+    }
+    assert_eq!((b.chat.tokens_granted(), b.chat.messages("AAAA").len()), (1, 5));
+    // and what signs itself says so too
+    b.chat.refuse_self_signed();
+    b.chat.clock_ahead(-600);
+    let refused = said(b.rest(TokenWay::SelfSigned).post(&row(6)).await);
+    assert!(refused.contains("\nhint: set this host's clock: it is "), "{refused}");
+}
+
+#[tokio::test]
 async fn nobody_there_is_said_without_the_secret() {
     let b = bench();
     let client = {
@@ -398,7 +524,7 @@ async fn a_wrong_secret_names_the_space() {
     let b = bench();
     let secret = b.secret("https://hooks.example/services/T0/hunter2");
     let target = Target { name: "ops".into(), way: Way::Webhook(secret) };
-    let error = Client::new(&target, watch(), &no_screen()).unwrap_err();
+    let error = Client::new(&target, watch(), &no_screen(), &Keyring::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
@@ -415,7 +541,8 @@ async fn a_wrong_secret_names_the_space() {
 async fn the_terminal_shows_the_committed_card() {
     let (paper, mut reader) = tokio::io::duplex(1 << 16);
     let screen = Arc::new(Screen::new(Box::new(paper), false));
-    let client = Client::new(&Target { name: "screen".into(), way: Way::Console }, watch(), &screen).unwrap();
+    let target = Target { name: "screen".into(), way: Way::Console };
+    let client = Client::new(&target, watch(), &screen, &Keyring::default()).unwrap();
     let mut row = row(3);
     row.body = draw(&row.draft, false).into();
     assert_eq!(said(client.post(&row).await), "delivered");

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{error, warn};
 
 use crate::alert::Severity;
-use crate::chat::{Client, Ping, Screen, Target, Way};
+use crate::chat::{Client, Keyring, Ping, Screen, Target, Way};
 use crate::config::{self, Disk, Files, Loaded, Look, Settings};
 use crate::judge::{Notice, Policy, SpacePolicy};
 use crate::rules::RuleSet;
@@ -70,6 +70,7 @@ pub(super) struct Loader {
     pub from_start: bool,
     pub clock: Clock,
     pub screen: Arc<Screen>,
+    pub keyring: Keyring,
 }
 
 /// The files of a set, as they were.
@@ -199,7 +200,7 @@ impl Loader {
 
     fn client(&self, target: &Target) -> Result<Client, crate::chat::ClientError> {
         let clock = self.clock.clone();
-        Client::new(target, Arc::new(move || clock.now()), &self.screen)
+        Client::new(target, Arc::new(move || clock.now()), &self.screen, &self.keyring)
     }
 
     /// Remembers the files of a set that loaded; that it cannot is no reason not to run it.

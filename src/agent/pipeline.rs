@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert::Severity;
-use crate::chat::{Client, Outcome, Ping, Screen};
+use crate::chat::{Client, Keyring, Outcome, Ping, Screen};
 use crate::deliver::{self, Pace, ProjectPace, Report};
 use crate::judge::{Input, Judge, Notice};
 use crate::state::StateRow;
@@ -154,6 +154,7 @@ impl Agent {
             from_start: options.from_start,
             clock: clock.clone(),
             screen: Arc::new(Screen::terminal(options.colour)),
+            keyring: Keyring::default(),
         };
         let (set, mut rules_file) = loader.boot()?;
         rules_file.unusable_spaces.clone_from(&set.unusable);

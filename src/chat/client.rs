@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use super::console;
 use super::credential::{Fault, ServiceKey, WebhookUrl, ids, is_loopback, resolve};
 use super::http::{self, Got};
+use super::keyring::Keyring;
 use super::outcome::{Ask, Caller, Door, Outcome, classify};
 use super::target::{Target, Way};
 use super::token::{Tokens, Watch};
@@ -93,6 +94,7 @@ pub struct Client {
     way: RwLock<Arc<Open>>,
     target: Target,
     screen: Arc<Screen>,
+    keyring: Keyring,
     now: Watchful,
     warnings: Vec<String>,
 }
@@ -125,7 +127,7 @@ pub(super) struct RestSpace {
     pub(super) host: String,
     /// `spaces/AAAA`.
     pub(super) space: String,
-    pub(super) tokens: Tokens,
+    pub(super) tokens: Arc<Tokens>,
 }
 
 struct Watchful(Watch);
@@ -137,19 +139,26 @@ impl fmt::Debug for Watchful {
 }
 
 impl Client {
-    /// Reads the target's secret and checks everything that can be checked without asking anybody.
+    /// Reads the target's secret and checks everything that can be checked without asking anybody. Spaces whose clients have
+    /// the same `keyring` share the tokens of a key.
     ///
     /// Blocks for the time of reading a small file.
-    pub fn new(target: &Target, now: Watch, screen: &Arc<Screen>) -> Result<Client, ClientError> {
+    pub fn new(
+        target: &Target,
+        now: Watch,
+        screen: &Arc<Screen>,
+        keyring: &Keyring,
+    ) -> Result<Client, ClientError> {
         let mut warnings = vec![];
-        let way = open(target, &now, screen, &mut warnings).map_err(|fault| ClientError {
+        let way = open(target, &now, screen, keyring, &mut warnings).map_err(|fault| ClientError {
             space: target.name.clone(),
             what: fault.what,
             hint: fault.hint,
         })?;
         let warnings = warnings.into_iter().map(|w| format!("space `{}`: {w}", target.name)).collect();
-        let way = RwLock::new(Arc::new(way));
-        Ok(Client { way, target: target.clone(), screen: screen.clone(), now: Watchful(now), warnings })
+        let (way, keyring) = (RwLock::new(Arc::new(way)), keyring.clone());
+        let (target, screen) = (target.clone(), screen.clone());
+        Ok(Client { way, target, screen, keyring, now: Watchful(now), warnings })
     }
 
     fn way(&self) -> Arc<Open> {
@@ -169,7 +178,7 @@ impl Client {
         if known == Some(found.secret.expose_secret()) {
             return None;
         }
-        open(&self.target, &self.now.0, &self.screen, &mut vec![]).ok()
+        open(&self.target, &self.now.0, &self.screen, &self.keyring, &mut vec![]).ok()
     }
 
     /// Another secret lies where the one in use was read, and it can be used: worth a try before its time.
@@ -285,10 +294,10 @@ impl RestSpace {
         let mut token = self.tokens.bearer().await?;
         let mut got = http::send(bearing(make(), &token), &self.host).await?;
         if got.answer().status == 401 {
-            token = self.tokens.other().await?;
+            token = self.tokens.other(&token).await?;
             got = http::send(bearing(make(), &token), &self.host).await?;
             if got.answer().status == 401 {
-                self.tokens.forget().await;
+                self.tokens.forget(&token).await;
             }
         }
         let got = got.without(std::slice::from_ref(&token));
@@ -359,6 +368,7 @@ pub(super) fn open(
     target: &Target,
     now: &Watch,
     screen: &Arc<Screen>,
+    keyring: &Keyring,
     warnings: &mut Vec<String>,
 ) -> Result<Open, Fault> {
     let env = |name: &str| std::env::var_os(name);
@@ -398,7 +408,7 @@ pub(super) fn open(
                 url: url_of_space,
                 host: url.host_str().unwrap_or_default().to_owned(),
                 space: space.clone(),
-                tokens: Tokens::new(key, *token, now.clone()),
+                tokens: keyring.tokens(key, *token, now),
             };
             Ok(Open { door: Opened::Rest(Box::new(rest)), secret, place })
         }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::client::{ClientError, Open, Opened, RestSpace, Screen, open};
 use super::escape::clean;
 use super::http;
+use super::keyring::Keyring;
 use super::outcome::{Ask, Door, Outcome, classify, skew};
 use super::split::cut;
 use super::target::{Target, TokenWay, Way};
@@ -154,7 +155,7 @@ fn refusal(status: u16, outcome: Outcome) -> Outcome {
 
 fn open_quietly(target: &Target, now: &Watch, warnings: &mut Vec<String>) -> Result<Open, ClientError> {
     let nowhere = Arc::new(Screen::new(Box::new(tokio::io::sink()), false));
-    open(target, now, &nowhere, warnings).map_err(|fault| ClientError {
+    open(target, now, &nowhere, &Keyring::default(), warnings).map_err(|fault| ClientError {
         space: target.name.clone(),
         what: fault.what,
         hint: fault.hint,

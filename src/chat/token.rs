@@ -5,6 +5,9 @@
 //! [`TokenWay::Auto`] answers a 401 by exchanging an assertion at the key's `token_uri` (the one thing that crate
 //! does not do), and stays with the way that worked. Surprising: that crate refreshes its tokens in a task of its own, so it is
 //! first touched when a runtime is there, at the first token.
+//!
+//! Every space of a key asks here. So each question says what it knows: one that was refused a token gets another only
+//! where that is still the one given out, and whoever waited while a token could not be made does not try the same again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use google_cloud_auth::credentials::{AccessTokenCredentials, Builder as AdcBuild
 use reqwest::header::CONTENT_TYPE;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::credential::{ServiceKey, is_loopback};
 use super::escape::clean;
@@ -57,6 +60,10 @@ struct State {
     exchange: bool,
     made: Option<AccessTokenCredentials>,
     bearer: Option<Bearer>,
+    /// The last that was given out.
+    given: Option<SecretString>,
+    /// The last try to make one came to this, then.
+    failed: Option<(Tick, Outcome)>,
 }
 
 pub(super) struct Bearer {
@@ -77,15 +84,24 @@ impl Tokens {
         self.key.as_ref()
     }
 
+    /// How they are made.
+    pub(super) fn way(&self) -> TokenWay {
+        self.way
+    }
+
     /// A token that has not ended, from the cache where it can be.
     pub(super) async fn bearer(&self) -> Result<SecretString, Outcome> {
-        let mut state = self.state.lock().await;
+        let mut state = self.turn().await?;
         self.make(&mut state).await
     }
 
-    /// A token unlike the one that was just answered by 401: by the other way where both are allowed.
-    pub(super) async fn other(&self) -> Result<SecretString, Outcome> {
-        let mut state = self.state.lock().await;
+    /// A token unlike this one, which was just answered by 401: by the other way where both are allowed.
+    pub(super) async fn other(&self, refused: &SecretString) -> Result<SecretString, Outcome> {
+        let mut state = self.turn().await?;
+        if !state.is_given(refused) {
+            // another space was refused it before
+            return self.make(&mut state).await;
+        }
         let before = state.exchange;
         *state = State { exchange: self.may_flip() || before, ..State::default() };
         let made = self.make(&mut state).await;
@@ -95,10 +111,23 @@ impl Tokens {
         made
     }
 
-    /// Neither token was taken: begin anew at the next try.
-    pub(super) async fn forget(&self) {
-        let exchange = self.way == TokenWay::Exchange && self.key.is_some();
-        *self.state.lock().await = State { exchange, ..State::default() };
+    /// This one was not taken either: begin anew at the next try.
+    pub(super) async fn forget(&self, refused: &SecretString) {
+        let mut state = self.state.lock().await;
+        if state.is_given(refused) {
+            let exchange = self.way == TokenWay::Exchange && self.key.is_some();
+            *state = State { exchange, ..State::default() };
+        }
+    }
+
+    /// Waits until nobody else is at it. Whoever was may have failed meanwhile: then so have we.
+    async fn turn(&self) -> Result<MutexGuard<'_, State>, Outcome> {
+        let asked = (self.now)().tick;
+        let state = self.state.lock().await;
+        match &state.failed {
+            Some((at, outcome)) if *at > asked => Err(outcome.clone()),
+            _ => Ok(state),
+        }
     }
 
     fn may_flip(&self) -> bool {
@@ -106,10 +135,15 @@ impl Tokens {
     }
 
     async fn make(&self, state: &mut State) -> Result<SecretString, Outcome> {
-        match &self.key {
+        let made = match &self.key {
             Some(key) if state.exchange => self.exchanged(key, state).await,
             _ => self.made(state).await,
+        };
+        match &made {
+            Ok(token) => (state.given, state.failed) = (Some(token.clone()), None),
+            Err(outcome) => state.failed = Some(((self.now)().tick, outcome.clone())),
         }
+        made
     }
 
     async fn made(&self, state: &mut State) -> Result<SecretString, Outcome> {
@@ -302,6 +336,13 @@ fn said(error: &dyn std::error::Error) -> String {
         next = e.source();
     }
     cut(&clean(&out), 300).into_owned()
+}
+
+impl State {
+    /// This is what was given out last, as far as anything was.
+    fn is_given(&self, token: &SecretString) -> bool {
+        self.given.as_ref().is_none_or(|given| given.expose_secret() == token.expose_secret())
+    }
 }
 
 impl std::fmt::Debug for Tokens {

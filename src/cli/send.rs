@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alert::{Alert, AlertNo, Sample, Severity, What};
-use crate::chat::{Client, Outcome, Screen, Surface};
+use crate::chat::{Client, Keyring, Outcome, Screen, Surface};
 use crate::config;
 use crate::message::{Message, MessageNo};
 use crate::time::{Clock, Now};
@@ -55,7 +55,8 @@ pub(super) fn send(args: &Args) -> Done {
     };
     let screen = Arc::new(Screen::terminal(colour()));
     let clock_of_client = clock.clone();
-    let client = Client::new(target, Arc::new(move || clock_of_client.now()), &screen)
+    let watch = Arc::new(move || clock_of_client.now());
+    let client = Client::new(target, watch, &screen, &Keyring::default())
         .map_err(|e| Failure::new(exit::CONFIG, e.to_string()).hint(e.hint))?;
     for warning in client.warnings() {
         writeln!(anstream::stderr().lock(), "warning: {warning}")?;

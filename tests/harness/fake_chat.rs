@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod host;
 mod http;
 mod keys;
 mod schema;
@@ -198,6 +199,7 @@ struct State {
     granted: u32,
     last_write: HashMap<String, Instant>,
     refuse_self_signed: bool,
+    lost_threads: HashSet<String>,
     forget_request_ids: bool,
     enforce_pace: bool,
     outage: bool,
@@ -322,6 +324,41 @@ impl FakeChat {
         self.write_key(dir, "other-key.json", OTHER_PROJECT, &keys::own().pem)
     }
 
+    /// Application Default Credentials of a workload whose identity is another cloud's, which becomes the account of
+    /// [`PROJECT`] by itself, or `by_impersonation`.
+    pub(crate) fn workload_file(&self, dir: &Path, by_impersonation: bool) -> PathBuf {
+        std::fs::write(dir.join("subject"), host::SUBJECT).unwrap();
+        let mut json = json!({
+            "type": "external_account", "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+            "subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_url": format!("{}/sts", self.base_url()),
+            "credential_source": { "file": dir.join("subject") },
+        });
+        if by_impersonation {
+            json["service_account_impersonation_url"] = self.impersonation_url().into();
+        }
+        let path = dir.join("workload.json");
+        std::fs::write(&path, json.to_string()).unwrap();
+        path
+    }
+
+    /// Application Default Credentials of a person who may become the account of [`PROJECT`].
+    pub(crate) fn impersonating_file(&self, dir: &Path) -> PathBuf {
+        let json = json!({
+            "type": "impersonated_service_account", "service_account_impersonation_url": self.impersonation_url(),
+            "source_credentials": {
+                "type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": host::REFRESH,
+                "token_uri": format!("{}/token", self.base_url()),
+            },
+        });
+        let path = dir.join("impersonating.json");
+        std::fs::write(&path, json.to_string()).unwrap();
+        path
+    }
+
+    fn impersonation_url(&self) -> String {
+        format!("{}/v1/projects/-/serviceAccounts/{}:generateAccessToken", self.base_url(), email_of(PROJECT))
+    }
+
     /// A key that was revoked: no signature of it is accepted.
     pub(crate) fn revoked_key(&self, dir: &Path) -> PathBuf {
         self.write_key(dir, "revoked-key.json", PROJECT, &keys::revoked().pem)
@@ -342,6 +379,11 @@ impl FakeChat {
     /// A human deletes the message of this id.
     pub(crate) fn delete(&self, id: &str) {
         self.shared.state().messages.iter_mut().filter(|m| m.id == id).for_each(|m| m.deleted = true);
+    }
+
+    /// The thread that this key has made is gone.
+    pub(crate) fn lose_thread(&self, key: &str) {
+        self.shared.state().lost_threads.insert(key.to_owned());
     }
 
     /// The next request that creates or edits a message meets `fault`; several wait in a queue.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::chat::faults::{First, Met, outcome};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// One letter for the outcome, and why.
 fn said(outcome: Outcome) -> String {
@@ -66,4 +67,39 @@ async fn each_fault_of_the_network_is_told_by_its_host_alone() {
     assert!(why(Met::UnknownIssuer).await.contains("unknownissuer"));
     assert!(why(Met::Expired).await.contains("expired"));
     assert!(why(Met::OtherName).await.contains("not valid for name"));
+}
+
+/// As servers and what stands in between do it with connections that are kept.
+#[tokio::test]
+async fn a_connection_that_was_closed_meanwhile_is_made_anew() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let http = builder(true).build().unwrap();
+    let made = std::cell::Cell::new(0);
+    let serve = async {
+        loop {
+            let mut stream = listener.accept().await.unwrap().0;
+            made.set(made.get() + 1);
+            let mut read = Vec::new();
+            while !read.ends_with(b"\r\n\r\n{}") && stream.read_buf(&mut read).await.unwrap() > 0 {}
+            // one that is answered and kept, as far as the client knows
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+        }
+    };
+    let ask = async {
+        for n in 1..=5 {
+            let sent = async || send(http.post(&url).body("{}"), "chat.example").await;
+            let got = match sent().await {
+                // in the very moment in which it was closed: the worker sends it again
+                Err(Outcome::Unanswered { .. }) => sent().await,
+                got => got,
+            };
+            assert_eq!(got.unwrap().answer().status, 200);
+            assert!(made.get() >= n, "it was kept");
+        }
+    };
+    tokio::select! {
+        () = ask => {}
+        () = serve => unreachable!("it serves for ever"),
+    }
 }

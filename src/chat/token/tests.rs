@@ -24,6 +24,7 @@ fn a_token_is_renewed_early_whatever_its_life() {
     assert_eq!(life("3599"), (3_374_000, 3_599_000));
     assert_eq!(life("\"3599\""), (3_374_000, 3_599_000));
     assert_eq!(life("100"), (50_000, 100_000));
+    assert_eq!(life("1"), (500, 1000));
     assert_eq!(life("0"), (0, 0));
     assert_eq!(life("null"), (150_000, 300_000));
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 
 /// The one scope that lets an app post.
-const SCOPE: &str = "https://www.googleapis.com/auth/chat.bot";
+pub(super) const SCOPE: &str = "https://www.googleapis.com/auth/chat.bot";
 
 pub(super) struct Key {
     /// The private half, PKCS#8.

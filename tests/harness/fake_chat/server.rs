@@ -14,7 +14,7 @@ use super::{
     token_of,
 };
 
-type Answer = (u16, Vec<(String, String)>, String);
+pub(super) type Answer = (u16, Vec<(String, String)>, String);
 
 pub(super) async fn serve(
     listener: std::net::TcpListener,
@@ -149,6 +149,9 @@ impl State {
     }
 
     fn answer(&mut self, request: &Request, address: SocketAddr) -> (Answer, Option<Fault>) {
+        if let Some(answer) = self.host_token(request) {
+            return (answer, None);
+        }
         match (request.method.as_str(), request.path.as_str()) {
             ("POST", "/token") => (self.token(request, address), None),
             ("POST" | "PATCH", path) if space_of(path).is_some() => {
@@ -170,9 +173,26 @@ impl State {
         }
     }
 
+    /// A new token of this account.
+    pub(super) fn grant(&mut self, account: &str) -> String {
+        self.granted += 1;
+        let token = format!("ya29.{}.{account}", self.granted);
+        self.tokens.insert(token.clone());
+        self.ever.insert(token.clone());
+        token
+    }
+
+    /// What the next request for a token is answered instead of being served.
+    pub(super) fn token_fault(&mut self) -> Option<Answer> {
+        match self.token_faults.pop_front()? {
+            Fault::Answer { status, headers, body } => Some((status, headers, body)),
+            other => panic!("a token endpoint has no such fault: {other:?}"),
+        }
+    }
+
     fn token(&mut self, request: &Request, address: SocketAddr) -> Answer {
-        if let Some(Fault::Answer { status, headers, body }) = self.token_faults.pop_front() {
-            return (status, headers, body);
+        if let Some(fault) = self.token_fault() {
+            return fault;
         }
         let refuse = |error: &str, why: &str| {
             (400, vec![], json!({ "error": error, "error_description": why }).to_string())
@@ -186,10 +206,7 @@ impl State {
         match keys::verify(form.get("assertion").map_or("", String::as_str), Some(&audience), self.key()) {
             Err(why) => refuse("invalid_grant", &why),
             Ok(account) => {
-                self.granted += 1;
-                let token = format!("ya29.{}.{account}", self.granted);
-                self.tokens.insert(token.clone());
-                self.ever.insert(token.clone());
+                let token = self.grant(&account);
                 ok(&json!({ "access_token": token, "expires_in": 3599, "token_type": "Bearer" }))
             }
         }
@@ -269,7 +286,13 @@ impl State {
             return error(409, "ALREADY_EXISTS", "Requested entity already exists", &json!([]));
         }
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let thread = body["thread"]["threadKey"].as_str().map(str::to_owned);
+        let mut thread = body["thread"]["threadKey"].as_str().map(str::to_owned);
+        if thread.as_ref().is_some_and(|key| self.lost_threads.contains(key)) {
+            if request.field("messageReplyOption") != Some("REPLY_MESSAGE_FALLBACK_TO_NEW_THREAD") {
+                return error(404, "NOT_FOUND", "Thread not found.", &json!([]));
+            }
+            thread = None;
+        }
         let name = format!("spaces/{space}/messages/M{0}.M{0}", self.messages.len());
         let received = Received {
             space,
