@@ -614,10 +614,16 @@ fn a_message_that_is_missing_from_the_state_is_lost_in_the_books_and_its_inciden
 }
 
 /// What systemd hears.
-struct Systemd(UnixDatagram);
+pub(crate) struct Systemd(UnixDatagram);
 
 impl Systemd {
-    fn listen(place: &Place) -> Systemd {
+    /// A place whose agent tells systemd.
+    pub(crate) fn is_told_by(place: Place) -> Place {
+        let socket = place.path("notify").display().to_string();
+        place.env("NOTIFY_SOCKET", &socket)
+    }
+
+    pub(crate) fn listen(place: &Place) -> Systemd {
         let path = place.path("notify");
         _ = fs::remove_file(&path);
         let socket = UnixDatagram::bind(path).unwrap();
@@ -627,12 +633,17 @@ impl Systemd {
 
     /// The next message that has this line; what came before it is dropped.
     fn hears(&self, line: &str) -> Vec<String> {
+        self.hears_one(line, |l| l == line)
+    }
+
+    /// The next message of which a line is as `wanted`; what came before it is dropped.
+    pub(crate) fn hears_one(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let mut bytes = [0; 4096];
         let mut before = Vec::new();
         loop {
-            let Ok(n) = self.0.recv(&mut bytes) else { panic!("no `{line}` came; there were {before:#?}") };
+            let Ok(n) = self.0.recv(&mut bytes) else { panic!("no `{what}` came; there were {before:#?}") };
             let said: Vec<String> = String::from_utf8_lossy(&bytes[..n]).lines().map(str::to_owned).collect();
-            if said.iter().any(|l| l == line) {
+            if said.iter().any(|l| wanted(l)) {
                 return said;
             }
             before.push(said);
@@ -641,9 +652,7 @@ impl Systemd {
 }
 
 fn under_systemd(env: &[(&str, &str)]) -> Place {
-    let mut place = Place::new();
-    let socket = place.path("notify").display().to_string();
-    place = place.env("NOTIFY_SOCKET", &socket);
+    let mut place = Systemd::is_told_by(Place::new());
     for (name, value) in env {
         place = place.env(name, value);
     }

@@ -1,5 +1,5 @@
-//! The whole program in a network that has a bad day: names, routes, TLS, a proxy, a link that flaps. Is each trouble told by
-//! its name, and every hit once when it is over?
+//! The whole program in a network that has a bad day: names, routes, TLS, a proxy, a link that flaps, packets that are lost.
+//! Is each trouble told by its name, and every hit once when it is over?
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::crash::each_once;
 use crate::end_to_end::hits_told;
 use crate::harness::fake_chat::FakeChat;
 use crate::harness::program::{DEADLINE, Place, have, term};
-use crate::harness::wire::{Does, Front, Names, Says, in_a_network_of_its_own, tls_file};
+use crate::harness::wire::{Does, Front, Names, Says, in_a_network_of_its_own, loses, lost, tls_file};
 
 const HERE: &[&str] = &["127.0.0.1"];
 const GOOD: Does = Does::Serves("good.pem");
@@ -157,6 +157,42 @@ fn through_a_link_that_flaps_every_hit_is_told_once() {
         messages.len()
     );
     assert_eq!((hits_told(&messages), term(&status, "trouble", "lost")), (flaps(), 0));
+    each_once(&net.chat);
+    assert_eq!(agent.stop(), 0);
+}
+
+#[test]
+fn through_a_network_that_loses_one_packet_in_five_every_hit_is_told_once() {
+    const HITS: u64 = 10;
+    if !have("unshare")
+        || !in_a_network_of_its_own(
+            "network::through_a_network_that_loses_one_packet_in_five_every_hit_is_told_once",
+        )
+    {
+        return;
+    }
+    let net = Net::new();
+    let place = net.place();
+    let mut agent = place.start();
+    if !loses(20) {
+        return agent.kill();
+    }
+    for n in 0..HITS {
+        place.append("app.log", &format!("trouble {n}\n"));
+        agent.live(Duration::from_millis(500));
+    }
+    // of names, of TCP and of TLS alike
+    net.chat.wait_for(HITS as usize / 2, DEADLINE);
+    let missed = lost();
+    assert!(missed > 0, "none was lost");
+    loses(0);
+    let status = agent.wait_for_status("every hit to be told", |s| {
+        term(s, "trouble", "hits") == HITS && term(s, "trouble", "pending") == 0
+    });
+    let messages = net.chat.messages("OPS");
+    let again = messages.iter().filter(|m| m.times > 1).count();
+    println!("measured: network: {missed} packets lost, {} messages, {again} came again", messages.len());
+    assert_eq!((hits_told(&messages), term(&status, "trouble", "lost")), (HITS, 0));
     each_once(&net.chat);
     assert_eq!(agent.stop(), 0);
 }

@@ -5,7 +5,7 @@
  * synced is there without content once its directory was synced, and not at all before.
  *
  * While there is a file POWER_REFUSES, the disk refuses all that is written to the state with the error whose number
- * stands in it.
+ * stands in it. While there is a file POWER_SLOWS, each sync of the state takes so many milliseconds longer.
  *
  * While there is a file POWER_KILLS, the agent is killed at the step that stands in it: `w 3` before the third write to
  * the state from then on, `s 1` before the first sync, `S 1` after it. */
@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static void failed(const char *what) {
@@ -94,6 +95,14 @@ static int refused(int fd) {
     return 1;
 }
 
+static void slowed(int fd) {
+    char link[64], path[PATH_MAX], number[16];
+    if (!is_told("POWER_SLOWS", number, sizeof number) || of_state(fd, link, path) == 0) return;
+    int ms = atoi(number);
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
+    nanosleep(&time, NULL);
+}
+
 /* The agent is at this step of its work on the state; one thread does all of it. */
 static void at_step(char step, int fd) {
     static int left[128];
@@ -127,6 +136,7 @@ static int sync_by(const char *name, int fd) {
     int (*real)(int);
     *(void **)&real = dlsym(RTLD_NEXT, name);
     at_step('s', fd);
+    slowed(fd);
     int done = refused(fd) ? -1 : real(fd);
     if (done == 0) keep(fd);
     at_step('S', fd);

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -48,16 +49,26 @@ impl Power {
             .env("POWER_STATE", &text(&state))
             .env("POWER_SYNCED", &text(&synced))
             .env("POWER_REFUSES", &text(&dir.path().join("refuses")))
+            .env("POWER_SLOWS", &text(&dir.path().join("slows")))
             .env("POWER_KILLS", &text(&dir.path().join("kills")));
         Some((place, Power { dir, state }))
     }
 
     /// From now on the disk refuses what is written to the state, in this way; `None`: no longer.
     pub(crate) fn refuses(&self, why: Option<Errno>) {
-        let told = self.dir.path().join("refuses");
-        match why {
-            Some(why) => fs::write(told, why.raw_os_error().to_string()).unwrap(),
-            None => fs::remove_file(told).unwrap(),
+        self.tell("refuses", why.map(|why| why.raw_os_error().to_string()));
+    }
+
+    /// From now on each sync of the state takes so much longer; `None`: no longer.
+    pub(crate) fn slows(&self, by: Option<Duration>) {
+        self.tell("slows", by.map(|by| by.as_millis().to_string()));
+    }
+
+    fn tell(&self, file: &str, what: Option<String>) {
+        let file = self.dir.path().join(file);
+        match what {
+            Some(what) => fs::write(file, what).unwrap(),
+            None => fs::remove_file(file).unwrap(),
         }
     }
 

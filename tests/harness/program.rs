@@ -266,6 +266,12 @@ impl Agent<'_> {
         wait_for_line(&self.err, part, &mut self.story)
     }
 
+    /// A line of its log that holds `part`, of those that were waited through already or the next.
+    pub(crate) fn has_logged(&mut self, part: &str) -> String {
+        let before = self.story.iter().find(|line| line.contains(part)).cloned();
+        before.unwrap_or_else(|| self.wait_for_log(part))
+    }
+
     /// Waits for a line on its standard output that holds `part`.
     pub(crate) fn wait_for_output(&mut self, part: &str) -> String {
         wait_for_line(&self.out, part, &mut self.story)

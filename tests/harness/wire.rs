@@ -62,6 +62,37 @@ pub(crate) fn in_a_network_of_its_own(name: &str) -> bool {
     false
 }
 
+/// From now on so many of a hundred packets are lost in our own network, whichever way they go; false where the kernel cannot.
+///
+/// A filter of eight bytes an instruction: load a random number; above the bound, pass; else drop.
+pub(crate) fn loses(of_a_hundred: u64) -> bool {
+    let bound = u64::from(u32::MAX) * of_a_hundred / 100;
+    let filter = format!("4,32 0 0 4294963256,37 0 1 {bound},6 0 0 0,6 0 0 2");
+    let tc = |args: &[&str]| Command::new("tc").args(args).output();
+    // the first is there already when this is asked again
+    _ = tc(&["qdisc", "add", "dev", "lo", "clsact"]);
+    _ = tc(&["filter", "del", "dev", "lo", "ingress"]);
+    if of_a_hundred == 0 {
+        return true;
+    }
+    let add = ["filter", "add", "dev", "lo", "ingress", "bpf", "direct-action", "bytecode", &filter];
+    let done = tc(&add);
+    let can = done.as_ref().is_ok_and(|out| out.status.success());
+    if !can {
+        println!("SKIPPED: this machine cannot lose packets: {done:?}");
+    }
+    can
+}
+
+/// How many packets were lost so far.
+pub(crate) fn lost() -> u64 {
+    let out = Command::new("tc").args(["-s", "qdisc", "show", "dev", "lo"]).output().unwrap();
+    let said = String::from_utf8(out.stdout).unwrap();
+    let counts =
+        said.split("(dropped ").skip(1).filter_map(|rest| rest.split(',').next()?.parse::<u64>().ok());
+    counts.sum()
+}
+
 /// A file in `tls/`.
 pub(crate) fn tls_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/harness/tls").join(name)
