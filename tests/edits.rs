@@ -22,7 +22,10 @@ fn an_incident_is_one_message_through_a_kill_and_is_made_anew_when_somebody_dele
     place.append("app.log", "trouble 2\ntrouble 3\n");
     chat.wait_until(DEADLINE, "a live count", |m| m[0].hits() == 3);
     place.append("app.log", "trouble 4\n");
-    agent.wait_for_status("the hit to be judged", |s| term(s, "trouble", "hits") == 4);
+    // and what became of the edit is known, so that the next run knows when the space was last written to
+    agent.wait_for_status("the hit to be judged", |s| {
+        term(s, "trouble", "hits") == 4 && s["spaces"]["ops"]["outbox"] == 0
+    });
     agent.kill();
 
     let agent = place.start();
