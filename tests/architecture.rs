@@ -80,6 +80,20 @@ fn the_house_keeps_its_rules() {
     assert!(report.faults.is_empty(), "\n{}\n", report.faults.join("\n"));
 }
 
+/// A verdict of `Show` or `Hold(reason)` is asked for, and acted upon, at the gate alone.
+#[test]
+fn limits_are_asked_at_the_gate() {
+    let judge = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/judge");
+    let mut files = Vec::new();
+    collect(&judge, &judge, &mut files);
+    let asks = |text: &str| {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        ["limit.ask(", "budget.ask(", "reserve.ask("].iter().any(|ask| code.contains(ask))
+    };
+    let asking: Vec<&str> = files.iter().filter(|(_, text)| asks(text)).map(|(path, _)| &**path).collect();
+    assert_eq!(asking, ["gate.rs"]);
+}
+
 fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, String)>) {
     let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();

@@ -16,7 +16,7 @@ use siphasher::sip::SipHasher13;
 use super::context::{Awaited, CONTEXT_WAIT};
 use super::incident::IncidentRef;
 use super::ledger::{Claim, Flight, Term};
-use super::limit::{Limit, Reason, Verdict};
+use super::limit::Limit;
 use super::merge::worst_first;
 use super::report::SpaceCounts;
 use super::rows::RowKey;
@@ -178,14 +178,6 @@ impl Space {
     pub(super) fn due(&self) -> Option<Tick> {
         [self.batch_due(), self.away_due(), self.digest_due].into_iter().flatten().min()
     }
-
-    /// What the budget says to one more message; critical ones have a reserve beside it.
-    fn ask(&mut self, severity: Severity, now: Tick) -> Verdict {
-        match self.budget.ask(now) {
-            Verdict::Hold(_) if severity == Severity::Critical => self.reserve.ask(now),
-            verdict => verdict,
-        }
-    }
 }
 
 impl Judge {
@@ -300,27 +292,9 @@ impl Judge {
         for (thread, entries) in threads {
             let Some(space) = self.spaces.get_mut(name) else { return };
             space.flushed = Some(now.tick);
-            // the one place where a space's budget is asked about alerts, and acted upon
-            match space.ask(worst(&entries), now.tick) {
-                Verdict::Show => out.push(self.send(name, thread, entries, now)),
-                Verdict::Hold(_) => self.hold_for_digest(name, entries, now),
+            if let Some(entries) = self.may_send(name, entries, now) {
+                out.push(self.send(name, thread, entries, now));
             }
-        }
-    }
-
-    fn hold_for_digest(&mut self, name: &Arc<str>, entries: Vec<Entry>, now: Now) {
-        if let Some(space) = self.spaces.get_mut(name) {
-            let due = now.tick + space.policy.digest_every;
-            space.digest_due.get_or_insert(due);
-        }
-        for mut entry in entries {
-            if let Some(rule) = self.rule_mut(&entry.alert.rule) {
-                rule.held.space_budget += 1;
-                let what = format!("held for the digest: over the budget of {name}");
-                rule.decisions.held(now.wall, &entry.alert.key, entry.alert.hits, what);
-            }
-            entry.lane = Lane::Digest;
-            self.push(name, entry);
         }
     }
 
@@ -334,22 +308,17 @@ impl Judge {
             space.digest_due = None;
             return;
         };
-        // the one place where a space's budget is asked about a digest, and acted upon
-        match space.ask(severity, now.tick) {
-            Verdict::Hold(Reason::Until(at)) => space.digest_due = Some(at),
-            Verdict::Hold(Reason::Away | Reason::Muted(_)) => {}
-            Verdict::Show => {
-                space.digest_due = None;
-                let held = self.take(name, Lane::Digest);
-                let over = held.len() as u64;
-                let mut digest = self.merge(held, What::Digest);
-                if over > 1 {
-                    let reason = "alerts over the space's budget".into();
-                    digest.alert.held.push(Held { count: over, reason });
-                }
-                out.push(self.send(name, digest.thread.clone(), vec![digest], now));
-            }
+        if !self.digest_may_go(name, severity, now) {
+            return;
         }
+        let held = self.take(name, Lane::Digest);
+        let over = held.len() as u64;
+        let mut digest = self.merge(held, What::Digest);
+        if over > 1 {
+            let reason = "alerts over the space's budget".into();
+            digest.alert.held.push(Held { count: over, reason });
+        }
+        out.push(self.send(name, digest.thread.clone(), vec![digest], now));
     }
 
     fn take(&mut self, name: &Arc<str>, lane: Lane) -> Vec<Entry> {

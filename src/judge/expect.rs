@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Lane;
 use super::evidence::{Evidence, clean_key};
+use super::gate::Wish;
 use super::incident::{Incident, Voice, say, threads};
 use super::key::Key;
 use super::ledger::Term;
@@ -380,24 +381,16 @@ impl Judge {
     fn still_missing(&mut self, rid: Rid, hash: u64, now: Now) {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
-        let (KeyState::Open(incident), Some(expected)) = (&mut slot.state, &slot.expected) else { return };
-        if incident.held_by.is_some() {
-            return;
-        }
+        let Some(incident) = rule.incident_mut(hash).filter(|i| i.held_by.is_none()) else { return };
         let Voice::Own(to) = incident.voice(&self.spaces) else { return };
         incident.phase = Phase::Open;
-        // the one place where a rule's limit is asked about one more day, and acted upon
-        match rule.limit.ask(now.tick) {
-            Verdict::Show => {}
-            // there is nothing to fold: the next day says for how long
-            Verdict::Hold(_) => {
-                rule.held.rule_limit += 1;
-                let what = "one more day held: over the rule's limit";
-                rule.decisions.held(now.wall, &slot.key, 0, what);
-                return self.mark_rule(rid);
-            }
+        if let Verdict::Hold(reason) = self.may_say(rid, hash, Wish::OneMoreDay, now) {
+            self.hold(rid, hash, (Wish::OneMoreDay, reason), None, now);
+            return;
         }
+        let rule = &mut self.rules[rid.0];
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
+        let (KeyState::Open(incident), Some(expected)) = (&mut slot.state, &slot.expected) else { return };
         let mut alert = say(policy, &self.policy.host, What::Reminder, no, &slot.key, incident, 0);
         alert.text = expected.text(policy, alert.text);
         (alert.first, alert.last) = (incident.first, now.wall);

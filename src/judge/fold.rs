@@ -16,7 +16,6 @@ use super::batch::Lane;
 use super::incident::Incident;
 use super::key::Key;
 use super::ledger::Term;
-use super::limit::{Reason, Verdict};
 use super::memory::PIECE;
 use super::rule::{KeyState, Rid, Rule, Slot};
 use super::wording::{count, key_text, list_line};
@@ -243,7 +242,7 @@ impl Judge {
     }
 
     /// A reminder is over the limit: what it would have told is the fold's; the incident itself is not folded.
-    pub(super) fn fold_reminder(&mut self, rid: Rid, hash: u64, reason: &Reason, now: Now) {
+    pub(super) fn fold_reminder(&mut self, rid: Rid, hash: u64, until: Tick) {
         let rule = &mut self.rules[rid.0];
         let Some(slot) = rule.keys.get_mut(hash) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
@@ -253,7 +252,7 @@ impl Judge {
         }
         rule.fold.add(hash, &slot.key, incident);
         rule.fold.reminders += 1;
-        rule.fold.due_by(if let Reason::Until(t) = reason { *t } else { now.tick });
+        rule.fold.due_by(until);
         self.folding.insert(rid);
         self.mark_rule(rid);
     }
@@ -349,14 +348,8 @@ impl Judge {
         if rule.fold.hits == 0 && rule.fold.openings == 0 {
             return self.rest_fold(rid, now);
         }
-        // the one place where a rule's limit is asked about a fold, and acted upon
-        match rule.limit.ask(now.tick) {
-            Verdict::Show => {}
-            Verdict::Hold(Reason::Until(at)) => {
-                rule.fold.due = Some(at);
-                return;
-            }
-            Verdict::Hold(Reason::Away | Reason::Muted(_)) => return,
+        if !self.fold_may_speak(rid, now) {
+            return;
         }
         let to = self.spaces_of(rid).into_iter().map(|s| (s, None)).collect();
         let alert = self.fold_alert(rid, What::Fold, now);

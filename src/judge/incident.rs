@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::{Lane, Space};
 use super::distinct::Different;
 use super::evidence::{Evidence, samples};
+use super::gate::Wish;
 use super::ledger::Term;
 use super::limit::{Reason, Verdict};
 use super::phase::{News, Phase};
@@ -23,7 +24,6 @@ use super::rule::{KeyState, Rid, Slot};
 use super::silence::By;
 use super::standing::Standing;
 use super::top::Top;
-use super::why::{AWAY, OVER_LIMIT, held_by};
 use super::window::Firing;
 use super::wording::{Facts, over_text};
 use super::{Judge, RulePolicy};
@@ -246,20 +246,16 @@ impl Judge {
 
     /// The same, with lines that are shown before its newest.
     fn open_with(&mut self, rid: Rid, hash: u64, mut older: VecDeque<Evidence>, now: Now) {
-        self.mark_rule(rid);
-        let rule = &mut self.rules[rid.0];
-        let by = rule.quieted_by(hash);
-        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
-        let KeyState::Open(incident) = &mut slot.state else { return };
+        let Some(incident) = self.rules[rid.0].incident_mut(hash) else { return };
         let Phase::Holding { late, samples: mut shown, .. } = std::mem::take(&mut incident.phase) else {
             return;
         };
-        // the one place where a rule's limit is asked about an opening, and acted upon
-        let verdict = match by {
-            Some(by) => Verdict::Hold(Reason::Muted(by)),
-            None if late => Verdict::Hold(Reason::Away),
-            None => rule.limit.ask(now.tick),
-        };
+        let wish = Wish::Opening { late };
+        let verdict = self.may_say(rid, hash, wish, now);
+        self.mark_rule(rid);
+        let rule = &mut self.rules[rid.0];
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
         // of a flood over the limit one line is shown, and the others are not even made clean
         if rule.fold.wants_sample() || !matches!(verdict, Verdict::Hold(Reason::Until(_))) {
             incident.newest.tidy(&self.policy.redactor, &policy.captures);
@@ -280,26 +276,15 @@ impl Judge {
         incident.remind_at = now.tick + policy.remind;
         let lane = match verdict {
             Verdict::Show => Lane::Batch,
-            Verdict::Hold(Reason::Away) => {
-                rule.held.while_away += 1;
-                rule.decisions.held(now.wall, &slot.key, incident.since_last, AWAY);
-                Lane::Away
-            }
-            Verdict::Hold(Reason::Muted(by)) => {
-                rule.held.hold(&by);
-                rule.decisions.held(now.wall, &slot.key, incident.since_last, held_by("opening", &by));
-                // nobody is told: there is no opening that a space could hear or refuse
-                incident.held_by = Some(by);
-                return;
-            }
-            Verdict::Hold(Reason::Until(until)) => {
-                rule.held.rule_limit += 1;
-                let key = Arc::clone(&slot.key);
-                rule.decisions.held_often(now.wall, &key, incident.since_last, OVER_LIMIT);
-                self.fold_opening(rid, hash, &key, shown.pop(), until, now);
-                return;
+            Verdict::Hold(reason) => {
+                let sample = if matches!(reason, Reason::Until(_)) { shown.pop() } else { None };
+                let Some(lane) = self.hold(rid, hash, (wish, reason), sample, now) else { return };
+                lane
             }
         };
+        let rule = &mut self.rules[rid.0];
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
         let hits = incident.take_news();
         let mut alert = say(policy, &self.policy.host, What::Opening, incident.no, &slot.key, incident, hits);
         alert.samples = shown;
@@ -353,16 +338,12 @@ impl Judge {
             incident.remind_every = doubled.min(REMIND_AT_MOST.max(policy.remind));
             incident.remind_at = now.tick + incident.remind_every;
             let edited = to.iter().all(|(_, thread)| self.edited.contains_key(thread));
-            // the one place where a rule's limit is asked about a reminder, and acted upon
-            match (!edited).then(|| rule.limit.ask(now.tick)) {
-                None => self.edit_soon(rid, hash, now),
-                Some(Verdict::Show) => self.remind(rid, hash, to, now),
-                Some(Verdict::Hold(reason)) => {
-                    rule.held.rule_limit += 1;
-                    let what = "reminder held: over the rule's limit, for its fold";
-                    rule.decisions.held(now.wall, &slot.key, incident.since_last, what);
-                    self.fold_reminder(rid, hash, &reason, now);
-                }
+            if edited {
+                self.edit_soon(rid, hash, now);
+            } else if let Verdict::Hold(reason) = self.may_say(rid, hash, Wish::Reminder, now) {
+                self.hold(rid, hash, (Wish::Reminder, reason), None, now);
+            } else {
+                self.remind(rid, hash, to, now);
             }
         }
         self.mark_rule(rid);

@@ -46,6 +46,16 @@ pub(super) enum Reason {
     Muted(By),
 }
 
+impl Reason {
+    /// The instant that ends it, where it is known by now.
+    pub(super) fn until(self) -> Option<Tick> {
+        match self {
+            Reason::Until(at) => Some(at),
+            Reason::Away | Reason::Muted(_) => None,
+        }
+    }
+}
+
 /// One limiter: so many an hour, in bursts of a sixth of that.
 pub(super) struct Limit {
     inner: RateLimiter<NotKeyed, Arrival, Hand, NoOpMiddleware<Tick>>,

@@ -25,6 +25,7 @@ mod evict;
 mod evidence;
 mod expect;
 mod fold;
+mod gate;
 mod incident;
 mod inhibit;
 mod input;

@@ -7,12 +7,12 @@
 
 use super::Judge;
 use super::batch::Lane;
+use super::gate::Wish;
 use super::incident::{Voice, say, threads};
 use super::ledger::Term;
 use super::limit::Verdict;
 use super::phase::{News, Phase};
 use super::rule::{KeyState, Rid, Rule};
-use super::why::held_by;
 use super::window::Window;
 use super::wording::{over_text, seen_text};
 use crate::alert::What;
@@ -145,39 +145,32 @@ impl Judge {
     fn open_again(&mut self, rid: Rid, hash: u64, now: Now) {
         let no = self.next_alert();
         let rule = &mut self.rules[rid.0];
-        let by = rule.quieted_by(hash);
+        let quieted = rule.quieted_by(hash).is_some();
         let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
         let KeyState::Open(incident) = &mut slot.state else { return };
         incident.phase = Phase::Open;
         (incident.remind_at, incident.remind_every) = (now.tick + policy.remind, policy.remind);
-        if let Some(by) = by {
-            rule.held.hold(&by);
-            rule.decisions.held(now.wall, &slot.key, incident.since_last, held_by("opening again", &by));
-            incident.held_by = Some(by);
-            return;
-        }
-        let Voice::Own(to) = incident.voice(&self.spaces) else {
+        let to = match incident.voice(&self.spaces) {
+            Voice::Own(to) => to,
             // the space that heard of it has left the file
-            return self.fold_if_refused(rid, hash, now);
+            _ if !quieted => return self.fold_if_refused(rid, hash, now),
+            _ => Vec::new(),
         };
         let edited = to.iter().all(|(_, thread)| self.edited.contains_key(thread));
-        // the one place where a rule's limit is asked about an opening again, and acted upon
-        match if edited { Verdict::Show } else { rule.limit.ask(now.tick) } {
-            Verdict::Show => {
-                incident.newest.tidy(&self.policy.redactor, &policy.captures);
-                let hits = incident.since_last;
-                let alert = say(policy, &self.policy.host, What::Again, no, &slot.key, incident, hits);
-                incident.take_news();
-                self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
-            }
-            Verdict::Hold(reason) => {
-                incident.phase = Phase::Quietly;
-                rule.held.rule_limit += 1;
-                let what = "opening again held: over the rule's limit, for its fold";
-                rule.decisions.held(now.wall, &slot.key, incident.since_last, what);
-                self.fold_reminder(rid, hash, &reason, now);
-            }
+        if (quieted || !edited)
+            && let Verdict::Hold(reason) = self.may_say(rid, hash, Wish::Again, now)
+        {
+            self.hold(rid, hash, (Wish::Again, reason), None, now);
+            return;
         }
+        let rule = &mut self.rules[rid.0];
+        let (Some(policy), Some(slot)) = (&rule.policy, rule.keys.get_mut(hash)) else { return };
+        let KeyState::Open(incident) = &mut slot.state else { return };
+        incident.newest.tidy(&self.policy.redactor, &policy.captures);
+        let hits = incident.since_last;
+        let alert = say(policy, &self.policy.host, What::Again, no, &slot.key, incident, hits);
+        incident.take_news();
+        self.enqueue(&alert, threads(to), Lane::Batch, None, Term::Told, now);
     }
 }
 
