@@ -72,6 +72,10 @@ pub struct RuleStatus {
     pub open: u64,
     /// Keys that are counted towards a threshold.
     pub counting: u64,
+    /// Since when it has been in the rules.
+    pub since: Option<String>,
+    /// Whole days since its newest hit, or since it is there; by the clock on the wall.
+    pub days_quiet: u64,
     /// Event time of the newest hit.
     pub last_hit: Option<String>,
     /// When a message of this rule was last accepted.
@@ -332,6 +336,8 @@ pub(super) fn gather(parts: StatusParts, view: View, about: About) -> Status {
         resolves: r.resolves,
         open: r.open_incidents,
         counting: r.counting_keys,
+        since: time(r.since),
+        days_quiet: r.last_hit.max(r.since).map_or(0, |t| now.wall.since(t).as_secs() / 86_400),
         last_hit: time(r.last_hit),
         last_message: time(r.last_message),
         loaded: r.loaded,

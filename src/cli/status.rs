@@ -15,6 +15,20 @@ use super::{Done, Failure, SocketArgs, exit, paths, silence, wait_for};
 /// Files that are listed one by one; the rest are counted. `--json` lists all.
 const FILES: usize = 20;
 
+/// A rule that has met nothing for so long may match nothing.
+const QUIET_DAYS: u64 = 30;
+
+/// What was held back of a rule, by the key of `--json`.
+const HELD: [(&str, &str); 7] = [
+    ("repeats", "repeats"),
+    ("rule_limit", "over the rule's limit"),
+    ("space_budget", "over a space's budget"),
+    ("while_away", "while away"),
+    ("muted", "muted"),
+    ("inhibited", "inhibited"),
+    ("evicted", "keys let go"),
+];
+
 /// Sentences are folded here.
 const COLUMNS: usize = 80;
 
@@ -137,23 +151,38 @@ fn rules(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
             n("pending"),
             n("open")
         )?;
-        let others: Vec<String> = ["lost", "seen", "muted", "inhibited"]
-            .into_iter()
-            .filter(|t| n(t) > 0)
-            .map(|t| format!("{t} {}", n(t)))
-            .collect();
+        let time = |what: &str, key: &str| r[key].is_string().then(|| format!("{what} {}", second(&r[key])));
+        let days = number(&r["days_quiet"]);
+        let quiet = (days >= QUIET_DAYS).then(|| format!("{days} days ago"));
         let gone = (r["loaded"] == Value::Bool(false)).then(|| "no longer in the rules".to_owned());
-        let others: Vec<String> = others.into_iter().chain(gone).collect();
-        if !others.is_empty() {
-            writeln!(out, "  {}", others.join(", "))?;
+        let others = ["lost", "seen", "muted", "inhibited"].into_iter();
+        let others = others.filter(|t| n(t) > 0).map(|t| format!("{t} {}", n(t)));
+        let held = HELD.iter().map(|(key, what)| (number(&r["held"][key]), what)).filter(|(n, _)| *n > 0);
+        let held: Vec<String> = held.map(|(n, what)| format!("{n} {what}")).collect();
+        let held = (!held.is_empty()).then(|| format!("held back so far: {}", held.join(", ")));
+        let last = [time("last hit", "last_hit"), quiet, time("last message", "last_message"), gone];
+        let said: Vec<String> = last.into_iter().flatten().chain(others).chain(held).collect();
+        if !said.is_empty() {
+            writeln!(out, "  {}", wrap(&said.join(", "), 2))?;
         }
     }
-    let quiet: Vec<&str> =
-        quiet.iter().filter(|(_, r)| r["loaded"] != Value::Bool(false)).map(|(n, _)| n.as_str()).collect();
+    let (dead, quiet): (Vec<_>, Vec<_>) =
+        (quiet.into_iter().filter(|(_, r)| r["loaded"] != Value::Bool(false)))
+            .partition(|(_, r)| number(&r["days_quiet"]) >= QUIET_DAYS);
+    let names = |rules: &[(&String, &Value)]| {
+        let plural = if rules.len() == 1 { "" } else { "s" };
+        let names: Vec<&str> = rules.iter().map(|(name, _)| name.as_str()).collect();
+        (format!("{} rule{plural}", rules.len()), names.join(", "))
+    };
     if !quiet.is_empty() {
-        let plural = if quiet.len() == 1 { "" } else { "s" };
-        let line = format!("{} rule{plural} without a hit: {}", quiet.len(), quiet.join(", "));
+        let (rules, names) = names(&quiet);
+        writeln!(out, "{}", wrap(&format!("{rules} without a hit: {names}"), 2))?;
+    }
+    if !dead.is_empty() {
+        let (rules, names) = names(&dead);
+        let line = format!("WARNING: {rules} without a hit in {QUIET_DAYS} days and more: {names}");
         writeln!(out, "{}", wrap(&line, 2))?;
+        writeln!(out, "    hint: `logherald explain` with a line that should match says how far it gets")?;
     }
     Ok(())
 }
@@ -297,7 +326,9 @@ mod tests {
             "version": "0.1.0", "host": "web1", "started": "2026-11-22T05:26:00.123Z", "durable": false,
             "read": { "lines": 7, "bytes": 4096, "lost_bytes": 512, "last_gap": "2026-11-22T05:26:00.123Z /var/log/a: truncated" },
             "rules_file": { "path": "/etc/logherald/rules.toml", "loaded": "2026-11-22T05:26:00.123Z", "refused": null },
-            "rules": { "sshd-brute-force": { "hits": 7, "shown": 5, "told": 1, "pending": 1, "open": 1, "lost": 2 } },
+            "rules": { "sshd-brute-force": { "hits": 7, "shown": 5, "told": 1, "pending": 1, "open": 1, "lost": 2, "days_quiet": 41,
+                "last_hit": "2026-11-22T05:26:00.123Z", "held": { "repeats": 402, "rule_limit": 3 } },
+                "typo": { "hits": 0, "days_quiet": 30 }, "rare": { "hits": 0, "days_quiet": 29 } },
             "spaces": { "ops": { "accepted": 3, "outbox": 1, "trouble": "paused", "since": "2026-11-22T05:26:00.123Z", "hint": "mend it" } },
             "files": [{ "path": format!("/var/log/{}/a.log", "x".repeat(60)), "size": 4096, "lag": 0 }],
         });
@@ -310,7 +341,14 @@ mod tests {
             out.contains("WRONG: the space `ops` since 2026-11-22 05:26:00Z: paused\n    hint: mend it\n"),
             "{out}"
         );
-        assert!(out.contains("\n  lost 2\n"), "{out}");
+        let of_the_rule = "\n  last hit 2026-11-22 05:26:00Z, 41 days ago, lost 2, held back so far: 402\n  \
+                           repeats, 3 over the rule's limit\n";
+        assert!(out.contains(of_the_rule), "{out}");
+        assert!(out.contains("\n1 rule without a hit: rare\n"), "{out}");
+        assert!(
+            out.contains("\nWARNING: 1 rule without a hit in 30 days and more: typo\n    hint: "),
+            "{out}"
+        );
         assert!(out.lines().all(|l| l.chars().count() <= 80), "{out}");
     }
 }

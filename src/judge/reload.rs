@@ -91,7 +91,8 @@ impl Judge {
         rule.limit.set(policy.max_per_hour, now.tick);
         let changed = rule.fingerprint != policy.fingerprint;
         rule.fingerprint = policy.fingerprint;
-        let pace = Pace { remind: policy.remind, max_per_hour: policy.max_per_hour };
+        let since = rule.pace.and_then(|p| p.since).or(Some(now.wall));
+        let pace = Pace { since, remind: policy.remind, max_per_hour: policy.max_per_hour };
         let before = rule.pace.replace(pace);
         (rule.by, rule.oldest) = (policy.by.clone().into(), Vec::new());
         rule.policy = Some(policy);

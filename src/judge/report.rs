@@ -55,6 +55,8 @@ pub struct RuleReport {
     pub open_incidents: u64,
     /// Keys that are counted towards a threshold.
     pub counting_keys: u64,
+    /// Since when it has been in the rules.
+    pub since: Option<Wall>,
     /// Event time of the newest hit.
     pub last_hit: Option<Wall>,
     /// When a message of this rule was last delivered.
@@ -198,6 +200,7 @@ impl Judge {
             resolves: rule.resolves,
             open_incidents,
             counting_keys,
+            since: rule.pace.and_then(|p| p.since),
             last_hit: rule.last_hit,
             last_message: rule.last_message,
             loaded: rule.policy.is_some(),

@@ -43,6 +43,9 @@ pub(super) struct Rid(pub(super) usize);
 /// What the waits of a rule are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pace {
+    /// The rule is there since then.
+    #[serde(default)]
+    pub(super) since: Option<Wall>,
     pub(super) remind: Duration,
     pub(super) max_per_hour: u32,
 }
