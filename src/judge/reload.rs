@@ -113,8 +113,11 @@ impl Judge {
             }
             self.mark_rule(rid);
         }
-        if let Some(before) = before.filter(|before| *before != pace) {
-            self.count_waits_anew(rid, before, pace, now);
+        if before != Some(pace) {
+            self.mark_rule(rid);
+            if let Some(before) = before {
+                self.count_waits_anew(rid, before, pace, now);
+            }
         }
     }
 
@@ -133,7 +136,6 @@ impl Judge {
                 }
             }
         }
-        self.mark_rule(rid);
     }
 
     /// What was counted under another meaning of the rule will never fire.
