@@ -1023,6 +1023,7 @@ fn a_first_start_on_a_full_disk_lives_in_memory_until_there_is_room() {
     fs::create_dir(disk.path()).unwrap();
     fs::write(disk.path().join("state.db"), "").unwrap();
     disk.fill("other");
+    let _held_by_a_process_that_is_being_started = fs::File::open(disk.path().join("../other")).unwrap();
     let (mut store, opened) = open(&disk.path());
     assert!(!opened.durable);
     assert!(!commit_one(&mut store, 1));
