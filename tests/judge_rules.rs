@@ -531,6 +531,33 @@ fn a_line_a_day_is_judged_at_its_minute_and_every_day_anew() {
 }
 
 #[test]
+fn another_day_that_the_rule_may_not_say_is_told_by_its_fold() {
+    let mut s = nightly();
+    let rule = &mut s.policy.rules[0];
+    rule.by = vec!["job".into()];
+    (rule.fingerprint, rule.max_per_hour) = (2, 12);
+    rule.expect.as_mut().expect("a time of the day").keys = vec!["backup".into(), "vacuum".into()];
+    s.apply(Input::Policy(Box::new(s.policy.clone())));
+    s.until("2026-11-23T02:31:00Z");
+    s.note("from now on it may say less");
+    s.policy.rules[0].max_per_hour = 6;
+    s.apply(Input::Policy(Box::new(s.policy.clone())));
+    s.until("2026-11-24T03:00:00Z");
+    s.says(
+        "21:04:00 ops thread 1
+            missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)
+            missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)
+        21:05:00 -- from now on it may say less
+        45:04:00 ops thread 1
+            reminder raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)
+        45:14:00 ops thread 2
+            fold raid [warning]: 1 expected line did not come / job=vacuum (+0, 0 in all) · held: 1 reminders over the rule's limit",
+    );
+    let why = s.judge.why("raid").expect("a rule that is there");
+    assert!(format!("{why:?}").contains("one more day held: over the rule's limit, for its fold"), "{why:?}");
+}
+
+#[test]
 fn a_day_that_nobody_watched_is_told_as_one_and_what_came_meanwhile_counts() {
     let mut s = nightly();
     s.until("2026-11-22T23:00:00Z");

@@ -124,6 +124,9 @@ impl Judge {
         if let Some(t) = slot.timer {
             self.forget_timer(t);
         }
+        if let Some(by) = slot.expected.as_ref().and_then(|e| e.unread) {
+            self.watch.forget(by, rid, hash);
+        }
         self.key_count -= 1;
         self.memory.add(&mut self.rules[rid.0].bytes, -i64::from(slot.weight));
         if slot.counted_open {

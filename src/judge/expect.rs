@@ -39,7 +39,7 @@ const LOOKED_AT: std::ops::RangeInclusive<i32> = -1..=3;
 /// A key that nobody listed is expected for so long after its last hit.
 const REMEMBERED: Duration = Duration::from_secs(7 * 86_400);
 
-/// What is due while not everything has been read is looked at again after this.
+/// What is missing is looked at again after this at the earliest.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// The clock on the wall may be set: an instant of the day is looked for at least so often.
@@ -116,8 +116,12 @@ pub(super) struct Expected {
     met: bool,
     /// By when it was due, while it is missing.
     missed: Option<Wall>,
-    /// It is looked at then.
+    /// It is looked at then…
     pub(super) due: Tick,
+    /// …unless it has been, and waits until all that was written before this instant has been read. Not kept: a new run
+    /// looks once more.
+    #[serde(skip)]
+    pub(super) unread: Option<Tick>,
     /// It is expected whether it was seen or not.
     pub(super) listed: bool,
 }
@@ -132,6 +136,7 @@ impl Expected {
             met: false,
             missed: None,
             due: now.tick,
+            unread: None,
             listed,
         };
         expected.set_due(when, now);
@@ -307,6 +312,20 @@ impl Judge {
         self.reschedule(rid, hash);
     }
 
+    /// What waited until everything that was written before it was due had been read is judged once it has been.
+    pub(super) fn read_timers(&mut self, now: Now) {
+        while let Some((by, rid, hash)) = self.watch.next_read() {
+            let slot = self.rules[rid.0].keys.get_mut(hash);
+            if let Some(expected) = slot.and_then(|s| s.expected.as_mut())
+                && expected.unread == Some(by)
+            {
+                (expected.unread, expected.due) = (None, now.tick);
+                self.reschedule(rid, hash);
+            }
+        }
+        self.watch.looked(now);
+    }
+
     /// Looks at what is expected of a key.
     pub(super) fn expect_timer(&mut self, rid: Rid, hash: u64, now: Now) {
         self.mark_key(rid, hash);
@@ -326,8 +345,9 @@ impl Judge {
             expected.set_due(&expect.when, now);
             return self.reschedule(rid, hash);
         };
-        if self.watch.up_to < by {
-            expected.due = now.tick + AGAIN;
+        if !self.watch.has_read(by) {
+            expected.unread = Some(by);
+            self.watch.wait(by, rid, hash, now);
             return self.reschedule(rid, hash);
         }
         let away = self.watch.was_away(from, by);

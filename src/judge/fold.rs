@@ -150,6 +150,11 @@ impl Fold {
         (self.first.unwrap_or(now.wall), self.last.unwrap_or(now.wall))
     }
 
+    /// It has something to tell: hits, or what did not come and could not say so itself.
+    pub(super) fn has_news(&self) -> bool {
+        self.hits > 0 || self.openings > 0 || (self.reminders > 0 && self.incidents > 0)
+    }
+
     /// It shows no line yet.
     pub(super) fn wants_sample(&self) -> bool {
         self.sample.is_none()
@@ -345,7 +350,7 @@ impl Judge {
         }
         self.mark_rule(rid);
         let rule = &mut self.rules[rid.0];
-        if rule.fold.hits == 0 && rule.fold.openings == 0 {
+        if !rule.fold.has_news() {
             return self.rest_fold(rid, now);
         }
         if !self.fold_may_speak(rid, now) {

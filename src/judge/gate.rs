@@ -20,7 +20,7 @@ use crate::time::{Now, Tick};
 /// For `why`.
 const REMINDER: &str = "reminder held: over the rule's limit, for its fold";
 const AGAIN: &str = "opening again held: over the rule's limit, for its fold";
-const ONE_MORE_DAY: &str = "one more day held: over the rule's limit";
+const ONE_MORE_DAY: &str = "one more day held: over the rule's limit, for its fold";
 
 /// What an incident wants to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +97,11 @@ impl Judge {
                 rule.decisions.held(now.wall, &key, hits, REMINDER);
                 self.fold_reminder(rid, hash, until);
             }
-            // there is nothing to fold: the next day says for how long
-            Wish::OneMoreDay => rule.decisions.held(now.wall, &key, hits, ONE_MORE_DAY),
+            // on the next day it would come after the same ones again
+            Wish::OneMoreDay => {
+                rule.decisions.held(now.wall, &key, hits, ONE_MORE_DAY);
+                self.fold_reminder(rid, hash, until);
+            }
         }
         None
     }

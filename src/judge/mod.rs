@@ -232,7 +232,7 @@ impl Judge {
         let now = Now { tick: now.tick.max(self.now), ..now };
         self.now = now.tick;
         if let Input::Watched { up_to } = input {
-            self.watch.up_to = self.watch.up_to.max(up_to);
+            self.watch.read(up_to);
         }
         // what was due before this input happened before it: a fold takes its turn ahead of a new opening
         self.run_timers(now);
@@ -272,7 +272,7 @@ impl Judge {
         let spaces = self.spaces.values().filter_map(Space::due).min();
         let known = self.knowing.iter().filter_map(|rid| self.rules[rid.0].known.state.due).min();
         let edits = self.edits_due.first().map(|(at, _)| *at);
-        let beside = [edits, self.notices_due(), self.silences_due(), self.alive_due()];
+        let beside = [edits, self.watch.due(), self.notices_due(), self.silences_due(), self.alive_due()];
         [keys, folds, known, spaces].into_iter().chain(beside).flatten().min()
     }
 
@@ -287,6 +287,7 @@ impl Judge {
     fn run_timers(&mut self, now: Now) {
         self.silence_timers(now);
         self.fold_timers(now);
+        self.read_timers(now);
         while let Some((at, rid, hash)) = self.next_timer(now.tick) {
             self.key_timer(at, rid, hash, now);
             self.hold_inhibited(now);

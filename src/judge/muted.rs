@@ -133,7 +133,7 @@ impl Judge {
     pub(super) fn hold_fold(&mut self, rid: Rid) {
         let rule = &mut self.rules[rid.0];
         let Some(whole) = rule.quieted.iter().find(|f| f.is_whole()) else { return };
-        if rule.fold.hits == 0 || rule.fold.open > 0 {
+        if !rule.fold.has_news() || rule.fold.open > 0 {
             return;
         }
         let by = whole.by.clone();

@@ -298,7 +298,7 @@ impl Judge {
         self.weigh_all();
         for n in 0..self.rules.len() {
             let rule = &mut self.rules[n];
-            let (open, holds) = (rule.incidents().filter(|i| i.folded).count() as u64, rule.fold.hits > 0);
+            let (open, holds) = (rule.incidents().filter(|i| i.folded).count() as u64, rule.fold.has_news());
             rule.fold.open = open;
             if (open > 0 || holds) && rule.fold.due.is_none() {
                 rule.fold.due = Some(now.tick);

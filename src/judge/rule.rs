@@ -378,7 +378,8 @@ impl Judge {
         let (slot, policy) = (rule.keys.get(hash)?, rule.policy.as_ref()?);
         if let Some(expected) = &slot.expected {
             let over = matches!(&slot.state, KeyState::Open(i) if i.may_say_its_end(&self.spaces));
-            return Some(if over { expected.due.min(slot.hit_at) } else { expected.due });
+            let due = expected.unread.is_none().then_some(expected.due);
+            return if over { Some(due.map_or(slot.hit_at, |due| due.min(slot.hit_at))) } else { due };
         }
         match &slot.state {
             KeyState::Counting(_) => Some(slot.hit_at + policy.within + WINDOW_GRACE),
