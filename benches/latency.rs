@@ -5,7 +5,7 @@
 //! sync, and HTTP. Two paces: lines 200 ms apart, in turn for eight spaces, and a rare line, 4.3 s after the last, by
 //! when every thread sleeps and the disk rests. After each sample, while the agent rests, what cannot be saved is
 //! measured on the same disk, processor and server: one synced write of 4 KiB, as many threads woken in turn as an alert
-//! wakes, and a bare HTTP round trip. At last two hundred spaces, of which half work, and half work or fail: whether those
+//! wakes, as many pages of memory touched once as an alert touches, and a bare HTTP round trip. At last two hundred spaces, of which half work, and half work or fail: whether those
 //! that work are any slower for it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program, not an interface")]
 
@@ -128,7 +128,7 @@ fn run(told: &Told, samples: usize, apart: Duration) {
     sleep(Duration::from_millis(1500));
 
     let mut floor = Floor::new(dir.path(), chat.connect());
-    let (mut took, mut syncs, mut wakes, mut trips) = (vec![], vec![], vec![], vec![]);
+    let (mut took, mut syncs, mut wakes, mut pages, mut trips) = (vec![], vec![], vec![], vec![], vec![]);
     for i in 0..samples {
         let begun = now();
         took.push(alert(i % SPACES));
@@ -136,6 +136,7 @@ fn run(told: &Told, samples: usize, apart: Duration) {
         syncs.push(floor.sync());
         sleep(REST);
         wakes.push(floor.relay.run());
+        pages.push(floor.memory.touch());
         trips.push(floor.bare.trip());
         sleep(apart.saturating_sub(begun.elapsed()));
     }
@@ -144,6 +145,7 @@ fn run(told: &Told, samples: usize, apart: Duration) {
     row(told, &case("line written → alert arrives"), took.clone(), None);
     let sync = row(told, &case("floor: one synced write of 4 KiB"), syncs, None);
     row(told, &case("floor: five threads woken in turn"), wakes, None);
+    row(told, &case(&format!("floor: {} pages touched", Memory::PAGES)), pages, None);
     row(told, &case("floor: one HTTP round trip"), trips, None);
     row(told, &case("alert less the sync of the same quantile"), took, Some(sync));
     row(told, &case("first alert of a space, with its connection"), first, None);
@@ -153,17 +155,43 @@ struct Floor {
     file: File,
     bare: Bare,
     relay: Relay,
+    memory: Memory,
 }
 
 impl Floor {
     fn new(dir: &Path, bare: Bare) -> Floor {
-        Floor { file: File::create(dir.join("floor")).unwrap(), bare, relay: Relay::start() }
+        let file = File::create(dir.join("floor")).unwrap();
+        Floor { file, bare, relay: Relay::start(), memory: Memory::new() }
     }
 
     fn sync(&mut self) -> Duration {
         let begun = now();
         self.file.write_all(&[7; 4096]).unwrap();
         self.file.sync_data().unwrap();
+        begun.elapsed()
+    }
+}
+
+/// Memory that is left alone between two looks at it. After a pause a page is in no cache, and on some virtual machines not
+/// even in the tables of the host: there, this is most of what an alert costs.
+struct Memory(Vec<u8>);
+
+impl Memory {
+    /// Pages of program and data that an alert touches: what `/proc/PID/smaps` calls `Referenced` after one alert, once
+    /// `/proc/PID/clear_refs` was written to.
+    const PAGES: usize = 1250;
+    const PAGE: usize = 4096;
+    /// Far enough from one to the next that nothing is fetched ahead; has no divisor in common with their number.
+    const STEP: usize = 389;
+
+    fn new() -> Memory {
+        Memory(vec![1; Memory::PAGES * Memory::PAGE])
+    }
+
+    fn touch(&self) -> Duration {
+        let begun = now();
+        let page = |n: usize| usize::from(self.0[n * Memory::STEP % Memory::PAGES * Memory::PAGE]);
+        assert_eq!((0..Memory::PAGES).map(page).sum::<usize>(), Memory::PAGES);
         begun.elapsed()
     }
 }
