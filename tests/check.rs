@@ -108,7 +108,12 @@ fn what_costs_much_is_told_with_the_remedy() {
         )
     };
     let log = place.path("a.log").display().to_string();
-    let verdict = |n| format!("rules.toml: 3 rules, 0 tests, 1 space; {n}\n");
+    let verdict = |n| {
+        format!(
+            "note: 3 rules have no test: `digits`, `kernel`, `panic`; a line in `tests` beside a rule shows at each `check` \
+             that the rule hits it\nrules.toml: 3 rules, 0 tests, 1 space; {n}\n"
+        )
+    };
     let said = place.says(&["check", "rules.toml"]);
     assert_eq!(said, costly(&kernel(&log, 60, 120)) + &verdict("2 warnings"));
 
@@ -139,7 +144,12 @@ fn a_set_that_may_grow_large_is_told_at_its_largest_rule() {
     };
     let rules = |n: usize| (0..n).map(|n| rule(n, 6)).collect::<String>() + &rule(n, 7);
     place.rules(&rules(10));
-    assert_eq!(place.says(&["check", "rules.toml"]), "rules.toml: 11 rules, 0 tests, 1 space; no fault\n");
+    let said = place.says(&["check", "rules.toml"]);
+    assert_eq!(
+        said,
+        "note: 11 rules have no test: `r0`, `r1`, `r2`, `r3`, `r4` and 6 more; a line in `tests` beside a rule shows at each \
+         `check` that the rule hits it\nrules.toml: 11 rules, 0 tests, 1 space; no fault\n"
+    );
     place.rules(&rules(900));
     let said = place.says(&["check", "rules.toml"]);
     assert!(said.starts_with("warning: rule `r900`: compiled, the 901 rules may take "), "{said}");

@@ -12,12 +12,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
-use crate::alert::Severity;
 use crate::judge::Notice;
 
 use super::control::Request;
 use super::desk::Ask;
-use super::load::Set;
+use super::load::{Set, Unmended};
 use super::pipeline::{Agent, Crew, DeskTask, Fatal, system};
 use super::reader::{Load, Order};
 use super::service;
@@ -110,10 +109,14 @@ impl Agent {
                     if reader.is_finished() && !desk.is_finished() {
                         return Err(Fatal::Died("reader"));
                     }
-                    if !self.watched.changed_and_calm() {
+                    let now = self.clock.now();
+                    if self.watched.changed_and_calm() {
+                        Wanted::Reload(None)
+                    } else if let Some(notice) = self.unmended.as_mut().and_then(|r| r.due(now)) {
+                        Wanted::Ask(Ask::Notice(notice))
+                    } else {
                         continue;
                     }
-                    Wanted::Reload(None)
                 },
                 Some(request) = requests.recv() => match request {
                     Request::Status(answer) => Wanted::Status(answer),
@@ -174,17 +177,12 @@ impl Agent {
                         refused.places,
                         self.options.rules.display()
                     );
-                    self.tell(Notice {
-                        about: "reload".into(),
-                        severity: Severity::Error,
-                        text: format!(
-                            "the changed rules are refused, the ones loaded {} stay:\n{text}",
-                            self.rules_file.loaded
-                        ),
-                        hint: Some(format!("logherald check {}", self.options.rules.display())),
-                        space: None,
-                    })
-                    .await;
+                    let notice = self.loader.notice(format!(
+                        "the changed rules are refused, the ones loaded {} stay:\n{text}",
+                        self.rules_file.loaded
+                    ));
+                    self.unmended = Some(Unmended::told(notice.clone(), now));
+                    self.tell(notice).await;
                 }
                 self.rules_file.refused = Some(text.clone());
                 self.summary = format!("LAST RELOAD REFUSED {}; the older rules stay", now.wall);
@@ -197,7 +195,8 @@ impl Agent {
 
     async fn swap(&mut self, set: Set) {
         self.running = Running::new(&set);
-        let Set { sources, rules, policy, clients, workers, notices, files, ping, unusable: _ } = set;
+        let Set { sources, rules, policy, clients, workers, notices, files, ping, .. } = set;
+        self.unmended = None;
         self.ping.send_if_modified(|now| std::mem::replace(now, ping.clone()) != ping);
         self.watched.change_to(files);
         // the old workers finish what they have in hand; their rows are in the store and go on with the new ones,

@@ -21,7 +21,7 @@ use crate::config::{self, Disk, Files, Loaded, Look, Settings};
 use crate::judge::{Notice, Policy, SpacePolicy};
 use crate::rules::RuleSet;
 use crate::tail::{From, SourceSpec};
-use crate::time::{Clock, Now, Wall};
+use crate::time::{Clock, Now, Tick, Wall};
 
 use super::desk::Workers;
 use super::status::{RulesFile, Unusable};
@@ -31,6 +31,9 @@ const LAST_GOOD: &str = "last-good-rules.json";
 
 /// Name of the space that is made when no other can be reached.
 const RESCUE: &str = "console";
+
+/// How often it is told that the rules on disk have faults, for as long as they have.
+const DAILY: Duration = Duration::from_secs(86_400);
 
 /// A set that can run.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Set {
     pub ping: Option<Ping>,
     /// What the admin space should hear of this set.
     pub notices: Vec<Notice>,
+    /// The same of the rules on disk, where these are not all of them.
+    pub refused: Option<Notice>,
     /// The files and folders it came from, for the look-out for changes.
     pub files: Vec<PathBuf>,
 }
@@ -93,7 +98,7 @@ impl Loader {
         match &loaded.settings {
             Some(settings) => {
                 self.keep(&loaded);
-                Ok(self.build(settings.clone(), &loaded, Vec::new()))
+                Ok(self.build(settings.clone(), &loaded, None))
             }
             None => Err(refused(&loaded)),
         }
@@ -110,7 +115,7 @@ impl Loader {
         let loaded = self.read(&Disk);
         if let Some(settings) = &loaded.settings {
             self.keep(&loaded);
-            return Ok((self.build(settings.clone(), &loaded, Vec::new()), about));
+            return Ok((self.build(settings.clone(), &loaded, None), about));
         }
         let refused = refused(&loaded);
         let faults = refused.faults.clone();
@@ -128,7 +133,7 @@ impl Loader {
                 [] => format!("the rules have faults and run all the same:\n{faults}"),
                 names => format!("rules with faults are left out: {}\n{faults}", names.join(", ")),
             };
-            let set = self.build(settings, &loaded, vec![self.notice(text)]);
+            let set = self.build(settings, &loaded, Some(self.notice(text)));
             return Ok((set, RulesFile { left_out, refused: Some(faults), ..about }));
         }
         let Some(kept) = self.kept() else { return Err(refused) };
@@ -137,7 +142,7 @@ impl Loader {
         tell();
         error!("the last set of rules that loaded is used instead");
         let text = format!("the rules cannot be used, the last set that loaded is used instead:\n{faults}");
-        let mut set = self.build(settings, &old, vec![self.notice(text)]);
+        let mut set = self.build(settings, &old, Some(self.notice(text)));
         set.files = looked_at(&loaded);
         Ok((set, RulesFile { from_last_good: true, refused: Some(faults), ..about }))
     }
@@ -146,12 +151,14 @@ impl Loader {
         config::load_from(&self.path, &env(self.clock.now()), files)
     }
 
-    fn notice(&self, text: String) -> Notice {
+    /// Of rules on disk that do not run.
+    pub(super) fn notice(&self, text: String) -> Notice {
         let hint = Some(format!("logherald check {}", self.path.display()));
         Notice { about: "reload".into(), severity: Severity::Error, text, hint, space: None }
     }
 
-    fn build(&self, settings: Settings, loaded: &Loaded, mut notices: Vec<Notice>) -> Set {
+    fn build(&self, settings: Settings, loaded: &Loaded, refused: Option<Notice>) -> Set {
+        let mut notices: Vec<Notice> = refused.iter().cloned().collect();
         for fault in loaded.faults.iter().filter(|f| f.grade == config::Grade::Warning) {
             let (line, column) = loaded.sources.line_column(&fault.place);
             let path = loaded.sources.path(fault.place.file).display();
@@ -195,7 +202,8 @@ impl Loader {
         let rules = RuleSet::new(rules, clocks, policy.host.clone());
         let named = targets.iter().map(|t| t.name.clone()).collect();
         let workers = Workers { named, fallbacks, ..Workers::default() };
-        Set { sources, rules, policy, clients, workers, unusable, ping, notices, files: looked_at(loaded) }
+        let files = looked_at(loaded);
+        Set { sources, rules, policy, clients, workers, unusable, ping, notices, refused, files }
     }
 
     fn client(&self, target: &Target) -> Result<Client, crate::chat::ClientError> {
@@ -254,6 +262,30 @@ fn places(loaded: &Loaded) -> String {
     errors.map(place).collect::<Vec<_>>().join(", ")
 }
 
+/// The rules on disk are not the ones that run: the admin space hears so again each day, until they are mended.
+#[derive(Debug)]
+pub(super) struct Unmended {
+    notice: Notice,
+    again: Tick,
+}
+
+impl Unmended {
+    /// It has been told just now.
+    pub(super) fn told(notice: Notice, now: Now) -> Unmended {
+        let text = format!("still: {}", notice.text);
+        Unmended { notice: Notice { text, ..notice }, again: now.tick + DAILY }
+    }
+
+    /// What is to be told, where it was told a day ago.
+    pub(super) fn due(&mut self, now: Now) -> Option<Notice> {
+        let due = now.tick >= self.again;
+        due.then(|| {
+            self.again = now.tick + DAILY;
+            self.notice.clone()
+        })
+    }
+}
+
 fn refused(loaded: &Loaded) -> LoadError {
     LoadError {
         faults: format!("{}\n\n{}", loaded.render(Look::Plain), loaded.verdict()),
@@ -304,4 +336,26 @@ fn reroute(policy: &mut Policy, clients: &BTreeMap<Arc<str>, Client>) -> bool {
     }
     policy.spaces.push(SpacePolicy::named(policy.admin.clone(), Duration::ZERO));
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_that_are_refused_are_told_of_once_a_day() {
+        let at = |hours: u64| Now { wall: Wall(0), tick: Tick(7) }.plus(Duration::from_secs(3600 * hours));
+        let notice = Notice {
+            about: "reload".into(),
+            severity: Severity::Error,
+            text: "rules with faults are left out: raid".into(),
+            hint: None,
+            space: None,
+        };
+        let mut unmended = Unmended::told(notice, at(0));
+        let told: Vec<u64> = (0..=50).filter(|hours| unmended.due(at(*hours)).is_some()).collect();
+        assert_eq!(told, [24, 48]);
+        let text = unmended.due(at(72)).map(|n| n.text);
+        assert_eq!(text.as_deref(), Some("still: rules with faults are left out: raid"));
+    }
 }

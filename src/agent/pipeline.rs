@@ -31,7 +31,7 @@ use super::alive;
 use super::attend::{Signals, kept};
 use super::control;
 use super::desk::{Ask, Desk, Inlets, Worker, Workers};
-use super::load::{LoadError, Loader};
+use super::load::{LoadError, Loader, Unmended};
 use super::reader::{Order, Reader};
 use super::service;
 use super::start_line::Running;
@@ -118,6 +118,8 @@ pub(super) struct Agent {
     pub(super) loader: Loader,
     pub(super) watched: FilesWatch,
     pub(super) rules_file: RulesFile,
+    /// The rules on disk have faults.
+    pub(super) unmended: Option<Unmended>,
     pub(super) running: Running,
     /// What systemd shows.
     pub(super) summary: String,
@@ -161,6 +163,7 @@ impl Agent {
         let host = set.policy.host.clone();
         let running = Running::new(&set);
         let mut notices = set.notices;
+        let unmended = set.refused.map(|notice| Unmended::told(notice, now));
         if let Some(aside) = &opened.set_aside {
             warn!("{aside}");
             notices.push(about_the_state(aside.to_string()));
@@ -245,6 +248,7 @@ impl Agent {
             loader,
             watched: FilesWatch::new(set.files),
             rules_file,
+            unmended,
             running,
             summary,
             bell,

@@ -12,6 +12,9 @@ use crate::time::Clock;
 
 use super::{Done, Failure, RulesArg, colour, cost, doctor, exit, paths};
 
+/// Rules that a note names.
+const NAMED: usize = 5;
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   logherald check rules.toml
@@ -46,6 +49,7 @@ pub(super) fn check(args: &Args) -> Done {
         tests = settings.tests.len();
         loaded.faults.extend(settings.tests.iter().filter_map(|t| failed(settings, t)));
         notes = remarks(settings);
+        notes.extend(untested(settings));
         let set = RuleSet::new(settings.rules.clone(), settings.clocks.clone(), settings.policy.host.clone());
         let costs = cost::warnings(settings, &set, args.sample.as_deref());
         loaded.faults.extend(costs.map_err(|e| {
@@ -213,6 +217,21 @@ pub(super) fn remarks(settings: &Settings) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Rules that nothing shows to match what they are for.
+fn untested(settings: &Settings) -> Option<String> {
+    let has_none = |n: &usize| !settings.tests.iter().any(|t| t.rule.0 as usize == *n);
+    let names: Vec<String> =
+        (0..settings.rules.len()).filter(has_none).map(|n| format!("`{}`", settings.rules[n].name)).collect();
+    let more = names.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let whose = match names.as_slice() {
+        [] => return None,
+        [one] => format!("rule {one} has no test"),
+        all => format!("{} rules have no test: {}{more}", all.len(), all[..all.len().min(NAMED)].join(", ")),
+    };
+    Some(format!("{whose}; a line in `tests` beside a rule shows at each `check` that the rule hits it"))
 }
 
 fn files_of(settings: &Settings, source: u16) -> &[String] {

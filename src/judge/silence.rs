@@ -17,12 +17,18 @@ use super::evidence::{KEPT_VALUE, cut};
 use super::mute::{MutePolicy, RuleGlob};
 use super::rows::RowKey;
 use super::rule::{Rid, Rule, Slot};
-use super::wording::cut_chars;
-use super::{Judge, RulePolicy};
+use super::wording::{count, cut_chars, time_text};
+use super::{Judge, Notice, RulePolicy};
+use crate::alert::Severity;
+use crate::template::span_text;
 use crate::time::{Now, Tick, Wall};
 
 /// A silence ends after this at the latest: what is to be silent for ever belongs into the rules file.
 pub const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
+/// One that has been in force for so long is named in the admin space, and again each time that so long has passed: whoever
+/// gave it may have forgotten it.
+const NAMED_EVERY: Duration = Duration::from_secs(7 * 86_400);
 
 /// Silences in force at once. Each is looked through when an incident opens; more than these nobody keeps in mind.
 pub const SILENCES: usize = 200;
@@ -102,8 +108,15 @@ pub(super) struct Silence {
     parts: BTreeMap<Arc<str>, Vec<(String, u64)>>,
     made: Wall,
     pub(super) until: Tick,
+    /// It is named then, unless it is over.
+    #[serde(default = "never")]
+    named: Tick,
     author: String,
     why: String,
+}
+
+fn never() -> Tick {
+    Tick(u64::MAX)
 }
 
 /// A silence as `silences` and `status` show it.
@@ -287,6 +300,7 @@ impl Judge {
             parts,
             made: now.wall,
             until: now.tick + order.length,
+            named: now.tick + NAMED_EVERY,
             author: cut_chars(redactor.redact(&order.author).into_owned(), AUTHOR_CHARS),
             why: cut_chars(redactor.redact(&order.why).into_owned(), WHY_CHARS),
         };
@@ -311,9 +325,9 @@ impl Judge {
         self.silences.keys().any(|no| By::Silence(*no).to_string() == id)
     }
 
-    /// When a silence or a mute begins or ends next.
+    /// When a silence or a mute begins or ends next, or a silence is named.
     pub(super) fn silences_due(&self) -> Option<Tick> {
-        let ends = self.silences.values().map(|s| s.until).min();
+        let ends = self.silences.values().map(|s| s.until.min(s.named)).min();
         [ends, self.mutes_until.map(|m| m.due)].into_iter().flatten().min()
     }
 
@@ -327,6 +341,31 @@ impl Judge {
         // the clock on the wall was set back, and the instant is still to come
         if let Some(m) = self.mutes_until.as_mut().filter(|m| m.due <= now.tick) {
             m.due = now.tick + m.until.since(now.wall);
+        }
+        self.name_silences(now);
+    }
+
+    /// Names the silences that have been in force for long.
+    fn name_silences(&mut self, now: Now) {
+        let old: Vec<u64> =
+            self.silences.iter().filter(|(_, s)| s.named <= now.tick).map(|(no, _)| *no).collect();
+        for no in old {
+            let (incidents, hits) = self.held_by(&By::Silence(no));
+            let Some(silence) = self.silences.get_mut(&no) else { continue };
+            silence.named = now.tick + NAMED_EVERY;
+            let text = format!(
+                "{} over `{}` has been in force for {} and holds {} in {}; it ends at {}",
+                silence.words(no),
+                silence.rule,
+                span_text(whole_days(now.wall.since(silence.made))),
+                count(hits, "hit"),
+                count(incidents, "incident"),
+                time_text(now.wall + silence.until.since(now.tick)),
+            );
+            let hint = Some(format!("`logherald unsilence s{no}` ends it now"));
+            let about = format!("silence/s{no}");
+            self.dirty.insert(RowKey::Silence(no));
+            self.notice(Notice { about, severity: Severity::Warning, text, hint, space: None }, now);
         }
     }
 
@@ -407,6 +446,10 @@ impl Silence {
     pub(super) fn words(&self, no: u64) -> String {
         format!("the silence s{no} of {} ({})", self.author, self.why)
     }
+}
+
+fn whole_days(age: Duration) -> Duration {
+    Duration::from_secs(age.as_secs() / 86_400 * 86_400)
 }
 
 /// The key as an open incident shows it: there a secret was recognised by the line around it.
