@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use logherald::alert::{Severity, What};
 use logherald::hit::Hit;
-use logherald::judge::{Expect, Input, Novelty, RulePolicy, When};
+use logherald::judge::{Expect, Input, Novelty, RulePolicy, SilenceOrder, When};
 use logherald::message::Fate;
 use logherald::template::Template;
 use logherald::time::Wall;
@@ -530,8 +530,8 @@ fn a_line_a_day_is_judged_at_its_minute_and_every_day_anew() {
     );
 }
 
-#[test]
-fn another_day_that_the_rule_may_not_say_is_told_by_its_fold() {
+/// Two backups are missing since this night, and were told of; from now on their rule may say less.
+fn two_that_are_missing() -> Story {
     let mut s = nightly();
     let rule = &mut s.policy.rules[0];
     rule.by = vec!["job".into()];
@@ -539,22 +539,50 @@ fn another_day_that_the_rule_may_not_say_is_told_by_its_fold() {
     rule.expect.as_mut().expect("a time of the day").keys = vec!["backup".into(), "vacuum".into()];
     s.apply(Input::Policy(Box::new(s.policy.clone())));
     s.until("2026-11-23T02:31:00Z");
-    s.note("from now on it may say less");
     s.policy.rules[0].max_per_hour = 6;
     s.apply(Input::Policy(Box::new(s.policy.clone())));
-    s.until("2026-11-24T03:00:00Z");
     s.says(
         "21:04:00 ops thread 1
             missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)
-            missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)
-        21:05:00 -- from now on it may say less
-        45:04:00 ops thread 1
+            missing raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)",
+    );
+    s
+}
+
+#[test]
+fn another_day_that_the_rule_may_not_say_is_told_by_its_fold() {
+    let mut s = two_that_are_missing();
+    s.until("2026-11-24T03:00:00Z");
+    s.says(
+        "45:04:00 ops thread 1
             reminder raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)
         45:14:00 ops thread 2
             fold raid [warning]: 1 expected line did not come / job=vacuum (+0, 0 in all) · held: 1 reminders over the rule's limit",
     );
     let why = s.judge.why("raid").expect("a rule that is there");
     assert!(format!("{why:?}").contains("one more day held: over the rule's limit, for its fold"), "{why:?}");
+}
+
+#[test]
+fn a_silence_holds_what_the_fold_would_have_said_of_another_day() {
+    let mut s = two_that_are_missing();
+    s.until("2026-11-24T02:35:00Z");
+    s.note("five minutes after the one, and before the other");
+    s.apply(Input::Silence(Box::new(SilenceOrder {
+        rule: "raid".into(),
+        key: Vec::new(),
+        length: secs(3600),
+        author: "ana".into(),
+        why: "moving house".into(),
+    })));
+    s.until("2026-11-24T05:00:00Z");
+    s.says(
+        "45:04:00 ops thread 1
+            reminder raid [warning]: nothing between 01:00 and 03:30 (Europe/Paris); never seen (+0, 0 in all)
+        45:09:00 -- five minutes after the one, and before the other
+        46:09:00 ops thread 2
+            unmuted raid [warning]: the silence s1 of ana (moving house) is over: held that 2 expected lines did not come in time; still going: 2 / job=backup: goes on / job=vacuum: goes on (+0, 0 in all) · held: 1 reminders over the rule's limit",
+    );
 }
 
 #[test]

@@ -181,6 +181,8 @@ impl Judge {
         let rule = &mut rules[rid.0];
         // where nothing was held that could be told, nothing opens what the rule's fold had: it goes back there
         let untold = |hash: &u64| matches!(rule.keys.get(*hash).map(|s| &s.state), Some(KeyState::Open(i)) if i.since_last > 0);
+        // what did not come in time, and has come since, has no hits either
+        let came = fold.hits == 0 && fold.incidents() > 0;
         let room = if fold.hits > 0 || open.iter().any(untold) { MADE_VISIBLE } else { 0 };
         let (mut going, mut visible, mut missing, mut too_many) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for hash in open {
@@ -213,7 +215,7 @@ impl Judge {
             self.fold_adopts(rid, now);
         }
         self.mark_rule(rid);
-        if fold.hits > 0 {
+        if fold.hits > 0 || came {
             let alert = self.muted_alert(rid, by, fold, going, over, now);
             let to = spaces.into_iter().map(|s| (s, None)).collect();
             self.enqueue(&alert, to, Lane::Batch, &visible, Term::Told, now);
@@ -246,8 +248,12 @@ impl Judge {
         };
         let over = if matches!(by, By::Rule(_)) { "no longer inhibits this" } else { "is over" };
         let incidents = fold.incidents();
-        let mut text =
-            format!("{who} {over}: held {} in {}", count(fold.hits, "hit"), count(incidents, "incident"));
+        let held = if fold.hits > 0 {
+            format!("held {} in {}", count(fold.hits, "hit"), count(incidents, "incident"))
+        } else {
+            format!("held that {} did not come in time", count(incidents, "expected line"))
+        };
+        let mut text = format!("{who} {over}: {held}");
         going.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         text.push_str("; still going: ");
         match going.iter().filter(|g| !g.1.is_empty()).take(NAMED).collect::<Vec<_>>().as_slice() {
@@ -256,8 +262,9 @@ impl Judge {
             named => {
                 text.push_str(&going.len().to_string());
                 for (hits, key) in named {
+                    let news = if *hits > 0 { format!("{}, ", count(*hits, "hit")) } else { String::new() };
                     // writing to a `String` cannot fail
-                    _ = write!(text, "\n{}: {}, goes on", list_line(key), count(*hits, "hit"));
+                    _ = write!(text, "\n{}: {news}goes on", list_line(key));
                 }
                 if going.len() > named.len() {
                     _ = write!(text, "\nand {} more that go on", going.len() - named.len());
