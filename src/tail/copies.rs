@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::file::Tailed;
 use super::generation::{Generation, style};
 use super::handle::Handle;
-use super::identity::{self, HEAD, PROOF};
+use super::identity::{self, HEAD, Look, PROOF};
 use super::missing::{TRIES, written};
 use super::resaved::differ;
 use super::rotation::{Found, ns};
@@ -129,6 +129,34 @@ impl Tailer {
         self.take_written_since(source, &path, Some(id), since, now).is_some()
     }
 
+    /// The log at `path`, where this generation is a copy of it that was made just now, or is being made, and the log has
+    /// not been cut yet: whoever copies and cuts may take long in between, for the copy is put on the disk first. The copy
+    /// is younger than the log then, and nothing was written to the log since, or its lines tell it from others.
+    pub(super) fn uncut(&self, source: usize, path: &Path, look: &Look, handle: &Handle) -> Option<u64> {
+        let no = self.live_at(source, path)?;
+        if handle.is_packed() || look.size == 0 {
+            return None;
+        }
+        let (log, open) =
+            self.open_as(path).filter(|(log, _)| self.files.get(no).is_some_and(|f| f.id == log.id))?;
+        let (born, made) = (log.id.born?, look.id.born?);
+        let telling = || identity::bytes_before(handle, look.size, PROOF).is_ok_and(|text| differ(&text));
+        let is_copy =
+            born < made && begins_alike(handle, &open, look.size) && (log.mtime <= made || telling());
+        is_copy.then_some(no)
+    }
+
+    /// What is in the copy is not read there until the `log` is cut. Where it is begun is not kept: by the next start that
+    /// may be another place.
+    pub(super) fn await_cut(&mut self, copy: u64, log: Option<u64>) {
+        if log.is_some()
+            && let Some(file) = self.files.get_mut(copy)
+        {
+            file.busy.copy_of = log;
+            self.changed.remove(&copy);
+        }
+    }
+
     fn claim_plain(
         &mut self,
         source: usize,
@@ -175,6 +203,9 @@ impl Tailer {
         let of = |f: &&Tailed| f.busy.copy_of == Some(log);
         let copies: Vec<u64> = self.files.values().filter(of).map(|f| f.no).collect();
         for no in copies {
+            if self.is_of_what_stands_now(no, log) {
+                continue;
+            }
             let Some(copy) = self.files.get_mut(no) else { continue };
             copy.busy.copy_of = None;
             let size = copy.open.as_ref().and_then(|f| f.look().ok()).map(|l| l.size);
@@ -186,6 +217,13 @@ impl Tailer {
                 copy.busy.copy_of = Some(other);
             }
         }
+    }
+
+    /// The log has been cut, and copied once more since.
+    fn is_of_what_stands_now(&self, copy: u64, log: u64) -> bool {
+        let Some(file) = self.files.get(copy) else { return false };
+        let look = file.open.as_ref().and_then(|handle| Some((self.see_open(handle).ok()?, handle)));
+        look.is_some_and(|(look, handle)| self.uncut(file.source, &file.path, &look, handle) == Some(log))
     }
 
     /// The log of which a new file at `path` may be a copy: one in the same directory whose name, with a rotation's

@@ -262,6 +262,7 @@ impl Tailer {
         file.listed = look.size;
         if changed || (file.open.is_none() && self.troubled.contains_key(&(file.source, file.path.clone()))) {
             self.enqueue(no);
+            self.open_early(no, look, now);
         }
     }
 
@@ -344,6 +345,7 @@ impl Tailer {
         } else {
             file.backlog_to = if first || self.thawed { look.size } else { 0 };
             file.busy.copy_of = copy_of;
+            self.open_early(no, look, now);
         }
         if !as_saved {
             self.changed.insert(no);

@@ -63,10 +63,11 @@ impl Tailer {
             if elsewhere && now.wall.since(position.at) < KEPT {
                 continue; // not asked for now, or not mounted now
             }
-            self.saved.remove(&position.key);
             let last = newest.get(&(source, place.path.clone())) == Some(&id);
             let (kept, more) =
                 if elsewhere { (false, None) } else { self.find_rest(source, id, place, position.at, now) };
+            // not before: whatever is met meanwhile may be what this claims
+            self.saved.remove(&position.key);
             match &more {
                 // Also where nothing was read of it: what is written under its name later has to be looked for.
                 Some(Then::Lost(source, id, place, at, _)) => {
@@ -285,9 +286,12 @@ impl Tailer {
                     && self.index.file(source, g.look.id).is_none()
                     && !self.saved.contains_key(&self.key(source, g.look.id))
             });
-            all.truncate(most);
             let mut moved = false;
             for one in all {
+                // what is known already takes nobody's place
+                if taken.len() >= most {
+                    break;
+                }
                 let Some((at, look, handle)) = self.open_the(&one.path, one.look.id) else {
                     moved = true; // compressed since it was listed, most likely
                     continue;
@@ -300,7 +304,9 @@ impl Tailer {
                     Known::UpTo(place, at) => Some((*place, at)),
                     Known::Nothing => None,
                 };
-                self.take_old(source, Found { path: &at, look: &look, handle }, place, path, now);
+                let uncut = if place.is_none() { self.uncut(source, path, &look, &handle) } else { None };
+                let no = self.take_old(source, Found { path: &at, look: &look, handle }, place, path, now);
+                self.await_cut(no, uncut);
                 taken.push(one);
             }
             if !moved {

@@ -16,7 +16,7 @@ use super::decode::Script;
 use super::earlier::Back;
 use super::file::Fill;
 use super::handle::Handle;
-use super::identity;
+use super::identity::{self, Look};
 use super::lines;
 use super::looking::{OPEN_IDLE, hint, plain};
 use super::tailer::Tailer;
@@ -272,6 +272,15 @@ impl Tailer {
             && let Some(file) = self.files.get_mut(no)
         {
             self.open -= usize::from(file.close());
+        }
+    }
+
+    /// The first bytes of a file are there. It is held from now on, as one of a few: what is read before it may take long,
+    /// and by its turn it may be an archive, which nothing shows to be this file.
+    pub(super) fn open_early(&mut self, no: u64, look: &Look, now: Now) {
+        let unread = self.files.get(no).is_some_and(|f| f.open.is_none() && f.offset == 0);
+        if unread && look.size > 0 && self.ensure_open(no, now) {
+            self.close_beyond(no, OPEN_IDLE);
         }
     }
 

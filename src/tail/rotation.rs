@@ -16,7 +16,7 @@ use super::identity::{self, Bytes, Look};
 use super::looking::COARSE;
 use super::missing::{TRIES, written};
 use super::tailer::Tailer;
-use crate::line::{FilePlace, Gap, Recent};
+use crate::line::{FilePlace, Gap, Place, Recent};
 use crate::time::{Now, Wall};
 
 /// A file that was found where no glob leads.
@@ -54,6 +54,17 @@ impl Tailer {
         self.changed.insert(no);
         let Some(handle) = &file.open else {
             let (unread, moved) = (file.unread(), file.moved);
+            let unread = unread.max(file.listed.saturating_sub(place.offset));
+            if let Some(born) = id.born.filter(|_| place.offset == 0) {
+                // Nothing of it was read, so nothing proves its archive; that is as young as its last line.
+                let before = self.last_no;
+                self.forget(no);
+                self.take_generations(source, &path, born, None, now);
+                if self.last_no == before && unread > 0 {
+                    self.gap(source, &path, Some(unread), "deleted before it was read");
+                }
+                return;
+            }
             // Compressed and unlinked before anybody looked, perhaps.
             let rest =
                 (place.proof.len > 0).then(|| self.claim_copy(source, &place, moved, false, now)).flatten();
@@ -189,18 +200,32 @@ impl Tailer {
                 if live.as_ref().is_some_and(|l| identity::holds(&handle, l.offset, l.proof)) {
                     continue; // a copy of the live one, which claims it when it finds itself cut
                 }
+                if self.is_of_a_saved_position(source, path, &handle) {
+                    continue; // at a start: that claims it, and reads on where it stands
+                }
                 let copied = before.filter(|b| identity::holds(&handle, b.offset, b.proof));
                 let place = match self.known(source, path, &look, &handle) {
                     Known::All => continue,
                     Known::UpTo(place, at) => Some((*place, at)),
                     Known::Nothing => copied.map(|b| (self.behind_held(source, b, &handle), now.wall)),
                 };
-                self.take_old(source, Found { path: &at, look: &look, handle }, place, path, now);
+                let uncut = if place.is_none() { self.uncut(source, path, &look, &handle) } else { None };
+                let no = self.take_old(source, Found { path: &at, look: &look, handle }, place, path, now);
+                self.await_cut(no, uncut);
             }
             if !moved {
                 break;
             }
         }
+    }
+
+    /// It holds what was read up to a saved position that nobody has looked for yet.
+    fn is_of_a_saved_position(&self, source: usize, path: &Path, handle: &Handle) -> bool {
+        let name = &self.sources[source].spec.name;
+        self.saved.values().filter(|saved| saved.key.source == *name).any(|saved| match &saved.place {
+            Place::File(place) => *place.path == *path && identity::holds(handle, place.offset, place.proof),
+            Place::Journal { .. } => false,
+        })
     }
 
     /// Where to begin in a copy of what was read up to `place`: behind what the original, if it is held, still gives.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use logherald::line::{Place, Position, PositionKey};
 
+use logherald::tail::Rung;
+
 use super::rig::{Reader, Rig, Squeezed, compress, secs, spec, stories};
 
 stories! {
@@ -71,6 +73,48 @@ stories! {
             rig.start();
             rig.settle();
         }
+        rig.assert_quiet();
+    }
+
+    /// Whoever copies and cuts puts the copy on the disk in between, which may take long. An agent that starts then meets
+    /// both, and what it read before lies in a copy of another day.
+    fn started_between_the_copy_and_the_cut(rig) {
+        let copied = |rig: &Rig| assert!(fs::copy(rig.path("a.log"), rig.path("a.log.1")).is_ok());
+        rig.start();
+        rig.append("a.log", 100);
+        rig.settle();
+        rig.stop();
+        rig.append("a.log", 20);
+        copied(rig);
+        rig.truncate("a.log", 0);
+        rig.append("a.log", 50);
+        rig.rename("a.log.1", "a.log.2");
+        copied(rig);
+        rig.start();
+        rig.settle();
+        rig.truncate("a.log", 0);
+        rig.append("a.log", 30);
+        rig.settle();
+        rig.assert_quiet();
+    }
+
+    /// The same, and it is cut before a byte of it was read: then the copy is all there is.
+    fn started_between_the_copy_and_the_cut_that_follows_at_once(rig) {
+        let copied = |rig: &Rig| assert!(fs::copy(rig.path("a.log"), rig.path("a.log.1")).is_ok());
+        rig.start();
+        rig.append("a.log", 100);
+        rig.settle();
+        rig.stop();
+        rig.append("a.log", 20);
+        copied(rig);
+        rig.truncate("a.log", 0);
+        rig.append("a.log", 50);
+        rig.rename("a.log.1", "a.log.2");
+        copied(rig);
+        rig.start();
+        rig.truncate("a.log", 0);
+        rig.append("a.log", 30);
+        rig.settle_unordered();
         rig.assert_quiet();
     }
 
@@ -451,4 +495,41 @@ fn moved_house(rig: &mut Rig, mut change: impl FnMut(&mut Position)) {
     rig.settle_unordered();
     rig.assert_quiet();
     assert_eq!(rig.saved.len(), 2, "the old positions are done with");
+}
+
+/// What lay before it is read first, and takes long. It was met when it was empty, and has not had its turn when it is
+/// an archive: nothing was read of it that could prove that.
+#[test]
+fn rotated_and_compressed_again_as_the_agent_starts() {
+    for how in Squeezed::ALL {
+        let mut rig = Rig::with_own_time(Reader::Told);
+        let second = |rig: &mut Rig| {
+            rig.now = rig.now.plus(secs(1));
+            rig.stamp();
+        };
+        rig.start();
+        rig.append("a.log", 1000);
+        rig.settle();
+        rig.stop();
+        second(&mut rig);
+        rig.append("a.log", 30_000);
+        rig.rename("a.log", "a.log.1");
+        compress(&rig.path("a.log.1"), how);
+        second(&mut rig);
+        File::create_new(rig.path("a.log")).unwrap();
+        rig.begin();
+        rig.step();
+        rig.append("a.log", 300);
+        second(&mut rig);
+        assert_eq!(rig.bell.wait(secs(60)), Rung::Rang);
+        rig.step();
+        assert!(rig.got.len() < 31_000, "there is still some to read before it");
+        rig.rename(&format!("a.log.1{}", how.suffix()), &format!("a.log.2{}", how.suffix()));
+        rig.rename("a.log", "a.log.1");
+        compress(&rig.path("a.log.1"), how);
+        second(&mut rig);
+        rig.append("a.log", 100);
+        rig.settle();
+        rig.assert_quiet();
+    }
 }

@@ -134,12 +134,17 @@ impl Rig {
     }
 
     pub(super) fn start(&mut self) {
+        self.begin();
+        self.drain();
+    }
+
+    /// Starts, and has not looked or read yet.
+    pub(super) fn begin(&mut self) {
         self.bell = Bell::new();
         self.now.wall = self.wall();
         let saved = self.saved.values().cloned().collect();
         let (bell, options) = (self.bell.clone(), self.options.clone());
         self.tailer = Some(Tailer::new(self.specs.clone(), saved, bell, options, self.now));
-        self.drain();
     }
 
     fn wall(&self) -> Wall {
