@@ -15,8 +15,8 @@ use crate::harness::fake_chat::{FakeChat, Fault, Received};
 use crate::harness::power::Power;
 use crate::harness::program::{Agent, DEADLINE, Place, stopwatch, term};
 
-/// The agent must have ended so long after SIGTERM.
-const STOPS_WITHIN: Duration = Duration::from_secs(20);
+/// The agent must have ended so long after SIGTERM, on a machine that has much else to do.
+const STOPS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A row that failed again and again waits up to a minute for its next try, and others after it.
 const BACKOFF: Duration = Duration::from_secs(400);
@@ -319,17 +319,15 @@ done; }
 if [ -n "$lines" ]; then tail -n 1 "$store" | show; exit 0; fi
 show < "$store"
 [ -z "$follow" ] && exit 0
-while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 < <(:) || :; done
+while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 <> <(:) || :; done
 "#;
 
 #[test]
 fn an_entry_of_the_journal_that_came_after_the_first_start_is_matched_though_the_agent_is_killed_at_once() {
-    use std::os::unix::fs::PermissionsExt as _;
     let place = Place::new();
     let path = format!("{}:{}", place.path("").display(), std::env::var("PATH").unwrap());
     let place = place.env("PATH", &path);
-    fs::write(place.path("journalctl"), JOURNALCTL).unwrap();
-    fs::set_permissions(place.path("journalctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    crate::harness::script(&place.path("journalctl"), JOURNALCTL);
     place.rules("[[rule]]\nname = 'trouble'\njournal = 'app.service'\nmatch = 'trouble'\n");
     place.append("entries", "1 trouble that was there before\n");
     place.start().kill();

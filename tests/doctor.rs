@@ -148,8 +148,8 @@ fn a_webhook_that_cannot_work_is_told_with_what_to_mend() {
             ]
         )
     );
-    let nobody = FakeChat::start().webhook_url("OPS");
-    let (code, said) = wrong(&webhook(&nobody), "ops");
+    let nobody = "http://127.0.0.1:1/v1/spaces/OPS/messages?key=AIzaFake-Key_1&token=tok-x";
+    let (code, said) = wrong(&webhook(nobody), "ops");
     assert_eq!(code, 69);
     assert_eq!(
         said[0],
@@ -313,8 +313,7 @@ fn what_the_unit_loads_is_looked_at_where_it_lies() {
     place.rules(&format!("[space.ops]\nwebhook = {{ credential = 'ops-webhook' }}\n{RULE}"));
     let unit = |line: &str| {
         let script = format!("#!/bin/sh\ncat <<END\n[Service]\nUser=logherald\n{line}\nEND\n");
-        fs::write(bin.path().join("systemctl"), script).unwrap();
-        fs::set_permissions(bin.path().join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+        crate::harness::script(&bin.path().join("systemctl"), &script);
     };
     unit("");
     assert_eq!(

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -112,19 +111,7 @@ impl Store {
     }
 
     fn script(&self, name: &str, text: &str) {
-        // written under another name: a file that is open for writing anywhere cannot be run
-        let (made, path) = (self.path("made"), self.path(name));
-        let status = Command::new("sh")
-            .args(["-c", "cat > \"$1\" && chmod 755 \"$1\" && mv \"$1\" \"$2\"", "sh"])
-            .args([&made, &path])
-            .stdin(Stdio::piped())
-            .spawn()
-            .and_then(|mut child| {
-                child.stdin.take().unwrap().write_all(text.as_bytes())?;
-                child.wait()
-            });
-        assert!(status.unwrap().success());
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o111, 0o111);
+        crate::harness::script(&self.path(name), text);
     }
 
     /// Appends to a file of the journal, made when it is not there.

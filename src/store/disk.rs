@@ -99,8 +99,10 @@ impl Directory {
         }
     }
 
-    /// Gives the ballast's room to the store; `false` when it was given already.
+    /// Gives the ballast's room to the store; `false` when it was given already. It is emptied before it goes: a process that
+    /// is being forked holds it open until it executes its own program, and until then its room would not be free.
     pub(super) fn give_up_ballast(&self) -> bool {
+        _ = OpenOptions::new().write(true).truncate(true).open(self.ballast());
         fs::remove_file(self.ballast()).is_ok()
     }
 

@@ -67,7 +67,12 @@ impl Power {
     fn tell(&self, file: &str, what: Option<String>) {
         let file = self.dir.path().join(file);
         match what {
-            Some(what) => fs::write(file, what).unwrap(),
+            // at once: whoever reads it between its making and its writing would find nothing in it
+            Some(what) => {
+                let made = file.with_extension("made");
+                fs::write(&made, what).unwrap();
+                fs::rename(made, file).unwrap();
+            }
             None => fs::remove_file(file).unwrap(),
         }
     }

@@ -8,13 +8,13 @@ use logherald::line::SourceNo;
 use logherald::tail::{Encoding, Format, From, Input, Join, Rung, SourceSpec};
 
 use super::rig::{Reader, Rig};
+use crate::harness::script;
 
 /// A `journalctl` that reads entries from a file: arguments as the real one takes them, one entry a line.
 fn fake_journalctl(rig: &mut Rig) {
-    use std::os::unix::fs::PermissionsExt;
-    let script = r#"#!/bin/bash
+    let text = r#"#!/bin/bash
 # Entries are lines "N TEXT" of the file beside this script; the cursor of one is "N".
-store="$(dirname "$0")/entries"
+store="${0%/*}/entries"
 after=0; follow=; lines=
 for arg in "$@"; do
   case "$arg" in
@@ -23,21 +23,20 @@ for arg in "$@"; do
     --lines=1) lines=1 ;;
   esac
 done
-[ -e "$(dirname "$0")/broken" ] && { echo "Bad message" >&2; exit 1; }
+[ -e "${0%/*}/broken" ] && { echo "Bad message" >&2; exit 1; }
 show() { while read -r n text; do
   [ -n "$n" ] && [ "$n" -gt "$after" ] || continue
   after="$n"
   printf '{"__CURSOR":"%s","__REALTIME_TIMESTAMP":"%s000000","_HOSTNAME":"h","SYSLOG_IDENTIFIER":"app","MESSAGE":"%s"}\n' "$n" "$n" "$text"
 done; }
 if [ -n "$lines" ]; then tail -n 1 "$store" | show; exit 0; fi
+[ -z "$follow" ] || echo $$ > "${0%/*}/pid"
 show < "$store"
 [ -z "$follow" ] && exit 0
-echo $$ > "$(dirname "$0")/pid"
-while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 < <(:) || :; [ -e "$(dirname "$0")/broken" ] && exit 1; done
+while [ -e "$store" ]; do show < "$store"; read -r -t 0.02 <> <(:) || :; [ -e "${0%/*}/broken" ] && exit 1; done
 "#;
     let path = rig.path("journalctl");
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    script(&path, text);
     rig.options.journalctl = path;
     rig.options.inotify = false;
     rig.specs = vec![SourceSpec {
@@ -115,16 +114,11 @@ fn the_journal_gives_every_entry_once_whatever_becomes_of_the_child() {
     // journalctl fails for a while: that is told, and told to be over.
     fs::write(rig.path("broken"), "").unwrap();
     rig.entries(5);
-    for _ in 0..100 {
-        rig.now = rig.now.plus(Duration::from_millis(100));
-        rig.step();
-        assert_eq!(rig.bell.wait(Duration::from_millis(10)), Rung::Timeout);
-    }
+    rig.look_until(|rig| !rig.troubles.is_empty());
     fs::remove_file(rig.path("broken")).unwrap();
     rig.now = rig.now.plus(Duration::from_secs(60));
     rig.heard();
-    rig.now = rig.now.plus(Duration::from_secs(10));
-    rig.heard();
+    rig.look_until(|rig| rig.troubles.last().is_some_and(|t| t.over));
     let told: Vec<(&str, bool)> = rig.troubles.iter().map(|t| (t.what.as_str(), t.over)).collect();
     assert_eq!(told, [("ended: Bad message", false), ("ended: Bad message", true)]);
 }
