@@ -298,9 +298,8 @@ impl Desk {
 
     /// The worker's hand is empty: commit what it did, give it the next.
     async fn finish(&mut self, space: &Arc<str>, row: &RowId) -> Result<(), StoreError> {
-        if self.in_hand.get(space).is_some_and(|held| held.id == *row) {
-            self.in_hand.remove(space);
-        }
+        // also where it was put there a second time while it was on its way
+        self.take_back(space, row);
         self.commit(BTreeSet::from([space.clone()])).await
     }
 

@@ -479,6 +479,7 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::agent::delivery::tests::policy;
+    use crate::agent::letters::Which;
     use crate::deliver::{Event, Hand};
 
     fn crew() -> (Workers, Hand) {
@@ -535,6 +536,29 @@ mod tests {
         let second = given(&mut hand).await;
         assert_ne!(second.id, first.id, "what is delivered is not handed out again");
         assert_eq!(desk.store.outbox().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_was_put_into_its_hand_twice_is_out_of_it_when_it_has_arrived() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut desk, first) = desk(dir.path()).await;
+        let (workers, mut hand) = crew();
+        desk.answer(Ask::Workers(workers), &mut mpsc::channel(1).1).await.unwrap();
+        desk.outcome(delivered(&first)).await.unwrap();
+        let second = given(&mut hand).await;
+        // while that is on its way a critical one comes, and is given up again
+        let text = "critical".to_owned();
+        let notice =
+            Notice { about: text.clone(), severity: Severity::Critical, text, hint: None, space: None };
+        desk.tell(notice, desk.clock.now());
+        desk.commit(BTreeSet::new()).await.unwrap();
+        let critical = given(&mut hand).await;
+        assert_eq!(critical.severity, Severity::Critical);
+        let which = Which { ids: vec![critical.id.0.to_string()], ..Which::default() };
+        desk.drop_letters(which, desk.clock.now()).await.unwrap().unwrap();
+        assert_eq!(given(&mut hand).await.id, second.id);
+        desk.outcome(delivered(&second)).await.unwrap();
+        assert_eq!(*hand.borrow(), None, "it is not sent again");
     }
 
     #[tokio::test]

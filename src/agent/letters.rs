@@ -136,8 +136,7 @@ impl Desk {
         self.commit(spaces).await?;
         info!("dead letters that wait again: {}", chosen.len());
         let again = |f: &Found| {
-            let row =
-                OutboxSummary { born: now.wall, due: now.tick, tries: 0, last_error: None, ..f.row.clone() };
+            let row = OutboxSummary { born: now.wall, due: now.tick, tries: 0, ..f.row.clone() };
             view(&Found { row, dead: false }, now)
         };
         Ok(Ok(chosen.iter().map(again).collect()))

@@ -258,10 +258,10 @@ impl SpaceState {
                 return (true, over);
             }
             // the space is as it was
-            Event::Gone { .. } => return (false, Change::No),
+            Event::Gone { .. } | Event::Expired { .. } => return (false, Change::No),
             Event::Retrying { why, .. } => (format!("retrying: {why}"), None),
             Event::Paused { why, hint, .. } => (format!("paused: {why}"), Some(hint.clone())),
-            Event::Refused { why, .. } | Event::Expired { why } => (why.clone(), None),
+            Event::Refused { why, .. } => (why.clone(), None),
         };
         let news = self.trouble.as_ref() != Some(&words);
         let paused = matches!(event, Event::Paused { .. });

@@ -159,13 +159,18 @@ fn chain(error: &reqwest::Error) -> String {
     out
 }
 
+/// What TLS adds to a certificate that has expired: how long ago, so that each try would say something else.
+const AGES: &str = ": verification time";
+
 /// The innermost cause, which is the one that says something.
 fn deepest(error: &reqwest::Error) -> String {
     let mut last: &dyn std::error::Error = error;
     while let Some(e) = last.source() {
         last = e;
     }
-    cut(&clean(&last.to_string()), 200).into_owned()
+    let text = clean(&last.to_string());
+    let lasting = text.find(AGES).map_or(&*text, |at| &text[..at]);
+    cut(lasting, 200).into_owned()
 }
 
 #[cfg(test)]

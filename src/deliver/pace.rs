@@ -158,6 +158,13 @@ impl Pace {
         }
     }
 
+    /// Nothing is written to the space before `due`, whatever it is: so Chat has asked.
+    pub fn hold_until(&mut self, due: Tick) {
+        if let Some(limit) = &self.limit {
+            limit.next.0.fetch_max(nanos(due), Ordering::Relaxed);
+        }
+    }
+
     /// Chat said that this was too fast: half the speed from here on.
     pub fn slow_down(&mut self) {
         if let Some(limit) = &mut self.limit {

@@ -22,8 +22,8 @@ use crate::time::{Now, Tick};
 /// A message that could not be delivered for so long is not sent any more: who reads it now would take it
 /// for news.
 pub const AGE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a request in flight may still take when the agent stops.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a request in flight may still take when the agent stops; all of a stop is to take less than five seconds.
+const GRACE: Duration = Duration::from_secs(3);
 /// The clock is looked at again so often while waiting: tokio's clock stands still while the machine sleeps. Also whether
 /// what paused a space was mended.
 const LOOK: Duration = Duration::from_secs(30);
@@ -127,7 +127,7 @@ pub enum Event {
 
 /// Works on what is put into its `hand` until nobody can do so any more, `stop` is called, or nobody takes the `reports`.
 ///
-/// `rng` gives 64 random bits a call, for jitter. When `stop` is called a request in flight has 5 s to finish;
+/// `rng` gives 64 random bits a call, for jitter. When `stop` is called a request in flight has 3 s to finish;
 /// the row in hand is reported only if it did. Gives the instant before which the space is not to be written to again.
 pub async fn worker<T: Transport>(
     transport: T,
@@ -200,6 +200,7 @@ pub async fn worker<T: Transport>(
                 () = async { stop.cancelled().await; tokio::time::sleep(GRACE).await } => return pace.next_write(),
             };
             let at = now().tick;
+            let too_fast = matches!(outcome, Outcome::Slow { .. });
             match outcome {
                 // a run of them says no more than its first
                 Outcome::Slow { .. } if !course.is_slowed() => pace.slow_down(),
@@ -218,6 +219,10 @@ pub async fn worker<T: Transport>(
                 Step::Gone { why } => (Event::Gone { why }, true),
                 Step::Again { due: next, why: what } => {
                     due = next;
+                    if too_fast {
+                        // the space is told so, not this message: another is no reason to write to it sooner
+                        pace.hold_until(due);
+                    }
                     why.clone_from(&what);
                     (Event::Retrying { tries, due, why: what }, false)
                 }

@@ -24,9 +24,12 @@ impl Judge {
     pub(super) fn recall(&mut self, messages: &[Arc<Message>], why: Recall, now: Now) -> Option<Message> {
         let space = Arc::clone(&messages.first()?.space);
         let mut entries = Vec::new();
+        // whoever stands in has been told all of it
+        let mut copied = true;
         for message in messages {
             self.dirty.insert(RowKey::Flight(message.no));
             let flight = self.flights.remove(&message.no);
+            copied &= flight.as_ref().is_none_or(|f| f.copied);
             self.edit_no_more(&message.thread);
             // what hangs on a message hangs on all of it: which of its alerts carries it does not matter
             let mut hanging = flight.map(|f| (f.claims, f.incidents)).unwrap_or_default();
@@ -59,7 +62,11 @@ impl Judge {
         }
         self.join_claims(&mut whole.claims);
         whole.incidents.retain(|of| self.is_open(of));
-        Some(self.send(&space, whole.thread.clone(), vec![whole], now))
+        let said = self.send(&space, whole.thread.clone(), vec![whole], now);
+        if let Some(flight) = self.flights.get_mut(&said.no) {
+            flight.copied = copied;
+        }
+        Some(said)
     }
 
     /// Copies for the space `to` of those of `messages` that have none yet.

@@ -49,6 +49,9 @@ pub(super) struct Edited {
     pub(super) claims: Vec<AlertNo>,
     /// It says something that no edit has said yet.
     changed: bool,
+    /// It has been made anew, for what was to be edited was not there.
+    #[serde(default)]
+    anew: bool,
     /// Not edited before then.
     next: Tick,
     /// When it is looked at.
@@ -118,6 +121,7 @@ impl Judge {
             flight: None,
             claims: Vec::new(),
             changed: false,
+            anew: false,
             next: now.tick,
             due: None,
         };
@@ -134,6 +138,10 @@ impl Judge {
         if flight.edit && edited.row.is_some() && row.is_some() {
             // an edit leaves it where it is
             return;
+        }
+        if row.is_none() && std::mem::replace(&mut edited.anew, true) {
+            // whoever takes messages and no edits of them would be sent a new one for each
+            return self.edit_no_more(&thread);
         }
         let news = row.is_some() && (edited.changed || flight.edit);
         edited.row = row;

@@ -179,11 +179,12 @@ pub(super) fn bury(tx: &Transaction<'_>, id: &RowId, why: &str) -> rusqlite::Res
     tx.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([&*id.0]).map(drop)
 }
 
-/// Makes a dead letter wait again: the same id and body, as if committed at `now`.
+/// Makes a dead letter wait again: the same id and body, as if committed at `now`. Why it died stays with it: it was tried,
+/// so it is never told as part of another message.
 fn revive(tx: &Transaction<'_>, id: &RowId, now: Now) -> rusqlite::Result<()> {
     tx.prepare_cached(
         "INSERT INTO outbox (id, space, message, severity, body, draft, plain, born, tries, due, last_error, edits)
-         SELECT id, space, message, severity, body, draft, plain, ?2, 0, ?3, NULL, edits FROM dead WHERE id = ?1",
+         SELECT id, space, message, severity, body, draft, plain, ?2, 0, ?3, why, edits FROM dead WHERE id = ?1",
     )?
     .execute(params![&*id.0, now.wall.0, now.tick.0 as i64])?;
     tx.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([&*id.0]).map(drop)
@@ -197,8 +198,8 @@ fn tried(tx: &Transaction<'_>, t: &Tried) -> rusqlite::Result<()> {
 
 /// Drops rows of `table` until it is within its bounds.
 ///
-/// Of the outbox, edits and then the mildest and oldest that were never tried go; the oldest of each space and the oldest
-/// critical one of each space stay, because they are what a worker may have in its hands. Of the dead letters, the oldest
+/// Of the outbox, edits and then the mildest and oldest that were never tried go; the oldest of each space, its oldest
+/// critical one and its oldest edit stay, because they are what a worker may have in its hands. Of the dead letters, the oldest
 /// go.
 fn hold(
     tx: &Transaction<'_>,
@@ -218,7 +219,7 @@ fn hold(
         "SELECT seq, id, space, message, octet_length(body) + octet_length(draft) FROM dead ORDER BY seq"
     } else {
         "SELECT seq, id, space, message, octet_length(body) + octet_length(draft) FROM outbox WHERE tries = 0
-         AND seq NOT IN (SELECT min(seq) FROM outbox GROUP BY space, severity = 3)
+         AND seq NOT IN (SELECT min(seq) FROM outbox GROUP BY space, severity = 3, edits IS NULL)
          ORDER BY edits IS NULL, severity, seq"
     };
     let mut statement = tx.prepare(victims)?;

@@ -345,6 +345,8 @@ fn load(dir: &Directory) -> Result<(Connection, Image), Unfit> {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Unfit::Told(StoreError::Busy { dir: dir.path().to_owned() })
         }
+        // a bad sector: what can be read of it is worth more than a start that fails again and again
+        _ if cannot_be_read(&e) => Unfit::Unreadable(message(&e)),
         _ if is_no_room(&e) || e.sqlite_error_code() == Some(ErrorCode::PermissionDenied) => {
             Unfit::Told(broken(&path, &e))
         }
@@ -357,7 +359,14 @@ fn load(dir: &Directory) -> Result<(Connection, Image), Unfit> {
     }
     let schema = schema::version(&db).map_err(sql)?;
     if schema > schema::KNOWN {
-        return Err(Unfit::Told(newer(&db, path, schema)));
+        let newer = newer(&db, path, schema);
+        return Err(match &newer {
+            // this very version has written it: the number is damaged
+            StoreError::Newer { version, .. } if version == env!("CARGO_PKG_VERSION") => {
+                Unfit::Unreadable(format!("its schema has the number {schema}"))
+            }
+            _ => Unfit::Told(newer),
+        });
     }
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0)).map_err(sql)?;
     if schema < 0 || (schema == 0 && tables > 0) {
@@ -457,6 +466,13 @@ fn no_room<T>(outcome: &Result<T, Refusal>) -> bool {
 fn is_no_room(e: &rusqlite::Error) -> bool {
     use ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
     matches!(e.sqlite_error_code(), Some(DiskFull | SystemIoFailure | ReadOnly | CannotOpen))
+}
+
+/// The disk fails to read.
+fn cannot_be_read(e: &rusqlite::Error) -> bool {
+    use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_IOERR_READ};
+    let code = e.sqlite_error().map_or(0, |e| e.extended_code);
+    [SQLITE_IOERR_READ, SQLITE_IOERR_DATA, SQLITE_IOERR_CORRUPTFS].contains(&code)
 }
 
 fn broken(path: &Path, e: &rusqlite::Error) -> StoreError {

@@ -42,14 +42,19 @@ impl Store {
             return self.next(space);
         }
         let first = self.ask(|db| {
-            let columns = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?));
+            let columns =
+                |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?, row.get::<_, i64>(2)?));
             Ok(db
-                .prepare_cached(&format!("SELECT id, tries {FIRST}"))?
+                .prepare_cached(&format!("SELECT id, tries, due {FIRST}"))?
                 .query_row([space], columns)
                 .optional()?)
         })?;
         let is_first = |row: &&OutboxRow| {
-            first.as_ref().is_some_and(|(id, tries)| **id == *row.id.0 && *tries == row.tries)
+            // an edit that took another's place waits as long as that one would have
+            let same = |id: &str, tries: u32, due: i64| {
+                *id == *row.id.0 && (tries, due) == (row.tries, row.due.0 as i64)
+            };
+            first.as_ref().is_some_and(|(id, tries, due)| same(id, *tries, *due))
         };
         match added.iter().find(is_first) {
             Some(row) => Ok(Some(row.clone())),

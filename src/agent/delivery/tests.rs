@@ -229,6 +229,28 @@ async fn a_space_in_trouble_is_stood_in_for_once_a_message_and_keeps_its_own() {
     assert_eq!(office.waiting("boss").await.len(), 5, "the trouble, three copies, and that it is over");
 }
 
+#[tokio::test]
+async fn what_stands_for_many_is_not_told_to_the_stand_in_once_more() {
+    let mut office = office(&[("ops", "boss")]);
+    office.say("number 0,", Severity::Error).await;
+    let first = office.in_hand();
+    let paused = Event::Paused { tries: 1, due: Tick(0), why: "404".into(), hint: "mend it".into() };
+    office.hears(&first, paused).await;
+    let mut told = Vec::new();
+    for n in 1..100 {
+        office.say(&format!("number {n},"), Severity::Error).await;
+        while let Some(row) = office.desk.in_hand.get("boss").cloned() {
+            told.extend(row.draft.alerts.iter().map(|a| a.text.clone()));
+            office.hears(&row, Event::Delivered).await;
+        }
+    }
+    assert!(office.waiting("ops").await.len() < 30, "they are told as few there");
+    for n in 0..100 {
+        let times = told.iter().filter(|text| text.contains(&format!("number {n},"))).count();
+        assert_eq!(times, 1, "number {n}");
+    }
+}
+
 /// A line that was read now.
 fn hit(rule: u32, key: Option<String>, now: Now) -> Hit {
     Hit {
@@ -319,6 +341,29 @@ async fn an_edit_goes_last_gives_way_to_a_newer_one_and_is_a_message_of_its_own_
     office.hears(&edit, Event::Delivered).await;
     let ledger = office.desk.judge.report(office.desk.clock.now()).rules["trouble"].ledger;
     assert_eq!((ledger.hits, ledger.shown, ledger.told), (4, 1, 3));
+}
+
+#[tokio::test]
+async fn a_space_that_takes_no_edits_is_not_sent_a_new_message_for_each() {
+    let mut office = office(&[]);
+    office.edits_an_opening().await;
+    for later in [60, 180] {
+        let edit = office.in_hand();
+        assert!(edit.draft.edits.is_some());
+        office.hears(&edit, Event::Gone { why: "403".into() }).await;
+        let anew = office.in_hand();
+        assert!(anew.draft.edits.is_none());
+        office.hears(&anew, Event::Delivered).await;
+        office.hit(later + 1).await;
+        office.input(Input::Timer, later + 60).await;
+    }
+    office.hit(400).await;
+    office.input(Input::Timer, 500).await;
+    assert!(office.desk.store.outbox().await.unwrap().is_empty(), "what follows is told by a reminder");
+    office.input(Input::Timer, 4000).await;
+    assert!(office.in_hand().draft.edits.is_none());
+    let ledger = office.desk.judge.report(office.desk.clock.now()).rules["trouble"].ledger;
+    assert_eq!(ledger.hits, 5);
 }
 
 #[tokio::test]

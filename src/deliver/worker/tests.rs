@@ -270,7 +270,18 @@ async fn stopping_gives_up_a_request_that_takes_too_long() {
     b.stop.cancel();
     b.task.await.unwrap();
     assert!(b.reports.recv().await.is_none());
-    assert_eq!(b.script.begin.elapsed().as_secs(), 5);
+    assert_eq!(b.script.begin.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_chat_asks_for_with_a_429_holds_for_whatever_is_in_hand() {
+    let mut b = bench([slow(600)], 0);
+    b.give(row(1));
+    let (_, event) = b.event().await;
+    assert_eq!(event, Event::Retrying { tries: 0, due: Tick(600_000), why: "429".into() });
+    b.give(OutboxRow { severity: Severity::Critical, ..row(2) });
+    assert_eq!(b.event().await, (MessageNo(2), Event::Delivered));
+    assert_eq!(b.asked_at(), [0, 600_000]);
 }
 
 #[tokio::test(start_paused = true)]
