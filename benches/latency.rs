@@ -5,8 +5,8 @@
 //! sync, and HTTP. Two paces: lines 200 ms apart, in turn for eight spaces, and a rare line, 4.3 s after the last, by
 //! when every thread sleeps and the disk rests. After each sample, while the agent rests, what cannot be saved is
 //! measured on the same disk, processor and server: one synced write of 4 KiB, as many threads woken in turn as an alert
-//! wakes, as many pages of memory touched once as an alert touches, and a bare HTTP round trip. At last two hundred spaces, of which half work, and half work or fail: whether those
-//! that work are any slower for it.
+//! wakes, as many pages of memory touched once as an alert touches, and a bare HTTP round trip. At last two hundred
+//! spaces, of which half work, and half work or fail: whether those that work are any slower for it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a program, not an interface")]
 
 mod common;

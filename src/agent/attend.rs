@@ -195,7 +195,8 @@ impl Agent {
 
     async fn swap(&mut self, set: Set) {
         self.running = Running::new(&set);
-        let Set { sources, rules, policy, clients, workers, notices, files, ping, .. } = set;
+        let Set { sources, rules, policy, clients, workers, notices, files, ping, refused: _, unusable: _ } =
+            set;
         self.unmended = None;
         self.ping.send_if_modified(|now| std::mem::replace(now, ping.clone()) != ping);
         self.watched.change_to(files);

@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use logherald::line::{Place, Position, PositionKey};
-
 use logherald::tail::Rung;
 
 use super::rig::{Reader, Rig, Squeezed, compress, secs, spec, stories};
@@ -79,17 +78,7 @@ stories! {
     /// Whoever copies and cuts puts the copy on the disk in between, which may take long. An agent that starts then meets
     /// both, and what it read before lies in a copy of another day.
     fn started_between_the_copy_and_the_cut(rig) {
-        let copied = |rig: &Rig| assert!(fs::copy(rig.path("a.log"), rig.path("a.log.1")).is_ok());
-        rig.start();
-        rig.append("a.log", 100);
-        rig.settle();
-        rig.stop();
-        rig.append("a.log", 20);
-        copied(rig);
-        rig.truncate("a.log", 0);
-        rig.append("a.log", 50);
-        rig.rename("a.log.1", "a.log.2");
-        copied(rig);
+        copied_once_and_cut_and_copied_again(rig);
         rig.start();
         rig.settle();
         rig.truncate("a.log", 0);
@@ -100,17 +89,7 @@ stories! {
 
     /// The same, and it is cut before a byte of it was read: then the copy is all there is.
     fn started_between_the_copy_and_the_cut_that_follows_at_once(rig) {
-        let copied = |rig: &Rig| assert!(fs::copy(rig.path("a.log"), rig.path("a.log.1")).is_ok());
-        rig.start();
-        rig.append("a.log", 100);
-        rig.settle();
-        rig.stop();
-        rig.append("a.log", 20);
-        copied(rig);
-        rig.truncate("a.log", 0);
-        rig.append("a.log", 50);
-        rig.rename("a.log.1", "a.log.2");
-        copied(rig);
+        copied_once_and_cut_and_copied_again(rig);
         rig.start();
         rig.truncate("a.log", 0);
         rig.append("a.log", 30);
@@ -495,6 +474,21 @@ fn moved_house(rig: &mut Rig, mut change: impl FnMut(&mut Position)) {
     rig.settle_unordered();
     rig.assert_quiet();
     assert_eq!(rig.saved.len(), 2, "the old positions are done with");
+}
+
+/// While nobody ran; what was read before lies in the older copy.
+fn copied_once_and_cut_and_copied_again(rig: &mut Rig) {
+    let copied = |rig: &Rig| assert!(fs::copy(rig.path("a.log"), rig.path("a.log.1")).is_ok());
+    rig.start();
+    rig.append("a.log", 100);
+    rig.settle();
+    rig.stop();
+    rig.append("a.log", 20);
+    copied(rig);
+    rig.truncate("a.log", 0);
+    rig.append("a.log", 50);
+    rig.rename("a.log.1", "a.log.2");
+    copied(rig);
 }
 
 /// What lay before it is read first, and takes long. It was met when it was empty, and has not had its turn when it is
