@@ -3,6 +3,7 @@
 //! One pass is the point: a value is never looked at again, so a line that holds `{user}` stays as it is.
 //! `{{` and `}}` are a brace.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Names every template knows, besides the captures of its rule.
@@ -105,6 +106,28 @@ impl Template {
     }
 }
 
+/// Where a line ends, on whatever surface: what Unicode calls a mandatory break and is not shown as a control.
+const LINE_ENDS: [char; 4] = ['\n', '\u{85}', '\u{2028}', '\u{2029}'];
+
+/// A value within a text that has lines of its own, such as a list: it stays on the line on which it begins.
+pub fn in_line(value: &str) -> Cow<'_, str> {
+    ended_by(value, " ⏎ ")
+}
+
+/// A value that may have several lines, as a stack trace has: each but the first begins with a sign, so that none can
+/// pass for a line of the text around it, such as the hint or the command below.
+pub fn in_lines(value: &str) -> Cow<'_, str> {
+    ended_by(value, "\n⏎ ")
+}
+
+fn ended_by<'a>(value: &'a str, mark: &str) -> Cow<'a, str> {
+    let value = value.trim_end_matches(['\r', '\n']);
+    if !value.contains(LINE_ENDS) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(value.replace("\r\n", "\n").replace(LINE_ENDS, mark))
+}
+
 /// `95s` as `1m 35s`: two units at most, the smallest a second; for `{span}` and cards.
 pub fn span_text(d: std::time::Duration) -> String {
     let s = d.as_secs();
@@ -151,6 +174,14 @@ mod tests {
         );
         assert_eq!(f("a {b").what, "a `{` that is never closed");
         assert_eq!(f("a } b").what, "a `}` without its `{`");
+    }
+
+    #[test]
+    fn no_line_of_a_value_passes_for_one_of_the_text() {
+        let ends = "a\nhint: b\r\nhint: c\u{2028}hint: d\u{85}hint: e\u{2029}hint: f\r\n";
+        assert_eq!(in_line(ends), "a ⏎ hint: b ⏎ hint: c ⏎ hint: d ⏎ hint: e ⏎ hint: f");
+        assert_eq!(in_lines(ends), "a\n⏎ hint: b\n⏎ hint: c\n⏎ hint: d\n⏎ hint: e\n⏎ hint: f");
+        assert!(matches!(in_lines("one line\n"), Cow::Borrowed("one line")));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::message::{Message, OutboxRow, RowId};
 use crate::state::StateRow;
 use crate::store::{self, Commit, StoreError, Tried};
 use crate::tail::Trouble;
+use crate::template::in_line;
 use crate::time::{Clock, Now, Tick};
 
 use super::letters::{LetterFault, LetterView, Which};
@@ -316,11 +317,12 @@ impl Desk {
         }
         for gap in batch.gaps {
             let size = gap.bytes.map_or_else(|| "an unknown number of".to_owned(), |b| b.to_string());
-            warn!("{size} bytes of `{}` were not read: {}", gap.file, gap.why);
+            let text = format!("{size} bytes of `{}` were not read: {}", in_line(&gap.file), gap.why);
+            warn!("{text}");
             let notice = Notice {
                 about: format!("gap/{}", gap.file),
                 severity: Severity::Error,
-                text: format!("{size} bytes of `{}` were not read: {}", gap.file, gap.why),
+                text,
                 hint: None,
                 space: None,
             };
@@ -337,7 +339,9 @@ impl Desk {
 
     fn trouble(&mut self, trouble: Trouble, now: Now) -> Vec<Message> {
         let Trouble { source, path, what, hint, over, minor } = trouble;
+        // a name may hold a line end: what is said of it is one line all the same
         let path = path.to_string_lossy();
+        let path = in_line(&path);
         if over {
             info!("`{path}`: no longer: {what}");
             return Vec::new();

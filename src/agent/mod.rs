@@ -37,3 +37,4 @@ pub(crate) use mint::row;
 pub use past_file::LogFile;
 pub use pipeline::{Fatal, Options, run};
 pub use replay::{Answer, Replay};
+pub use service::keep_memory_private;

@@ -144,7 +144,6 @@ pub(super) struct Crew {
 
 impl Agent {
     async fn start_and_run(options: Options) -> Result<(), Fatal> {
-        service::no_core_dumps();
         let handles = service::raise_file_limit();
         let mut signals = Signals::listen()?;
         let (store, opened) = Store::open(&options.state)?;

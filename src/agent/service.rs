@@ -40,10 +40,14 @@ pub(super) fn raise_file_limit() -> usize {
     limit.unwrap_or(LOGS_OPEN).min(LOGS_OPEN)
 }
 
-/// Secrets lie in this process's memory: it leaves no image of it behind, whoever started it.
-pub(super) fn no_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+/// Secrets lie in this process's memory: it leaves no image of it behind, whoever started it, and no other process of its
+/// user looks into it. The limit of a core's size is not enough: who gets cores through a pipe gets them whole (core(5)).
+pub fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     if let Err(e) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
+        debug!("the size of core dumps stays as it is: {e}");
+    }
+    if let Err(e) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         debug!("core dumps stay as they are: {e}");
     }
 }
@@ -95,6 +99,14 @@ pub(super) async fn watchdog(pulses: Vec<Arc<AtomicU64>>, clock: Clock, stop: Ca
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit};
+
+    #[test]
+    fn no_core_of_this_process_goes_anywhere() {
+        keep_memory_private();
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        assert_eq!(getrlimit(Resource::Core), Rlimit { current: Some(0), maximum: Some(0) });
+    }
 
     #[test]
     fn a_stage_without_a_turn_for_long_earns_no_ping() {

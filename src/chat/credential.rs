@@ -317,6 +317,9 @@ impl WebhookUrl {
                     // a server may say it as it reads it
                     let read = url.query_pairs().find(|(n, read)| n == name && *read != v);
                     parts.extend(read.map(|(_, read)| SecretString::from(read.into_owned())));
+                    // or escape its filling once more, which is all of it that can be written in several ways
+                    let core = v.trim_end_matches("%3D").trim_end_matches("%3d").trim_end_matches('=');
+                    parts.extend((core != v).then(|| SecretString::from(core)));
                 }
                 _ => return bad(&format!("has no `{name}`")),
             }

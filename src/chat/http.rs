@@ -7,7 +7,8 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 
 use super::escape::clean;
 use super::outcome::{Answer, Outcome};
@@ -65,14 +66,13 @@ pub(super) struct Got {
 }
 
 impl Got {
-    /// Takes secrets out of an answer that is no message: before what it says is cut, which might leave half of one.
+    /// Takes secrets out of an answer, however its JSON escapes them: before what it says is cut, which might leave half
+    /// of one. What is no JSON says nothing to anybody here.
     pub(super) fn without(mut self, secrets: &[SecretString]) -> Got {
-        if !(200..300).contains(&self.status) {
-            let mut text = String::from_utf8_lossy(&self.body).into_owned();
-            for secret in secrets {
-                text = text.replace(secret.expose_secret(), "…");
-            }
-            self.body = text.into_bytes();
+        if let Ok(mut json) = serde_json::from_slice(&self.body)
+            && take_out(&mut json, secrets)
+        {
+            self.body = json.to_string().into_bytes();
         }
         self
     }
@@ -117,6 +117,25 @@ pub(super) async fn read(mut response: reqwest::Response) -> Got {
         }
     }
     Got { status, headers, body, cut }
+}
+
+/// Tells whether there were any.
+fn take_out(json: &mut Value, secrets: &[SecretString]) -> bool {
+    match json {
+        Value::String(text) => {
+            let mut found = false;
+            for secret in secrets.iter().map(ExposeSecret::expose_secret).filter(|s| !s.is_empty()) {
+                if text.contains(secret) {
+                    *text = text.replace(secret, "…");
+                    found = true;
+                }
+            }
+            found
+        }
+        Value::Array(all) => all.iter_mut().fold(false, |found, one| take_out(one, secrets) | found),
+        Value::Object(all) => all.values_mut().fold(false, |found, one| take_out(one, secrets) | found),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 fn failed(error: reqwest::Error, host: &str) -> Outcome {

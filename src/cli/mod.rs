@@ -129,6 +129,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if e.use_stderr() { ExitCode::from(exit::USAGE) } else { ExitCode::SUCCESS };
         }
     };
+    // whatever a command reads of secrets, it reads behind this
+    crate::agent::keep_memory_private();
     let done = match args.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::check(&args),

@@ -9,7 +9,7 @@ use super::RulePolicy;
 use super::distinct::Different;
 use super::evidence::{Evidence, cut};
 use crate::alert::What;
-use crate::template::{DISTINCT, span_text};
+use crate::template::{DISTINCT, in_line, in_lines, span_text};
 use crate::time::Wall;
 
 /// A filled `message` is at most this long, in characters.
@@ -39,7 +39,7 @@ impl Facts<'_> {
     fn write(&self, name: &str, out: &mut String) {
         // a rule may name a capture like a built-in name (`host`, `file`): what the line says is what it meant
         if let Some(n) = self.rule.captures.iter().position(|c| c == name) {
-            out.push_str(self.evidence.capture(n).unwrap_or(""));
+            out.push_str(&in_lines(self.evidence.capture(n).unwrap_or("")));
             return;
         }
         // writing to a `String` cannot fail
@@ -51,10 +51,10 @@ impl Facts<'_> {
             "last" => out.push_str(&time_text(self.last)),
             "span" => out.push_str(&span_text(self.last.since(self.first))),
             "rule" => out.push_str(&self.rule.name),
-            "key" => out.push_str(&key_text(self.key)),
+            "key" => out.push_str(&in_lines(&key_text(self.key))),
             "host" => out.push_str(self.host),
-            "file" => out.push_str(self.evidence.file()),
-            "line" => out.push_str(self.evidence.line()),
+            "file" => out.push_str(&in_line(self.evidence.file())),
+            "line" => out.push_str(&in_lines(self.evidence.line())),
             _ if name.starts_with(DISTINCT) => out.push_str(&self.different.text()),
             _ => {}
         }
@@ -120,7 +120,7 @@ pub(super) const SHORT: usize = 200;
 
 /// One line of a list, at most [`SHORT`].
 pub(super) fn list_line(text: &str) -> String {
-    cut(text.lines().next().unwrap_or(""), SHORT)
+    cut(&in_line(text), SHORT)
 }
 
 /// What has happened to an incident, in a word or three; `None` for what is about several, or about none.

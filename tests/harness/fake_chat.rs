@@ -280,7 +280,7 @@ impl FakeChat {
         state.tokens.clear();
     }
 
-    /// From now on every refusal says all that was sent, secrets too.
+    /// From now on every refusal says all that was sent, secrets too, and each space is called by the token it was asked with.
     pub(crate) fn echo(&self) {
         self.shared.state().echo = true;
     }

