@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// One row of state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateRow {
-    /// Name, unique; its first part says whose it is: `judge/rule/NAME`, `pace/SPACE`.
+    /// Name, unique; its first part says whose it is: `judge/rule/NAME`, `pace/SPACE`, `trouble/SPACE`.
     pub name: String,
     /// JSON, or `None` to take the row away.
     pub value: Option<String>,

@@ -599,25 +599,25 @@ async fn a_secret_that_is_exchanged_on_disk_is_taken_up_and_a_bad_one_is_not() {
     let webhook = b.webhook();
     for client in [&rest, &webhook] {
         assert_eq!(said(client.post(&row(b.chat.all_messages().len() as u8)).await), "delivered");
-        assert!(!client.is_mended(), "the secret is the one that is in use");
+        assert!(!client.is_mended().await, "the secret is the one that is in use");
     }
     b.chat.exchange_secrets();
     for client in [&rest, &webhook] {
         let refused = said(client.post(&row(9)).await);
         assert!(refused.starts_with("pause: "), "{refused}");
-        assert!(!client.is_mended(), "nobody has exchanged it yet");
+        assert!(!client.is_mended().await, "nobody has exchanged it yet");
     }
     b.secret("https://chat.googleapis.com/half-a-url");
     std::fs::write(b.dir.path().join("key.json"), "{ half a key").unwrap();
     for client in [&rest, &webhook] {
-        assert!(!client.is_mended(), "what cannot be used changes nothing");
+        assert!(!client.is_mended().await, "what cannot be used changes nothing");
     }
     b.chat.key_file(b.dir.path());
     b.secret(&b.chat.webhook_url("AAAA"));
     for (n, client) in [(11, &rest), (12, &webhook)] {
-        assert!(client.is_mended());
+        assert!(client.is_mended().await);
         assert_eq!(said(client.post(&row(n)).await), "delivered");
-        assert!(!client.is_mended());
+        assert!(!client.is_mended().await);
     }
     assert_eq!(b.chat.violations(), Vec::<String>::new());
 }

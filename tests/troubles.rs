@@ -63,3 +63,33 @@ fn an_app_that_is_taken_out_of_its_space_and_put_back_is_told_of_once_each_and_w
     );
     assert_eq!(agent.stop(), 0);
 }
+
+#[test]
+fn what_is_told_before_there_is_anything_to_say_is_told_once_over_restarts_and_its_end_too() {
+    let chat = FakeChat::start();
+    let place = Place::new().env("BOSS", &chat.webhook_url("BOSS"));
+    chat.key_file(&place.path(""));
+    place.rules(&format!("{RULES}[chat]\napi_url = '{}'\n", chat.base_url()));
+    place.append("app.log", "this line was there before\n");
+    let told = |part: &str| chat.messages("BOSS").iter().filter(|m| m.shown().contains(part)).count();
+    let agent = place.start();
+    chat.wait_until(DEADLINE, "the trouble", |m| m.iter().any(|m| m.space == "BOSS"));
+    assert_eq!(agent.stop(), 0);
+
+    let mut agent = place.start();
+    let known = agent.has_logged("space `ops` was in trouble before this start: paused: 404 NOT_FOUND");
+    assert!(known.contains("hint: see that `spaces/OPS` is right"), "{known}");
+    agent.has_logged("space `ops` cannot be spoken to: 404 NOT_FOUND");
+    let status = agent.status();
+    assert!(
+        status["spaces"]["ops"]["trouble"].as_str().is_some_and(|t| t.starts_with("paused: 404")),
+        "{status:#}"
+    );
+    chat.add_space("OPS");
+    place.says(&["reload", "--state", "state"]);
+    chat.wait_until(DEADLINE, "the end", |m| m.iter().any(|m| m.shown().contains("takes messages again")));
+    assert_eq!(told("is paused and its messages wait"), 1);
+    assert_eq!(agent.status()["spaces"]["ops"]["trouble"], serde_json::Value::Null);
+    assert!(chat.messages("OPS").is_empty(), "nothing was said to it");
+    assert_eq!(agent.stop(), 0);
+}

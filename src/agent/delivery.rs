@@ -18,10 +18,7 @@ use crate::store::{Lost, StoreError, Tried};
 use crate::time::Now;
 
 use super::desk::Desk;
-use super::status::Change;
-
-/// Troubles that the line for systemd names; the rest is counted.
-const TROUBLES: usize = 3;
+use super::trouble::Change;
 
 impl Desk {
     /// Gives a row to the worker of its space: the first, or one that goes before the one it has in hand.
@@ -228,72 +225,9 @@ impl Desk {
         Ok(())
     }
 
-    /// A space that nothing was said to yet cannot be spoken to.
-    pub(super) async fn looked(
-        &mut self,
-        space: &Arc<str>,
-        why: String,
-        hint: String,
-        now: Now,
-    ) -> Result<(), StoreError> {
-        error!("space `{space}` cannot be spoken to: {why}; hint: {hint}");
-        let event = Event::Paused { tries: 0, due: now.tick, why, hint };
-        let (_, change) = self.spaces.entry(space.clone()).or_default().take(&event, now);
-        self.told_of(space, change, now);
-        if change == Change::Trouble { self.detour(space).await } else { Ok(()) }
-    }
-
-    /// A space is in trouble, or out of it: told once a change, not once a try.
-    fn told_of(&mut self, space: &Arc<str>, change: Change, now: Now) {
-        let state = self.spaces.get(space).cloned().unwrap_or_default();
-        let about = format!("space/{space}");
-        match (change, state.trouble) {
-            (Change::Trouble, Some(trouble)) if state.paused => {
-                let text = format!(
-                    "the space `{space}` is paused and its messages wait: {}",
-                    trouble.trim_start_matches("paused: ")
-                );
-                self.tell(notice(about, Severity::Error, text, state.hint), now);
-            }
-            (Change::Trouble, Some(trouble)) => {
-                let why = trouble.trim_start_matches("retrying: ");
-                let text =
-                    format!("the space `{space}` takes no messages, they are kept and tried again: {why}");
-                self.tell(notice(about, Severity::Warning, text, None), now);
-            }
-            (Change::Over, _) => {
-                let text = format!("the space `{space}` takes messages again");
-                self.tell(notice(about, Severity::Info, text, None), now);
-            }
-            (Change::Trouble | Change::No, _) => return,
-        }
-        self.show_troubles();
-    }
-
     pub(super) fn tell(&mut self, notice: Notice, now: Now) {
         let said = self.judge.apply(Input::Notice(notice), now);
         self.say(said);
-    }
-
-    /// What is wrong now, for the line that systemd shows.
-    pub(super) fn show_troubles(&self) {
-        let told = self.spaces.iter().filter(|(_, s)| s.told);
-        let mut wrong: Vec<String> =
-            told.filter_map(|(name, s)| Some(format!("space `{name}` {}", s.trouble.as_ref()?))).collect();
-        if !self.durable {
-            wrong.insert(0, "the state cannot be written to the disk".to_owned());
-        }
-        if wrong.len() > TROUBLES {
-            let more = wrong.len() - TROUBLES;
-            wrong.truncate(TROUBLES);
-            wrong.push(format!("and {more} more"));
-        }
-        let line = wrong.join("; ");
-        self.troubles.send_if_modified(|shown| {
-            let differs = *shown != line;
-            *shown = line;
-            differs
-        });
     }
 
     /// The worker's hand is empty: commit what it did, give it the next.
@@ -321,7 +255,7 @@ impl Desk {
     }
 }
 
-fn notice(about: String, severity: Severity, text: String, hint: Option<String>) -> Notice {
+pub(super) fn notice(about: String, severity: Severity, text: String, hint: Option<String>) -> Notice {
     Notice { about, severity, text, hint, space: None }
 }
 

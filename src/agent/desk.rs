@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::alert::Severity;
 use crate::chat::Surface;
-use crate::deliver::Report;
+use crate::deliver::{Found, Report};
 use crate::judge::{Decision, Input, Judge, Notice, Outlook, SilenceFault, SilenceOrder};
 use crate::line::{Position, PositionKey};
 use crate::message::{Message, OutboxRow, RowId};
@@ -32,7 +32,8 @@ use super::letters::{LetterFault, LetterView, Which};
 use super::lookers::{Lookers, Sight};
 use super::mint;
 use super::reader::{Batch, FromReader};
-use super::status::{Reading, SilenceView, SpaceState, StatusParts};
+use super::status::{Reading, SilenceView, StatusParts};
+use super::trouble::SpaceState;
 
 /// Positions and counts without an outbox row wait this long for their commit: what a crash makes us read again.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -79,8 +80,8 @@ pub(super) enum Ask {
     Retry(Which, oneshot::Sender<Result<Vec<LetterView>, LetterFault>>),
     /// Give these up.
     Drop(Which, oneshot::Sender<Result<Vec<LetterView>, LetterFault>>),
-    /// A space was looked at before there was anything to say, and cannot be spoken to.
-    Looked { space: Arc<str>, why: String, hint: String },
+    /// A space was looked at while there was nothing to say.
+    Looked { space: Arc<str>, found: Found },
     /// Spaces came or went with a reload: these are the workers now.
     Workers(Workers),
 }
@@ -462,7 +463,7 @@ impl Desk {
             Ask::Letter(id, answer) => drop(answer.send(self.letter(&id).await?)),
             Ask::Retry(which, answer) => drop(answer.send(self.retry(which, now).await?)),
             Ask::Drop(which, answer) => drop(answer.send(self.drop_letters(which, now).await?)),
-            Ask::Looked { space, why, hint } => self.looked(&space, why, hint, now).await?,
+            Ask::Looked { space, found } => self.looked(&space, found, now).await?,
             Ask::Workers(workers) => {
                 // the old ones have ended, and may have reported since reports were last looked at: what they have
                 // delivered must not be handed out again
@@ -472,6 +473,7 @@ impl Desk {
                 self.in_hand.clear();
                 self.set_back.clear();
                 self.workers = workers;
+                self.forget_unnamed_spaces();
                 self.commit(self.workers.at_work.keys().cloned().collect()).await?;
             }
         }

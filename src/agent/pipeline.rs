@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::alert::Severity;
-use crate::chat::{Client, Keyring, Outcome, Ping, Screen};
+use crate::chat::{Client, Keyring, Ping, Screen};
 use crate::deliver::{self, Pace, ProjectPace, Report};
 use crate::judge::{Input, Judge, Notice};
 use crate::state::StateRow;
@@ -36,6 +36,7 @@ use super::reader::{Order, Reader};
 use super::service;
 use super::start_line::Running;
 use super::status::RulesFile;
+use super::trouble;
 use super::watch::FilesWatch;
 
 /// Batches between reader and desk: each holds the hits of one quantum, so this bounds memory in a storm.
@@ -170,6 +171,8 @@ impl Agent {
 
         // the stages
         let paces = paces(&opened.state);
+        let troubled: Vec<StateRow> =
+            opened.state.iter().filter(|row| row.name.starts_with(trouble::ROW)).cloned().collect();
         let (mut judge, mut first) = Judge::new(set.policy, opened.state, opened.install, now);
         if let Some(last) = opened.last {
             first.extend(judge.apply(Input::Away { from: last.tick }, now));
@@ -214,7 +217,8 @@ impl Agent {
 
         // tasks
         let (crew, workers) = Crew::hire(set.clients, set.workers, (&reports, &asks), &clock, &paces);
-        let desk = Desk::new(judge, handle, clock.clone(), workers);
+        let mut desk = Desk::new(judge, handle, clock.clone(), workers);
+        desk.take_up_troubles(&troubled);
         let over = CancellationToken::new();
         let inlets = Inlets {
             reader: from_reader,
@@ -341,10 +345,18 @@ impl Crew {
                 pace = pace.of(projects.entry(project).or_default().clone());
             }
             let client = Arc::new(client);
-            let look = look(space.clone(), client.clone(), asks.clone(), crew.stop.clone());
+            let now = move || clock.now();
+            let (to, whose) = (asks.clone(), space.clone());
+            // beside the worker; a desk that has ended wants to hear of nothing
+            let tell = move |found| {
+                let (to, looked) = (to.clone(), Ask::Looked { space: whose.clone(), found });
+                async move { to.send(looked).await.is_ok() }
+            };
+            let look =
+                deliver::look(client.clone(), now.clone(), tell, crew.stop.clone(), super::mint::random_u64);
             let work = deliver::worker(
                 client,
-                move || clock.now(),
+                now,
                 in_hand,
                 reports.clone(),
                 crew.stop.clone(),
@@ -370,18 +382,6 @@ impl Crew {
             }
         }
         paces
-    }
-}
-
-/// Asks, beside a space's worker and before there is anything to say, whether the space can be spoken to at all.
-async fn look(space: Arc<str>, client: Arc<Client>, asks: mpsc::Sender<Ask>, stop: CancellationToken) {
-    let looked = tokio::select! {
-        () = stop.cancelled() => return,
-        looked = client.look() => looked,
-    };
-    if let Some(Outcome::Pause { why, hint, .. }) = looked {
-        // a desk that has ended wants to hear of nothing
-        _ = asks.send(Ask::Looked { space, why, hint }).await;
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::deliver::Event;
 use crate::judge;
 use crate::store::SpaceCounts;
 use crate::tail::{FileState, FileStatus, Trouble};
 use crate::time::{Now, Wall};
 
 use super::reader::{Batch, View};
+use super::trouble::SpaceState;
 
 /// The whole document.
 #[derive(Debug, Serialize)]
@@ -216,65 +216,6 @@ pub struct RulesFile {
     pub refused: Option<String>,
     /// Spaces that cannot be reached as they are written, by name.
     pub unusable_spaces: BTreeMap<Arc<str>, Unusable>,
-}
-
-/// What a space's worker last reported.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct SpaceState {
-    /// What is wrong now.
-    pub trouble: Option<String>,
-    /// Since when.
-    pub since: Option<String>,
-    /// The remedy.
-    pub hint: Option<String>,
-    /// Nothing gets through until somebody mends something.
-    #[serde(skip)]
-    pub(super) paused: bool,
-    /// The trouble was told.
-    #[serde(skip)]
-    pub(super) told: bool,
-}
-
-/// What a report changes for those who are told of a space's troubles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    No,
-    /// It is in trouble, or in another.
-    Trouble,
-    /// The trouble that was told is over.
-    Over,
-}
-
-/// So many failed tries of one message are a trouble that is told; fewer may be chance.
-const TOLD_AFTER: u32 = 3;
-
-impl SpaceState {
-    /// Takes in what a worker reports. `true`: in other words than the last time.
-    pub(super) fn take(&mut self, event: &Event, now: Now) -> (bool, Change) {
-        let (words, hint) = match event {
-            Event::Delivered | Event::Resumed => {
-                let over = if self.told { Change::Over } else { Change::No };
-                *self = SpaceState::default();
-                return (true, over);
-            }
-            // the space is as it was
-            Event::Gone { .. } | Event::Expired { .. } => return (false, Change::No),
-            Event::Retrying { why, .. } => (format!("retrying: {why}"), None),
-            Event::Paused { why, hint, .. } => (format!("paused: {why}"), Some(hint.clone())),
-            Event::Refused { why, .. } => (why.clone(), None),
-        };
-        let news = self.trouble.as_ref() != Some(&words);
-        let paused = matches!(event, Event::Paused { .. });
-        let change = match event {
-            Event::Paused { .. } if news || !self.told => Change::Trouble,
-            Event::Retrying { tries, .. } if *tries >= TOLD_AFTER && !self.told => Change::Trouble,
-            _ => Change::No,
-        };
-        let since = if news { Some(now.wall.to_string()) } else { self.since.take() };
-        let told = self.told || change == Change::Trouble;
-        *self = SpaceState { trouble: Some(words), since, hint, paused, told };
-        (news, change)
-    }
 }
 
 /// What was read since the start.

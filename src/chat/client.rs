@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -17,7 +18,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
 use super::console;
-use super::credential::{Fault, ServiceKey, WebhookUrl, ids, is_loopback, resolve};
+use super::credential::{Fault, ServiceKey, WebhookUrl, ids, is_exchanged, is_loopback, resolve};
 use super::http::{self, Got};
 use super::keyring::Keyring;
 use super::outcome::{Ask, Caller, Door, Outcome, classify};
@@ -97,6 +98,8 @@ pub struct Client {
     keyring: Keyring,
     now: Watchful,
     warnings: Vec<String>,
+    /// A message has gone through.
+    spoken_to: AtomicBool,
 }
 
 /// A way that is open, and the secret that opened it.
@@ -158,7 +161,15 @@ impl Client {
         let warnings = warnings.into_iter().map(|w| format!("space `{}`: {w}", target.name)).collect();
         let (way, keyring) = (RwLock::new(Arc::new(way)), keyring.clone());
         let (target, screen) = (target.clone(), screen.clone());
-        Ok(Client { way, target, screen, keyring, now: Watchful(now), warnings })
+        Ok(Client {
+            way,
+            target,
+            screen,
+            keyring,
+            now: Watchful(now),
+            warnings,
+            spoken_to: AtomicBool::new(false),
+        })
     }
 
     fn way(&self) -> Arc<Open> {
@@ -166,26 +177,20 @@ impl Client {
     }
 
     /// The way that another secret opens, where one lies by now at the place of the one in use.
-    ///
-    /// Blocks for the time of reading a small file.
-    fn exchanged(&self, used: &Open) -> Option<Open> {
+    async fn exchanged(&self, used: &Open) -> Option<Open> {
         let source = match &self.target.way {
             Way::Webhook(source) | Way::Rest { key: Some(source), .. } => source,
             Way::Console | Way::Rest { key: None, .. } => return None,
         };
-        let found = resolve(source, &|name| std::env::var_os(name)).ok()?;
-        let known = used.secret.as_ref().map(ExposeSecret::expose_secret);
-        if known == Some(found.secret.expose_secret()) {
+        if !is_exchanged(source, &|name| std::env::var_os(name), used.secret.as_ref()?).await {
             return None;
         }
         open(&self.target, &self.now.0, &self.screen, &self.keyring, &mut vec![]).ok()
     }
 
     /// Another secret lies where the one in use was read, and it can be used: worth a try before its time.
-    ///
-    /// Blocks for the time of reading a small file.
-    pub fn is_mended(&self) -> bool {
-        self.exchanged(&self.way()).is_some()
+    pub async fn is_mended(&self) -> bool {
+        self.exchanged(&self.way()).await.is_some()
     }
 
     /// What is odd about the secrets, but no reason to refuse them.
@@ -209,9 +214,22 @@ impl Client {
         }
     }
 
-    /// Asks whether the app is in the space, without writing; `None` where nobody can be asked: a webhook can only write.
+    /// Asks whether the app is in the space, without writing; `None` where nobody need be asked, since a message has gone
+    /// through, or nobody can: a webhook can only write.
     pub async fn look(&self) -> Option<Outcome> {
-        match &self.way().door {
+        let way = self.way();
+        if self.spoken_to.load(Ordering::Relaxed) {
+            return None;
+        }
+        let outcome = self.look_by(&way).await?;
+        match self.after(&way, &outcome).await {
+            Some(fresh) => self.look_by(&fresh).await,
+            None => Some(outcome),
+        }
+    }
+
+    async fn look_by(&self, way: &Open) -> Option<Outcome> {
+        match &way.door {
             Opened::Rest(rest) => Some(rest.look(&self.now.0).await.outcome),
             Opened::Console(_) | Opened::Webhook { .. } => None,
         }
@@ -220,13 +238,24 @@ impl Client {
     /// Sends `row` as it is, once.
     pub async fn post(&self, row: &OutboxRow) -> Outcome {
         let way = self.way();
-        let outcome = self.post_by(&way, row).await;
-        if !matches!(outcome, Outcome::Pause { .. }) {
-            return outcome;
+        let mut outcome = self.post_by(&way, row).await;
+        if let Some(fresh) = self.after(&way, &outcome).await {
+            outcome = self.post_by(&fresh, row).await;
         }
-        let Some(fresh) = self.exchanged(&way).map(Arc::new) else { return outcome };
+        if matches!(outcome, Outcome::Delivered { .. }) {
+            self.spoken_to.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    /// The way to go on by after this outcome of another, where there is one since: it is in use from now on.
+    async fn after(&self, used: &Open, outcome: &Outcome) -> Option<Arc<Open>> {
+        if !matches!(outcome, Outcome::Pause { .. }) {
+            return None;
+        }
+        let fresh = self.exchanged(used).await.map(Arc::new)?;
         *self.way.write().unwrap_or_else(PoisonError::into_inner) = fresh.clone();
-        self.post_by(&fresh, row).await
+        Some(fresh)
     }
 
     async fn post_by(&self, way: &Open, row: &OutboxRow) -> Outcome {

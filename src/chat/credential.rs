@@ -5,12 +5,13 @@
 //! a token pasted in the wrong place would be in it.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use url::Url;
 
 use super::target::SecretSource;
@@ -49,6 +50,28 @@ pub(super) struct Found {
     pub(super) place: String,
     /// Others can read it too: said, not refused.
     pub(super) warning: Option<String>,
+}
+
+/// Whether another text than `known` lies by now where `source` names a file. Asked while the agent runs, and so that a
+/// folder that hangs holds nobody up; what stands in the environment stays as it was at the start.
+pub(super) async fn is_exchanged(
+    source: &SecretSource,
+    env: &(dyn Fn(&str) -> Option<OsString> + Sync),
+    known: &SecretString,
+) -> bool {
+    let path = match source {
+        SecretSource::Env(_) => return false,
+        SecretSource::Credential(name) => match env("CREDENTIALS_DIRECTORY") {
+            Some(dir) => PathBuf::from(dir).join(name),
+            None => return false,
+        },
+        SecretSource::File(path) => path.clone(),
+    };
+    let Ok(file) = tokio::fs::File::open(path).await else { return false };
+    let mut text = String::new();
+    let read = file.take(SECRET_BYTES + 1).read_to_string(&mut text).await;
+    let text = SecretString::from(text);
+    read.is_ok() && text.expose_secret().trim() != known.expose_secret()
 }
 
 /// Reads the secret that `source` names; `env` looks up the environment.

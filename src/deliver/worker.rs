@@ -37,29 +37,42 @@ pub trait Transport {
     /// Sends `row` once and says what became of it.
     fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send;
 
+    /// Asks, without writing, whether anything could be sent; `None` where nobody can tell, or a message went through.
+    fn look(&self) -> impl Future<Output = Option<Outcome>> + Send {
+        async { None }
+    }
+
     /// While the space is paused: something was mended by now, so that a try before its time is worth it.
-    fn is_mended(&self) -> bool {
-        false
+    fn is_mended(&self) -> impl Future<Output = bool> + Send {
+        async { false }
     }
 }
 
 impl Transport for Client {
-    fn is_mended(&self) -> bool {
-        Client::is_mended(self)
-    }
-
     fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send {
         Client::post(self, row)
+    }
+
+    fn look(&self) -> impl Future<Output = Option<Outcome>> + Send {
+        Client::look(self)
+    }
+
+    fn is_mended(&self) -> impl Future<Output = bool> + Send {
+        Client::is_mended(self)
     }
 }
 
 impl<T: Transport + Send + Sync> Transport for Arc<T> {
-    fn is_mended(&self) -> bool {
-        T::is_mended(self)
-    }
-
     fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send {
         T::post(self, row)
+    }
+
+    fn look(&self) -> impl Future<Output = Option<Outcome>> + Send {
+        T::look(self)
+    }
+
+    fn is_mended(&self) -> impl Future<Output = bool> + Send {
+        T::is_mended(self)
     }
 }
 
@@ -175,7 +188,7 @@ pub async fn worker<T: Transport>(
                     hand.mark_changed();
                     break;
                 }
-                mended = until(begin.min(expires), &now, || course.is_paused() && transport.is_mended()) => {
+                mended = until(begin.min(expires), &now, course.is_paused().then_some(&transport)) => {
                     if mended {
                         course.hold = Tick(0);
                         due = now().tick;
@@ -242,15 +255,17 @@ pub async fn worker<T: Transport>(
     }
 }
 
-/// Waits until the agent's clock shows `due`, or somebody has `mended` what it waits for, which is then said.
-async fn until(due: Tick, now: &impl Fn() -> Now, mended: impl Fn() -> bool) -> bool {
+/// Waits until the agent's clock shows `due`, or what keeps `paused` from its space was mended, which is then said.
+pub(super) async fn until<T: Transport>(due: Tick, now: &impl Fn() -> Now, paused: Option<&T>) -> bool {
     loop {
         let left = due.since(now().tick);
         if left.is_zero() {
             return false;
         }
         tokio::time::sleep(left.min(LOOK)).await;
-        if mended() {
+        if let Some(transport) = paused
+            && transport.is_mended().await
+        {
             return true;
         }
     }

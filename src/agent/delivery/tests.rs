@@ -44,14 +44,14 @@ pub(in super::super) fn policy(spaces: &[&str]) -> Policy {
 }
 
 /// A desk with two spaces, and what was put into the hands of their workers.
-struct Office {
-    desk: Desk,
+pub(in super::super) struct Office {
+    pub(in super::super) desk: Desk,
     /// Of the workers of `boss` and `ops`.
     hands: Vec<crate::deliver::Hand>,
     _dir: tempfile::TempDir,
 }
 
-fn office(fallbacks: &[(&str, &str)]) -> Office {
+pub(in super::super) fn office(fallbacks: &[(&str, &str)]) -> Office {
     let dir = tempfile::tempdir().unwrap();
     let (store, opened) = Store::open(dir.path()).unwrap();
     let (handle, inbox) = channel();

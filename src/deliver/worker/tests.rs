@@ -18,7 +18,7 @@ struct Script {
 }
 
 impl Transport for Script {
-    fn is_mended(&self) -> bool {
+    async fn is_mended(&self) -> bool {
         self.mended.swap(false, Ordering::Relaxed)
     }
 
