@@ -93,3 +93,27 @@ fn what_is_told_before_there_is_anything_to_say_is_told_once_over_restarts_and_i
     assert!(chat.messages("OPS").is_empty(), "nothing was said to it");
     assert_eq!(agent.stop(), 0);
 }
+
+#[test]
+fn who_is_to_store_another_secret_is_told_whether_that_needs_a_restart() {
+    let chat = FakeChat::start();
+    let place = Place::new().env("OPS", &chat.webhook_url("OPS"));
+    std::fs::write(place.path("hook"), chat.webhook_url("FILE")).unwrap();
+    let rule = |name: &str| {
+        format!("[[rule]]\nname = '{name}'\nspace = '{name}'\nfiles = ['DIR/app.log']\nmatch = 'trouble'\n")
+    };
+    let spaces = "admin = 'env'\n[space.env]\nwebhook = { env = 'OPS' }\n[space.file]\nwebhook = { file = 'DIR/hook' }\n";
+    place.rules(&format!("{spaces}{}{}", rule("env"), rule("file")));
+    place.append("app.log", "this line was there before\n");
+    let mut agent = place.start();
+    chat.exchange_secrets();
+    place.append("app.log", "trouble\n");
+    let hint = "hint: make a new webhook in the space's settings and store its URL: its `token` is wrong";
+    let restart = "; then restart the agent, which has its secrets from its start";
+    for space in ["env", "file"] {
+        let said = agent.has_logged(&format!("space `{space}` is paused"));
+        assert!(said.contains(hint), "{said}");
+        assert_eq!(said.contains(restart), space == "env", "{said}");
+    }
+    assert_eq!(agent.stop(), 0);
+}

@@ -21,8 +21,8 @@ use super::console;
 use super::credential::{Fault, ServiceKey, WebhookUrl, ids, is_exchanged, is_loopback, resolve};
 use super::http::{self, Got};
 use super::keyring::Keyring;
-use super::outcome::{Ask, Caller, Door, Outcome, classify};
-use super::target::{Target, Way};
+use super::outcome::{Ask, Caller, Door, Outcome, STORE, classify};
+use super::target::{SecretSource, Target, Way};
 use super::token::{Tokens, Watch};
 use crate::alert::Severity;
 use crate::message::OutboxRow;
@@ -222,10 +222,11 @@ impl Client {
             return None;
         }
         let outcome = self.look_by(&way).await?;
-        match self.after(&way, &outcome).await {
-            Some(fresh) => self.look_by(&fresh).await,
-            None => Some(outcome),
-        }
+        let outcome = match self.after(&way, &outcome).await {
+            Some(fresh) => self.look_by(&fresh).await?,
+            None => outcome,
+        };
+        Some(self.told_to_restart(outcome))
     }
 
     async fn look_by(&self, way: &Open) -> Option<Outcome> {
@@ -244,6 +245,21 @@ impl Client {
         }
         if matches!(outcome, Outcome::Delivered { .. }) {
             self.spoken_to.store(true, Ordering::Relaxed);
+        }
+        self.told_to_restart(outcome)
+    }
+
+    /// Whoever is told to store another secret is told also that this process will not see it, where that is so: systemd
+    /// and the environment hand a secret over once.
+    fn told_to_restart(&self, mut outcome: Outcome) -> Outcome {
+        let (Way::Webhook(source) | Way::Rest { key: Some(source), .. }) = &self.target.way else {
+            return outcome;
+        };
+        if let Outcome::Pause { hint, .. } = &mut outcome
+            && !matches!(source, SecretSource::File(_))
+            && hint.contains(STORE)
+        {
+            hint.push_str("; then restart the agent, which has its secrets from its start");
         }
         outcome
     }

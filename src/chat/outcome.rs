@@ -26,6 +26,8 @@ const CHANCE_REDIRECT: u32 = 2;
 pub const SKEW: u64 = 60;
 /// No id of a message is longer: those that Chat makes have some 25 characters, one of ours 39.
 const ID_BYTES: usize = 128;
+/// What every remedy says that ends in another secret where this one lies.
+pub(super) const STORE: &str = "and store ";
 /// What a server says of a fault is cut here, in characters.
 const SAID_CHARS: usize = 300;
 
@@ -258,7 +260,7 @@ fn forbidden(ask: &Ask<'_>, said: &Said) -> String {
 }
 
 fn new_webhook(what: &str) -> String {
-    format!("make a new webhook in the space's settings and store its URL: {what}")
+    format!("make a new webhook in the space's settings {STORE}its URL: {what}")
 }
 
 impl Caller {

@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::credential::{ServiceKey, is_loopback};
 use super::escape::clean;
 use super::http;
-use super::outcome::{Answer, Outcome, clock_hint, skew};
+use super::outcome::{Answer, Outcome, STORE, clock_hint, skew};
 use super::split::cut;
 use super::target::TokenWay;
 use crate::time::{Now, Tick};
@@ -302,7 +302,7 @@ fn remedy(account: &str, project: &str, said: &str, skew: Option<i64>) -> Option
     } else if has(&["signature"]) {
         format!(
             "the key was deleted, or is no key of service account `{account}`: make a new JSON key for it in project \
-             `{project}`, and store the file as it is"
+             `{project}`, {STORE}the file as it is"
         )
     } else if has(&["disabled"]) {
         format!("enable service account `{account}` in project `{project}` again")
