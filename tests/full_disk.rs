@@ -207,3 +207,38 @@ fn a_file_system_that_makes_itself_read_only() {
     assert_eq!(status["durable"], true);
     assert_eq!(agent.stop(), 0);
 }
+
+#[test]
+fn a_start_where_the_state_may_only_be_read() {
+    let chat = FakeChat::start();
+    let place = place(&chat);
+    let Some(disk) = SmallDisk::mount_at(&place.path("state"), 32) else { return };
+    let agent = place.start_with(&[]);
+    place.append("app.log", "trouble before\n");
+    is_told(&chat, "before");
+    // as a machine does that finds its disk at fault: what was committed last is in the log beside the file
+    agent.kill();
+    disk.may_be_written(false);
+    place.append("app.log", "trouble away\n");
+
+    let mut agent = place.start_with(&[]);
+    agent.has_logged("the state cannot be written to the disk; alerts go on from memory");
+    place.append("app.log", "trouble meanwhile\n");
+    is_told(&chat, "meanwhile");
+    disk.may_be_written(true);
+    agent.wait_for_log("the state is written to the disk again");
+    place.append("app.log", "trouble after\n");
+    is_told(&chat, "after");
+    agent.kill();
+    let agent = place.start_with(&[]);
+    place.append("app.log", "trouble anew\n");
+    is_told(&chat, "anew");
+    let status = agent.wait_for_status("all to be told", |s| {
+        term(s, "trouble", "hits") == 5 && term(s, "trouble", "pending") == 0
+    });
+    assert_eq!((&status["durable"], term(&status, "trouble", "lost")), (&true.into(), 0), "{status:#}");
+    for part in ["before", "away", "meanwhile", "after", "anew"] {
+        is_told(&chat, &format!("part={part}"));
+    }
+    assert_eq!(agent.stop(), 0);
+}

@@ -1075,6 +1075,85 @@ fn an_unreadable_file_on_a_full_disk_is_salvaged_into_memory() {
     assert_eq!(ids(&open(&disk.path()).0), [id(1), id(2)]);
 }
 
+#[test]
+fn a_start_on_a_disk_that_may_only_be_read_takes_up_what_is_there_and_lives_in_memory() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    let (mut store, first) = open(&disk.path());
+    assert!(commit_one(&mut store, 1));
+    store.close();
+    let was = fs::read(disk.path().join("state.db")).unwrap();
+
+    disk.may_be_written(false);
+    let (mut store, opened) = open(&disk.path());
+    assert_eq!((opened.durable, opened.install, offset(&opened)), (false, first.install, 1));
+    assert!(!commit_one(&mut store, 2));
+    assert!(store.idle(), "it wants to come back");
+    let refused = Store::open(&disk.path()).unwrap_err();
+    assert!(matches!(refused, StoreError::Busy { .. }), "{refused}");
+    assert_eq!(fs::read(disk.path().join("state.db")).unwrap(), was);
+
+    disk.may_be_written(true);
+    assert!(!store.idle());
+    assert!(commit_one(&mut store, 3));
+    store.close();
+    assert_eq!(ids(&open(&disk.path()).0), [id(1), id(2), id(3)]);
+}
+
+#[test]
+fn a_first_start_on_a_disk_that_may_only_be_read_makes_the_state_when_it_may_be_written() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    disk.may_be_written(false);
+    let (mut store, opened) = open(&disk.path());
+    assert!(!opened.durable && !commit_one(&mut store, 1));
+    disk.may_be_written(true);
+    // nobody could lock anything: whoever came first when that was possible has it
+    let (other, _) = open(&disk.path());
+    assert!(store.idle(), "it waits in memory");
+    other.close();
+    assert!(!store.idle());
+    store.close();
+    let (store, again) = open(&disk.path());
+    assert_eq!((again.install, ids(&store)), (opened.install, vec![id(1)]));
+}
+
+#[test]
+fn an_unreadable_file_on_a_disk_that_may_only_be_read_is_salvaged_and_set_aside_later() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    let (mut store, first) = open(&disk.path());
+    assert!(commit_one(&mut store, 1));
+    store.close();
+    let file = disk.path().join("state.db");
+    let db = Connection::open(&file).unwrap();
+    db.execute("UPDATE position SET place = '{'", []).unwrap();
+    drop(db);
+    disk.may_be_written(false);
+    let (mut store, opened) = open(&disk.path());
+    assert_eq!((opened.durable, opened.install), (false, first.install));
+    let aside = opened.set_aside.unwrap();
+    assert_eq!((aside.path, aside.outbox), (file.clone(), 1));
+    disk.may_be_written(true);
+    assert!(!store.idle() && commit_one(&mut store, 2));
+    store.close();
+    assert_eq!(ids(&open(&disk.path()).0), [id(1), id(2)]);
+    assert!(disk.path().join("state.db.unreadable-1").exists());
+}
+
+#[test]
+fn a_newer_file_on_a_disk_that_may_only_be_read_is_refused_by_its_own_name() {
+    let Some(disk) = SmallDisk::mount(16) else { return };
+    open(&disk.path()).0.close();
+    let file = disk.path().join("state.db");
+    let db = Connection::open(&file).unwrap();
+    db.execute_batch("PRAGMA user_version = 99; UPDATE meta SET value = '9.9.9' WHERE name = 'version'")
+        .unwrap();
+    drop(db);
+    disk.may_be_written(false);
+    let refused = Store::open(&disk.path()).unwrap_err().to_string();
+    assert!(
+        refused.starts_with(&format!("the state file `{}` was written by logherald `9.9.9`", file.display()))
+    );
+}
+
 // ---- the thread -----------------------------------------------------------------------------------------------
 
 #[expect(clippy::disallowed_methods, reason = "a test stands in for the agent's wiring")]

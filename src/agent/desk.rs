@@ -42,6 +42,10 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// memory two and three times.
 const POSITIONS_A_COMMIT: usize = 4096;
 
+/// While the state cannot be written it is looked so often whether it can again, also where there is nothing to commit: the
+/// end of that is told when it comes.
+const LOOK_AT_DISK: Duration = Duration::from_secs(10);
+
 /// Wakes for the watchdog's sake.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
@@ -135,6 +139,8 @@ pub(super) struct Desk {
     pub(super) owed: Owed,
     /// What is committed reaches the disk.
     pub(super) durable: bool,
+    /// When it committed last.
+    committed: Tick,
     /// What is wrong, in a line; empty: nothing.
     pub(super) troubles: watch::Sender<String>,
     pub(super) spaces: BTreeMap<Arc<str>, SpaceState>,
@@ -190,6 +196,7 @@ impl Desk {
             troubles: watch::Sender::default(),
             owed: Owed::default(),
             durable: true,
+            committed: Tick(0),
             spaces: BTreeMap::new(),
             lookers: Lookers::default(),
             reading: Reading::default(),
@@ -292,7 +299,8 @@ impl Desk {
             let said = self.judge.apply(Input::Watched { up_to }, now);
             self.say(said);
         }
-        let waited = self.owed.since.is_some_and(|t| now.tick.since(t) >= COMMIT_EVERY);
+        let waited = self.owed.since.is_some_and(|t| now.tick.since(t) >= COMMIT_EVERY)
+            || !self.durable && now.tick.since(self.committed) >= LOOK_AT_DISK;
         if waited || !self.owed.add.is_empty() || self.owed.positions.len() >= POSITIONS_A_COMMIT {
             self.commit(BTreeSet::new()).await?;
         }
@@ -414,6 +422,7 @@ impl Desk {
             idle: idle.into_iter().collect(),
         };
         let done = self.store.commit(commit).await?;
+        self.committed = now.tick;
         match (self.durable, done.durable) {
             (true, false) => {
                 error!("the state cannot be written to the disk; alerts go on from memory, not durable");

@@ -3,17 +3,17 @@
 //! Every write goes through [`Store::transact`], which is where a full disk is met: ballast, one more try, memory.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use super::apply::{self, Refusal};
 use super::disk::Directory;
 use super::image::{Image, META_INSTALL, META_VERSION};
-use super::{Commit, Committed, DEEP, Opened, SetAside, StoreError, schema};
+use super::opening::{broken, connect, in_memory, is_no_room, read};
+use super::{Commit, Committed, DEEP, Opened, StoreError, schema};
 use crate::alert::Severity;
 use crate::message::OutboxRow;
 use crate::time::Tick;
@@ -27,9 +27,6 @@ const KEPT_WAL_BYTES: u64 = 1 << 20;
 
 /// Unused pages (of 4 KiB) that the file may keep for the next messages.
 const UNUSED_PAGES: i64 = 1024;
-
-/// Compiled statements that are kept: more than there are.
-const STATEMENTS: usize = 64;
 
 /// How long commits stay in memory before the disk is looked at again.
 const BACK_TO_DISK: Duration = Duration::from_secs(10);
@@ -46,27 +43,21 @@ pub struct Store {
     full: bool,
     /// Something was committed since the last checkpoint.
     dirty: bool,
+    /// A file that cannot be read lies where the state is to be written, since it could not be moved.
+    in_the_way: bool,
     /// The last field, so that the lock outlives the connection.
     pub(super) dir: Directory,
 }
 
 /// Where the rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Home {
+pub(super) enum Home {
     Disk,
     /// The disk has no room, or refuses to write.
     Memory {
         /// Not before this is it tried again by a commit.
         again: Tick,
     },
-}
-
-/// Why the file in the directory cannot be used as it is.
-enum Unfit {
-    /// Its content; it is set aside.
-    Unreadable(String),
-    /// Its surroundings, or its version.
-    Told(StoreError),
 }
 
 impl Store {
@@ -77,30 +68,13 @@ impl Store {
     /// [`StoreError::Broken`].
     pub fn open(dir: &Path) -> Result<(Store, Opened), StoreError> {
         let dir = Directory::claim(dir)?;
-        let mut set_aside = None;
-        let (db, home, image) = if dir.is_new() {
-            let (db, home) = begin(&dir)?;
-            (db, home, Image::default())
-        } else {
-            match load(&dir) {
-                Ok((db, image)) => (db, Home::Disk, image),
-                Err(Unfit::Told(e)) => return Err(e),
-                Err(Unfit::Unreadable(why)) => {
-                    let path = dir.set_aside()?;
-                    let image = salvage(&path);
-                    let (positions, state) = (image.positions.len(), image.state.len());
-                    let (outbox, dead) = (image.outbox.len(), image.dead.len());
-                    set_aside = Some(SetAside { path, why, positions, state, outbox, dead });
-                    let (db, home) = begin(&dir)?;
-                    (db, home, image)
-                }
-            }
-        };
+        let (db, home, image, set_aside) = read(&dir)?;
         let install = match image.install() {
             Some(known) => known,
             None => random(&dir)?,
         };
-        let mut store = Store { db, home, full: true, dirty: true, dir };
+        let in_the_way = set_aside.is_some() && !dir.is_writable();
+        let mut store = Store { db, home, full: true, dirty: true, in_the_way, dir };
         store.transact(true, Tick(0), |tx| {
             schema::migrate(tx)?;
             if set_aside.is_some() {
@@ -276,6 +250,10 @@ impl Store {
     /// Moves back to the disk where it has room; stays in memory otherwise.
     fn move_to_disk(&mut self, now: Tick) {
         self.home = Home::Memory { again: now + BACK_TO_DISK };
+        if !self.dir.begin_to_write() || (self.in_the_way && self.dir.set_aside().is_err()) {
+            return;
+        }
+        self.in_the_way = false;
         let (image, fault) = Image::read(&self.db);
         if fault.is_some() || self.dir.free_bytes() < 2 * image.bytes() + ROOM_TO_SPARE {
             return;
@@ -322,135 +300,6 @@ impl Store {
     }
 }
 
-/// Makes the file of a new state, or begins in memory: a file must be written to before it can be anything.
-fn begin(dir: &Directory) -> Result<(Connection, Home), StoreError> {
-    let path = dir.state_file();
-    let made = match connect(&path) {
-        Err(e) if is_no_room(&e) && dir.give_up_ballast() => connect(&path),
-        other => other,
-    };
-    match made {
-        Err(e) if is_no_room(&e) => {
-            in_memory(&Image::default()).map(|db| (db, Home::Memory { again: Tick(0) }))
-        }
-        other => other.map(|db| (db, Home::Disk)),
-    }
-    .map_err(|e| broken(&path, &e))
-}
-
-/// Opens the file of `dir`, brings it to the present schema, and reads all of it.
-fn load(dir: &Directory) -> Result<(Connection, Image), Unfit> {
-    let path = dir.state_file();
-    let sql = |e: rusqlite::Error| match e.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            Unfit::Told(StoreError::Busy { dir: dir.path().to_owned() })
-        }
-        // a bad sector: what can be read of it is worth more than a start that fails again and again
-        _ if cannot_be_read(&e) => Unfit::Unreadable(message(&e)),
-        _ if is_no_room(&e) || e.sqlite_error_code() == Some(ErrorCode::PermissionDenied) => {
-            Unfit::Told(broken(&path, &e))
-        }
-        _ => Unfit::Unreadable(message(&e)),
-    };
-    let mut db = connect(&path).map_err(sql)?;
-    let sound: String = db.query_row("PRAGMA quick_check(1)", [], |r| r.get(0)).map_err(sql)?;
-    if sound != "ok" {
-        return Err(Unfit::Unreadable(sound.replace('\n', " ").trim().to_owned()));
-    }
-    let schema = schema::version(&db).map_err(sql)?;
-    if schema > schema::KNOWN {
-        let newer = newer(&db, path, schema);
-        return Err(match &newer {
-            // this very version has written it: the number is damaged
-            StoreError::Newer { version, .. } if version == env!("CARGO_PKG_VERSION") => {
-                Unfit::Unreadable(format!("its schema has the number {schema}"))
-            }
-            _ => Unfit::Told(newer),
-        });
-    }
-    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0)).map_err(sql)?;
-    if schema < 0 || (schema == 0 && tables > 0) {
-        return Err(Unfit::Unreadable("it is a database of another program".into()));
-    }
-    if schema == 0 {
-        return Ok((db, Image::default()));
-    }
-    let mut migrate = || {
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        schema::migrate(&tx)?;
-        tx.commit()
-    };
-    match migrate() {
-        Err(e) if is_no_room(&e) && dir.give_up_ballast() => migrate(),
-        other => other,
-    }
-    .map_err(|e| match e.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => Unfit::Told(StoreError::Full { dir: dir.path().to_owned() }),
-        _ => sql(e),
-    })?;
-    match Image::read(&db) {
-        (image, None) => Ok((db, image)),
-        (_, Some(fault)) => Err(Unfit::Unreadable(fault)),
-    }
-}
-
-/// Opens `path` as the only user of it. Exclusive *before* the log: then SQLite needs no shared-memory file, which
-/// it could not make on a full disk.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let db = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    db.busy_timeout(Duration::ZERO)?;
-    prepare_once(&db)?;
-    db.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    if db.pragma_query_value(None, "page_count", |r| r.get::<_, i64>(0))? == 0 {
-        // asked of a file that has it already, this would write to it
-        db.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    }
-    db.pragma_update(None, "journal_mode", "WAL")?;
-    db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    db.pragma_update(None, "synchronous", "FULL")?;
-    db.pragma_update(None, "temp_store", "MEMORY")?;
-    Ok(db)
-}
-
-/// Statements are compiled once: all are kept, and none is compiled anew because of the values that are bound to it.
-/// Compiling took a third of a commit that adds a message, while that message waited.
-fn prepare_once(db: &Connection) -> rusqlite::Result<()> {
-    db.set_prepared_statement_cache_capacity(STATEMENTS);
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
-}
-
-fn in_memory(image: &Image) -> rusqlite::Result<Connection> {
-    let mut db = Connection::open_in_memory()?;
-    prepare_once(&db)?;
-    let tx = db.transaction()?;
-    schema::migrate(&tx)?;
-    image.write(&tx)?;
-    tx.commit()?;
-    Ok(db)
-}
-
-/// What can be read of a damaged file, which is left exactly as it is.
-fn salvage(path: &Path) -> Image {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let Ok(db) = Connection::open_with_flags(path, flags) else { return Image::default() };
-    let guarded = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok();
-    if !guarded || db.pragma_update(None, "locking_mode", "EXCLUSIVE").is_err() {
-        return Image::default();
-    }
-    let (mut image, _) = Image::read(&db);
-    image.each_once();
-    image
-}
-
-fn newer(db: &Connection, path: PathBuf, schema: i64) -> StoreError {
-    let sql = "SELECT CAST(value AS TEXT) FROM meta WHERE name = ?1";
-    let version = db.query_row(sql, [META_VERSION], |r| r.get(0)).unwrap_or_else(|_| "?".to_owned());
-    StoreError::Newer { path, version, schema, known: schema::KNOWN }
-}
-
 fn random(dir: &Directory) -> Result<[u8; 16], StoreError> {
     let mut bytes = [0; 16];
     let fault = |e: getrandom::Error| StoreError::Dir { dir: dir.path().to_owned(), why: e.to_string() };
@@ -460,29 +309,4 @@ fn random(dir: &Directory) -> Result<[u8; 16], StoreError> {
 
 fn no_room<T>(outcome: &Result<T, Refusal>) -> bool {
     matches!(outcome, Err(Refusal::Sql(e)) if is_no_room(e))
-}
-
-/// The disk is full, or has become read-only, or fails to write: nothing is wrong with the rows.
-fn is_no_room(e: &rusqlite::Error) -> bool {
-    use ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
-    matches!(e.sqlite_error_code(), Some(DiskFull | SystemIoFailure | ReadOnly | CannotOpen))
-}
-
-/// The disk fails to read.
-fn cannot_be_read(e: &rusqlite::Error) -> bool {
-    use rusqlite::ffi::{SQLITE_IOERR_CORRUPTFS, SQLITE_IOERR_DATA, SQLITE_IOERR_READ};
-    let code = e.sqlite_error().map_or(0, |e| e.extended_code);
-    [SQLITE_IOERR_READ, SQLITE_IOERR_DATA, SQLITE_IOERR_CORRUPTFS].contains(&code)
-}
-
-fn broken(path: &Path, e: &rusqlite::Error) -> StoreError {
-    StoreError::Broken { path: path.to_owned(), why: message(e) }
-}
-
-/// SQLite's own words, without the statement that met them.
-fn message(e: &rusqlite::Error) -> String {
-    match e {
-        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
-        other => other.to_string(),
-    }
 }

@@ -25,6 +25,12 @@ const KEPT_ASIDE: u32 = 5;
 /// parent until it executes its own program, and an agent that was killed may take a moment to be gone.
 const LOOKS: u32 = 26;
 
+/// The database.
+const STATE: &str = "state.db";
+
+/// What SQLite puts behind the name of a database for its write-ahead log's.
+const WAL: &str = "-wal";
+
 /// Between two looks at a lock.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -32,30 +38,49 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    /// Held for as long as the directory is used; the kernel lets go of it even after `kill -9`.
-    _lock: File,
+    /// Held for as long as the directory is used; the kernel lets go of it even after `kill -9`. `None`: there is no file to
+    /// lock, and none can be made.
+    lock: Option<File>,
+    /// Its disk could be written when that was last tried.
+    writable: bool,
 }
 
 impl Directory {
-    /// Makes the directory where it is missing, readable for its owner alone, and takes its lock.
+    /// Makes the directory where it is missing, readable for its owner alone, and takes its lock. A disk that may only be read
+    /// is no fault: what is there is locked, and nothing is made.
     pub(super) fn claim(path: &Path) -> Result<Directory, StoreError> {
-        let fault = |e: &io::Error| StoreError::Dir { dir: path.to_owned(), why: e.kind().to_string() };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| fault(&e))?;
-        let lock = private().open(path.join("lock")).map_err(|e| fault(&e))?;
-        let mut looks = 1;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if looks < LOOKS => thread::park_timeout(LOOK_EVERY),
-                Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { dir: path.to_owned() }),
-                Err(TryLockError::Error(e)) => return Err(fault(&e)),
+        match make(path).and_then(|lock| Ok((lock, writable(path)?))) {
+            Ok((lock, ())) => {
+                take(path, &lock)?;
+                Ok(Directory { path: path.to_owned(), lock: Some(lock), writable: true })
             }
-            looks += 1;
+            Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                let lock = match File::open(path.join("lock")) {
+                    Ok(lock) => take(path, &lock).map(|()| Some(lock))?,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                    Err(e) => return Err(fault(path, &e)),
+                };
+                Ok(Directory { path: path.to_owned(), lock, writable: false })
+            }
+            Err(e) => Err(fault(path, &e)),
         }
-        let directory = Directory { path: path.to_owned(), _lock: lock };
-        // SQLite gives its write-ahead log the mode of the file itself
-        private().open(directory.state_file()).map_err(|e| fault(&e))?;
-        Ok(directory)
+    }
+
+    /// Its disk could be written when that was last tried.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Tries again whether it can be written, where it could not; `false` also where another has it by now.
+    pub(super) fn begin_to_write(&mut self) -> bool {
+        if !self.writable {
+            if self.lock.is_none() {
+                let made = make(&self.path).map_err(|e| fault(&self.path, &e));
+                self.lock = made.and_then(|lock| take(&self.path, &lock).map(|()| lock)).ok();
+            }
+            self.writable = self.lock.is_some() && writable(&self.path).is_ok();
+        }
+        self.writable
     }
 
     /// The directory.
@@ -65,17 +90,22 @@ impl Directory {
 
     /// The database.
     pub(super) fn state_file(&self) -> PathBuf {
-        self.path.join("state.db")
+        self.path.join(STATE)
+    }
+
+    /// The database's write-ahead log.
+    pub(super) fn wal(&self) -> PathBuf {
+        suffixed(&self.state_file(), WAL)
     }
 
     /// Nothing has ever been written to the database.
     pub(super) fn is_new(&self) -> bool {
-        fs::metadata(self.state_file()).is_ok_and(|m| m.len() == 0) && self.wal_bytes() == 0
+        fs::metadata(self.state_file()).map_or(0, |m| m.len()) == 0 && self.wal_bytes() == 0
     }
 
     /// Bytes in SQLite's write-ahead log.
     pub(super) fn wal_bytes(&self) -> u64 {
-        fs::metadata(self.path.join("state.db-wal")).map_or(0, |m| m.len())
+        fs::metadata(self.wal()).map_or(0, |m| m.len())
     }
 
     /// Bytes that may still be written on this disk; 0 where that cannot be told.
@@ -110,11 +140,11 @@ impl Directory {
     pub(super) fn set_aside(&self) -> Result<PathBuf, StoreError> {
         let free = |n: &u32| !self.aside(*n).exists();
         let path = self.aside((1..KEPT_ASIDE).find(free).unwrap_or(KEPT_ASIDE));
-        let fault = |e: &io::Error| StoreError::Dir { dir: self.path.clone(), why: e.kind().to_string() };
+        let fault = |e: &io::Error| fault(&self.path, e);
         fs::rename(self.state_file(), &path).map_err(|e| fault(&e))?;
         // the log that is missing belongs to a file that was closed well; one left behind would be taken for the
         // new file's
-        let (wal, wal_aside) = (self.path.join("state.db-wal"), suffixed(&path, "-wal"));
+        let (wal, wal_aside) = (self.wal(), suffixed(&path, WAL));
         match fs::rename(wal, &wal_aside) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => _ = fs::remove_file(wal_aside),
@@ -126,6 +156,35 @@ impl Directory {
 
     fn aside(&self, n: u32) -> PathBuf {
         self.path.join(format!("state.db.unreadable-{n}"))
+    }
+}
+
+fn fault(dir: &Path, e: &io::Error) -> StoreError {
+    StoreError::Dir { dir: dir.to_owned(), why: e.kind().to_string() }
+}
+
+/// Makes the directory and the file in it that is locked.
+fn make(dir: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    private().open(dir.join("lock"))
+}
+
+/// Makes the database's file where it is missing: SQLite gives its write-ahead log the mode of that.
+fn writable(dir: &Path) -> io::Result<()> {
+    private().open(dir.join(STATE)).map(drop)
+}
+
+/// Takes the lock, and looks again for a while where another holds it.
+fn take(dir: &Path, lock: &File) -> Result<(), StoreError> {
+    let mut looks = 1;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if looks < LOOKS => thread::park_timeout(LOOK_EVERY),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { dir: dir.to_owned() }),
+            Err(TryLockError::Error(e)) => return Err(fault(dir, &e)),
+        }
+        looks += 1;
     }
 }
 

@@ -7,13 +7,16 @@
 //! row, and nothing ever rewrites a body: a trigger in the schema forbids it even to this code.
 //!
 //! Surprising: a full disk is no error here. The ballast file is given up first; when even that is used up, the
-//! store goes on in memory, says so in [`Committed::durable`], and moves back to the disk when there is room.
+//! store goes on in memory, says so in [`Committed::durable`], and moves back to the disk when there is room. It also begins
+//! there (`afloat`) where the disk may only be read.
 
+mod afloat;
 mod apply;
 mod core;
 mod disk;
 mod error;
 mod image;
+mod opening;
 mod peek;
 mod questions;
 mod schema;

@@ -41,6 +41,12 @@ impl SmallDisk {
         self.at.join("state")
     }
 
+    /// From now on it may only be read, or written again.
+    pub(crate) fn may_be_written(&self, may: bool) {
+        let how = if may { "remount,rw" } else { "remount,ro" };
+        assert!(run(Command::new("mount").args(["-o", how]).arg(&self.at)).is_some(), "{how}");
+    }
+
     /// Lets another file take what is left.
     pub(crate) fn fill(&self, name: &str) {
         let mut file = fs::OpenOptions::new().append(true).create(true).open(self.at.join(name)).unwrap();
