@@ -30,7 +30,14 @@ struct Bench {
     dir: tempfile::TempDir,
 }
 
+/// Clients alone, without the workers that keep the pace.
 fn bench() -> Bench {
+    let b = paced();
+    b.chat.without_pace();
+    b
+}
+
+fn paced() -> Bench {
     Bench { chat: FakeChat::start(), dir: tempfile::tempdir().unwrap() }
 }
 
@@ -550,8 +557,7 @@ async fn the_terminal_shows_the_committed_card() {
 
 #[tokio::test]
 async fn through_every_fault_each_message_arrives_once_in_order_and_in_pace() {
-    let b = bench();
-    b.chat.enforce_pace();
+    let b = paced();
     for fault in [Fault::status(503), Fault::ResetAfter, Fault::ResetBefore, Fault::Truncate] {
         b.chat.next(fault);
     }

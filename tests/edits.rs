@@ -11,7 +11,6 @@ const RULES: &str = "[space.ops]\nname = 'spaces/OPS'\nservice_account = { file 
 fn an_incident_is_one_message_through_a_kill_and_is_made_anew_when_somebody_deletes_it() {
     let chat = FakeChat::start();
     chat.add_space("OPS");
-    chat.enforce_pace();
     let place = Place::new();
     chat.key_file(&place.path(""));
     place.rules(&format!("{RULES}\n[chat]\napi_url = '{}'\n", chat.base_url()));

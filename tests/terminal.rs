@@ -130,6 +130,7 @@ fn an_unknown_space_is_told_with_what_to_look_at() {
 #[test]
 fn a_message_that_arrives_is_told_with_its_name() {
     let chat = FakeChat::start();
+    chat.without_pace();
     let place = webhook(&chat.webhook_url("OPS"));
     let said = place.says(&["send", "ops"]);
     assert_eq!(without_times(&said), "`ops` took the message in N ms: spaces/OPS/messages/M0.M0\n");

@@ -155,6 +155,7 @@ fn paragraph(text: &str, max_lines: u8) -> Value {
 mod tests {
     use super::*;
     use crate::alert::{Alert, Held, Severity, What};
+    use crate::chat::escape::{BREAK, invisible};
     use crate::chat::samples::{alert, any_message, message};
     use proptest::prelude::*;
 
@@ -292,7 +293,7 @@ mod tests {
             strings(&json["cardsV2"], &mut texts);
             for t in &texts {
                 prop_assert!(!t.contains('<'), "live: {t}");
-                prop_assert!(!t.chars().any(|c| c.is_control() && c != '\n'));
+                prop_assert!(!t.chars().any(|c| (c.is_control() && c != '\n') || invisible(c)), "{t:?}");
                 // nor is an entity cut
                 let whole = ["&lt;", "&gt;", "&quot;", "&#39;", "&amp;"];
                 let rest = whole.iter().fold((*t).to_owned(), |t, entity| t.replace(entity, ""));
@@ -308,7 +309,9 @@ mod tests {
                 }
             }
             let fallback = json["fallbackText"].as_str().unwrap();
-            prop_assert!(inert(fallback));
+            prop_assert!(inert(fallback) && !fallback.contains('`'));
+            let unseen = |c: char| (c.is_control() && c != '\n') || (invisible(c) && c != BREAK);
+            prop_assert!(!fallback.chars().any(unseen), "{fallback:?}");
         }
 
         #[test]
@@ -320,6 +323,11 @@ mod tests {
             prop_assert!(text.chars().count() <= text::TEXT_CHARS);
             prop_assert!(inert(text));
             prop_assert!(!text.contains("](") );
+            let unseen = |c: char| (c.is_control() && c != '\n') || (invisible(c) && c != BREAK);
+            prop_assert!(!text.chars().any(unseen), "{text:?}");
+            // a fence stands alone on its line, and each that opens is closed
+            let fences = text.lines().filter(|l| *l == "```").count();
+            prop_assert!(fences.is_multiple_of(2) && text.matches('`').count() == 3 * fences, "{text}");
         }
     }
 

@@ -222,11 +222,10 @@ impl Client {
             return None;
         }
         let outcome = self.look_by(&way).await?;
-        let outcome = match self.after(&way, &outcome).await {
-            Some(fresh) => self.look_by(&fresh).await?,
-            None => outcome,
-        };
-        Some(self.told_to_restart(outcome))
+        match self.after(&way, &outcome).await {
+            Some(fresh) => self.look_by(&fresh).await,
+            None => Some(outcome),
+        }
     }
 
     async fn look_by(&self, way: &Open) -> Option<Outcome> {
@@ -246,12 +245,12 @@ impl Client {
         if matches!(outcome, Outcome::Delivered { .. }) {
             self.spoken_to.store(true, Ordering::Relaxed);
         }
-        self.told_to_restart(outcome)
+        outcome
     }
 
-    /// Whoever is told to store another secret is told also that this process will not see it, where that is so: systemd
-    /// and the environment hand a secret over once.
-    fn told_to_restart(&self, mut outcome: Outcome) -> Outcome {
+    /// Whoever is told to store another secret is told also that a process that goes on running will not see it, where that
+    /// is so: systemd and the environment hand a secret over once.
+    pub fn of_one_that_goes_on(&self, mut outcome: Outcome) -> Outcome {
         let (Way::Webhook(source) | Way::Rest { key: Some(source), .. }) = &self.target.way else {
             return outcome;
         };

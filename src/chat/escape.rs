@@ -6,7 +6,7 @@
 //! card, whose entities are a total function, is the surface of choice.
 
 /// Zero-width space: what breaks a construct on the text surface, and what [`clean`] takes out of a line.
-const BREAK: char = '\u{200b}';
+pub(super) const BREAK: char = '\u{200b}';
 
 /// `text` on one line: controls shown or dropped, line breaks as `⏎`.
 pub(super) fn clean(text: &str) -> String {
@@ -62,7 +62,7 @@ fn colour_code(rest: &str, with_bracket: bool) -> Option<usize> {
 /// Characters that draw nothing and can reorder or hide text: Unicode's format characters (Cf), but for the signs of
 /// Arabic, Syriac and Kaithi that stand before numbers and are drawn, and what else it calls ignorable by default.
 /// Variation selectors are among them: an emoji keeps its shape without.
-fn invisible(c: char) -> bool {
+pub(super) fn invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'

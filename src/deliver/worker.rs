@@ -49,12 +49,12 @@ pub trait Transport {
 }
 
 impl Transport for Client {
-    fn post(&self, row: &OutboxRow) -> impl Future<Output = Outcome> + Send {
-        Client::post(self, row)
+    async fn post(&self, row: &OutboxRow) -> Outcome {
+        self.of_one_that_goes_on(Client::post(self, row).await)
     }
 
-    fn look(&self) -> impl Future<Output = Option<Outcome>> + Send {
-        Client::look(self)
+    async fn look(&self) -> Option<Outcome> {
+        Some(self.of_one_that_goes_on(Client::look(self).await?))
     }
 
     fn is_mended(&self) -> impl Future<Output = bool> + Send {

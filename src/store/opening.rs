@@ -214,3 +214,20 @@ fn message(e: &rusqlite::Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    #[test]
+    fn a_sector_that_cannot_be_read_is_damage_and_one_that_cannot_be_written_is_no_room() {
+        let failed = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_DATA, ffi::SQLITE_IOERR_CORRUPTFS] {
+            assert!(cannot_be_read(&failed(code)), "{code}");
+        }
+        for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_FULL, ffi::SQLITE_READONLY] {
+            assert!(!cannot_be_read(&failed(code)) && is_no_room(&failed(code)), "{code}");
+        }
+    }
+}

@@ -201,7 +201,7 @@ struct State {
     refuse_self_signed: bool,
     lost_threads: HashSet<String>,
     forget_request_ids: bool,
-    enforce_pace: bool,
+    no_pace: bool,
     outage: bool,
     /// The secrets of the second set are good, those of the first are not any more.
     exchanged: bool,
@@ -428,9 +428,10 @@ impl FakeChat {
         self.shared.state().forget_request_ids = true;
     }
 
-    /// From now on a second write within a second to one space is answered by 429.
-    pub(crate) fn enforce_pace(&self) {
-        self.shared.state().enforce_pace = true;
+    /// From now on a second write within a second to one space is no fault: whoever writes does not keep the pace, or has
+    /// no chance to, for it is killed before it can write down when it wrote.
+    pub(crate) fn without_pace(&self) {
+        self.shared.state().no_pace = true;
     }
 
     /// While `down`, every connection is reset as soon as it asks for something.

@@ -371,7 +371,7 @@ impl State {
         let last = self.last_write.insert(space.to_owned(), now);
         let too_soon = last.is_some_and(|last| (now - last).as_secs() < 1);
         let why = "Resource has been exhausted (e.g. check quota).";
-        (self.enforce_pace && too_soon).then(|| error(429, "RESOURCE_EXHAUSTED", why, &json!([])))
+        (!self.no_pace && too_soon).then(|| error(429, "RESOURCE_EXHAUSTED", why, &json!([])))
     }
 
     fn invalid(&mut self, why: &str) -> Answer {
