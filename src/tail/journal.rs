@@ -194,7 +194,7 @@ impl Journal {
             } else {
                 "see that the agent's user may run it"
             };
-            self.fail(format!("cannot be run: {}", super::looking::plain(&e)), hint, now, &mut heard);
+            self.fail(format!("cannot be run: {}", super::troubles::plain(&e)), hint, now, &mut heard);
             return heard;
         }
         let Some(run) = &mut self.run else { return heard };

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::fs::FileType;
-
 use super::archive::is_packed;
 use super::file::{Standing, Tailed};
 use super::generation::{Style, style};
@@ -18,6 +16,7 @@ use super::identity::{self, Look};
 use super::missing::written;
 use super::rotation::ns;
 use super::tailer::Tailer;
+use super::troubles::{hint, plain};
 use super::{From, Trouble};
 use crate::line::Place;
 use crate::time::Now;
@@ -28,14 +27,8 @@ pub(super) const FILES: usize = 32_768;
 /// For at most so many names that lead nowhere is looked beside them in one pass.
 const NAMELESS: usize = 64;
 
-/// How the words begin that say what no log is.
-const IS: &str = "is ";
-
 /// So many handles of files are kept of which nothing has been read yet: of a few logs, a deleted one is still read.
 pub(super) const OPEN_IDLE: usize = 32;
-
-/// At most so many troubles are remembered; beyond, further ones are not told.
-const TROUBLES: usize = 1024;
 
 /// A file counts as active for this long after bytes were found.
 const ACTIVE: Duration = Duration::from_secs(60);
@@ -204,11 +197,7 @@ impl Tailer {
             }
             Err(e) => return self.trouble(source, path, format!("cannot be read: {}", plain(&e)), hint(&e)),
         };
-        if !self.troubled.is_empty()
-            && self.troubled.get(&(source, path.into())).is_some_and(|t| t.what.starts_with(IS))
-        {
-            self.recovered(source, path);
-        }
+        self.is_a_log(source, path);
         match self.index.file(source, look.id) {
             Some(no) if Some(no) == here => self.seen(no, &look, now),
             Some(no) => {
@@ -226,22 +215,6 @@ impl Tailer {
                 if !is_packed(path) {
                     self.adopt(source, path, &look, now);
                 }
-            }
-        }
-    }
-
-    /// Tells once that what stands at `path` is not read.
-    fn passed_over(&mut self, source: usize, path: &Path, what: &str, kind: FileType) {
-        let hint = "leave it out with `exclude_files`, or narrow the globs of `files`";
-        self.trouble(source, path, what.to_owned(), Some(hint.into()));
-        // Directories are what globs meet everywhere.
-        if kind == FileType::Directory
-            && let Some(trouble) = self.troubled.get_mut(&(source, path.into()))
-            && !trouble.minor
-        {
-            trouble.minor = true;
-            if let Some(told) = self.out.troubles.last_mut() {
-                told.minor = true;
             }
         }
     }
@@ -447,52 +420,5 @@ impl Tailer {
         if let Some(at) = [poll, idle].into_iter().flatten().min() {
             self.ring_at(no, at);
         }
-    }
-
-    /// Tells of a trouble with `path`, once until it changes.
-    pub(super) fn trouble(&mut self, source: usize, path: &Path, what: String, hint: Option<String>) {
-        let key = (source, path.into());
-        let known = self.troubled.get(&key);
-        if known.is_some_and(|k| k.what == what) || (known.is_none() && self.troubled.len() >= TROUBLES) {
-            return;
-        }
-        let name = self.sources[source].spec.name.clone();
-        let trouble = Trouble::new(Some(name), path, what, hint);
-        self.troubled.insert(key, trouble.clone());
-        self.out.troubles.push(trouble);
-    }
-
-    /// Tells that a trouble with `path` is over, if there was one.
-    pub(super) fn recovered(&mut self, source: usize, path: &Path) {
-        if self.troubled.is_empty() {
-            return;
-        }
-        if let Some(trouble) = self.troubled.remove(&(source, path.into())) {
-            self.out.troubles.push(Trouble { over: true, hint: None, ..trouble });
-        }
-    }
-}
-
-/// The error in plain words.
-pub(super) fn plain(e: &io::Error) -> String {
-    match e.kind() {
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
-        io::ErrorKind::NotFound => "no such file".into(),
-        _ => e.to_string(),
-    }
-}
-
-/// What the operator can do about it.
-pub(super) fn hint(e: &io::Error) -> Option<String> {
-    match e.kind() {
-        io::ErrorKind::PermissionDenied => Some(
-            "add the agent's user to the group that owns it (often `adm`), or give it an ACL with \
-             `setfacl -m u:logherald:r FILE`"
-                .into(),
-        ),
-        _ if e.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
-            Some("raise `LimitNOFILE` of the service".into())
-        }
-        _ => None,
     }
 }

@@ -52,6 +52,7 @@ mod stdin;
 mod streams;
 mod tailer;
 mod timers;
+mod troubles;
 mod watch;
 mod wrap;
 

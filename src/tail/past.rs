@@ -21,8 +21,8 @@ use super::flow::{Flow, Origin};
 use super::generation;
 use super::handle::Handle;
 use super::identity::read_full;
-use super::looking;
 use super::reading::IDLE;
+use super::troubles;
 use super::{Input, SourceSpec};
 use crate::line::Block;
 use crate::time::{Now, Tick, Wall};
@@ -152,7 +152,7 @@ impl fmt::Debug for Feed {
 pub fn no_log(path: &Path) -> Option<(String, Option<String>)> {
     match super::identity::look(path) {
         Ok(look) => super::identity::no_log(path, &look).map(|what| (what.to_owned(), None)),
-        Err(e) => Some((format!("cannot be read: {}", looking::plain(&e)), looking::hint(&e))),
+        Err(e) => Some((format!("cannot be read: {}", troubles::plain(&e)), troubles::hint(&e))),
     }
 }
 

@@ -18,8 +18,9 @@ use super::file::Fill;
 use super::handle::Handle;
 use super::identity::{self, Look};
 use super::lines;
-use super::looking::{OPEN_IDLE, hint, plain};
+use super::looking::OPEN_IDLE;
 use super::tailer::Tailer;
+use super::troubles::{hint, plain};
 use crate::line::{Block, BlockEnd};
 use crate::time::Now;
 

@@ -21,9 +21,9 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use super::assemble::Recipe;
 use super::flow::{Flow, Origin};
-use super::looking::plain;
 use super::reading::QUANTUM;
 use super::streams::{Heard, Take};
+use super::troubles::plain;
 use super::{SourceSpec, Trouble};
 use crate::time::{Now, Tick};
 
