@@ -57,8 +57,10 @@ impl LetGo {
         if self.id.born.is_some() && self.id == look.id {
             return identity::holds(handle, offset, proof);
         }
-        // Programs that compress hand the time on, some to the second.
-        let written_then = || look.mtime.div_euclid(1_000_000_000) == mtime.div_euclid(1_000_000_000);
+        // Programs that compress hand the time on, some to the second: that of the last line, or of one before it.
+        let second = |ns: i64| ns.div_euclid(1_000_000_000);
+        let born = self.id.born.map_or(mtime, |born| born.min(mtime));
+        let written_then = || (second(born)..=second(mtime)).contains(&second(look.mtime));
         let telling =
             || identity::bytes_before(handle, offset, PROOF).is_ok_and(|b| b.len() == PROOF && differ(&b));
         // No bytes prove nothing.
@@ -243,6 +245,34 @@ mod tests {
             hit_early: vec![],
         };
         LetGo { source: 0, id: FileId { dev: 1, ino, born: Some(1) }, place, at: Wall(0) }
+    }
+
+    /// Lines that do not differ prove no file, and so its time has to: any at which the log may have been looked at by
+    /// who rotated it.
+    #[test]
+    fn an_archive_may_be_older_than_the_last_line_of_its_log_and_not_older_than_the_log() {
+        let text = b"alive\n".repeat(100);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log.1.zst");
+        std::fs::write(&path, zstd::encode_all(&text[..], 1).unwrap()).unwrap();
+        let archive = Handle::open(&path).unwrap();
+        let look = archive.look().unwrap();
+        let second = |n: i64| n * 1_000_000_000;
+        let mut log = one("a.log", 1);
+        log.id.born = Some(second(20) + 5);
+        let proof = identity::prove(&text[text.len() - PROOF..]);
+        log.place = FilePlace { offset: text.len() as u64, proof, mtime: second(23), ..log.place };
+        for (time, is) in [(19, false), (20, true), (22, true), (23, true), (24, false)] {
+            assert_eq!(log.is(&Look { mtime: second(time), ..look }, &archive), is, "at {time}");
+        }
+        log.id.born = None;
+        for (time, is) in [(22, false), (23, true)] {
+            assert_eq!(
+                log.is(&Look { mtime: second(time), ..look }, &archive),
+                is,
+                "at {time}, no birth is known"
+            );
+        }
     }
 
     #[test]

@@ -153,6 +153,16 @@ impl Tailed {
         self.path.to_string_lossy().into()
     }
 
+    /// It is begun at its first byte, and was not there before `since` (nanoseconds), as far as that is known. Nothing
+    /// will prove its archive as long as nothing was read, and the time does not know the last line: logrotate hands on
+    /// what the log had when it was looked at, before its program was told to reopen it. But that is no older than
+    /// the log.
+    pub(super) fn unread_since(&mut self, since: i64) {
+        if let Some(born) = self.id.born {
+            self.written = self.written.min(born.max(since));
+        }
+    }
+
     /// Takes up a saved position.
     pub(super) fn take_up(&mut self, place: FilePlace, at: Wall) {
         self.offset = place.offset;

@@ -1,8 +1,9 @@
 //! The generations of a log: which files beside it were once written under its name, and in which order.
 //!
 //! A name only says that a file may be one. Which bytes of it are news is proved by the bytes before a position, and
-//! the order of the rest by when each was last written: a program that compresses a log hands the time of its last
-//! line on to the archive, while the archive itself is younger than the log's next generation.
+//! the order of the rest by when each was last written: a program that compresses a log hands its time on to the archive,
+//! while the archive itself is younger than the log's next generation. That time may be older than the last line:
+//! logrotate looks at a log, renames it, tells its program to reopen it, and hands on what it saw first.
 //!
 //! Generations lie beside the log, or in a directory near it (logrotate's `olddir`), which nobody tells us of.
 

@@ -291,6 +291,8 @@ impl Tailer {
         let copy_of = self.copied_from(source, path);
         let max_line = self.sources[source].spec.max_line;
         let encoding = self.sources[source].spec.encoding.0;
+        let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
+        let since = since.map(|ns| ns - COARSE.as_nanos() as i64);
         let Some(file) = self.files.get_mut(no) else { return };
         file.blind = blind;
         let mut as_saved = false;
@@ -318,6 +320,7 @@ impl Tailer {
         } else {
             file.backlog_to = if first || self.thawed { look.size } else { 0 };
             file.busy.copy_of = copy_of;
+            file.unread_since(since.unwrap_or(i64::MAX));
             self.open_early(no, look, now);
         }
         if !as_saved {
@@ -326,7 +329,6 @@ impl Tailer {
         let Some(file) = self.files.get(no) else { return };
         // A log that was made and rotated between two looks has generations that were never met.
         let unmet = if first { !self.sources[source].known_paths.contains(path) } else { blind };
-        let since = if first { self.sources[source].unmet_since() } else { Some(ns(self.passed)) };
         // Where a file lost this name just now, its own successors have been looked for already.
         let first_of_name = !self.unnamed.contains(&(source, path.into()));
         if unmet
@@ -336,7 +338,7 @@ impl Tailer {
             && file.busy.copy_of.is_none()
             && let Some(since) = since.filter(|_| look.id.born.is_some())
         {
-            self.take_generations(source, path, since - COARSE.as_nanos() as i64, None, now);
+            self.take_generations(source, path, since, None, now);
         }
         let Some(file) = self.files.get(no) else { return };
         if file.from_store || look.size > file.offset {

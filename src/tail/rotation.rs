@@ -266,9 +266,12 @@ impl Tailer {
     ) -> u64 {
         let Found { path, look, handle } = found;
         let mut old = Tailed::new(source, self.last_no + 1, name.into(), look, now.tick, now.wall);
-        if let Some((place, moved)) = place {
-            old.take_up(place, moved);
-            old.path = name.into();
+        match place {
+            Some((place, moved)) => {
+                old.take_up(place, moved);
+                old.path = name.into();
+            }
+            None => old.unread_since(i64::MIN),
         }
         // An archive's size is not that of its text, which is known only at its end.
         let size = if handle.is_packed() { i64::MAX as u64 } else { look.size };

@@ -491,16 +491,17 @@ fn copied_once_and_cut_and_copied_again(rig: &mut Rig) {
     copied(rig);
 }
 
+fn second(rig: &mut Rig) {
+    rig.now = rig.now.plus(secs(1));
+    rig.stamp();
+}
+
 /// What lay before it is read first, and takes long. It was met when it was empty, and has not had its turn when it is
 /// an archive: nothing was read of it that could prove that.
 #[test]
 fn rotated_and_compressed_again_as_the_agent_starts() {
     for how in Squeezed::ALL {
         let mut rig = Rig::with_own_time(Reader::Told);
-        let second = |rig: &mut Rig| {
-            rig.now = rig.now.plus(secs(1));
-            rig.stamp();
-        };
         rig.start();
         rig.append("a.log", 1000);
         rig.settle();
@@ -523,6 +524,58 @@ fn rotated_and_compressed_again_as_the_agent_starts() {
         compress(&rig.path("a.log.1"), how);
         second(&mut rig);
         rig.append("a.log", 100);
+        rig.settle();
+        rig.assert_quiet();
+    }
+}
+
+/// logrotate gives an archive the time that the log had when it was looked at, and its program writes on until it is told
+/// to reopen it. An agent that meets it then, and is killed before it read any of it, knows a later time.
+#[test]
+fn an_archive_that_is_older_than_the_last_line_of_a_log_of_which_nothing_was_read() {
+    for (renamed, again) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut rig = Rig::with_own_time(Reader::Told);
+        rig.start();
+        rig.append("a.log", 1000);
+        rig.settle();
+        rig.stop();
+        second(&mut rig);
+        rig.append("a.log", 30_000);
+        rig.rename("a.log", "a.log.2");
+        compress(&rig.path("a.log.2"), Squeezed::Gzip);
+        second(&mut rig);
+        rig.append("a.log", 300);
+        let looked_at = fs::metadata(rig.path("a.log")).unwrap().modified().unwrap();
+        second(&mut rig);
+        rig.append("a.log", 100);
+        let rename = |rig: &mut Rig| {
+            rig.rename("a.log", "a.log.1");
+            File::create_new(rig.path("a.log")).unwrap();
+        };
+        if renamed {
+            rename(&mut rig);
+        }
+        rig.begin();
+        rig.step();
+        assert!(rig.got.len() < 31_000, "there is still some to read before it");
+        rig.stop();
+        if !renamed {
+            rename(&mut rig);
+        }
+        File::open(rig.path("a.log.1")).unwrap().set_modified(looked_at).unwrap();
+        compress(&rig.path("a.log.1"), Squeezed::Gzip);
+        second(&mut rig);
+        rig.append("a.log", 200);
+        if again {
+            second(&mut rig);
+            rig.rename("a.log.2.gz", "a.log.3.gz");
+            rig.rename("a.log.1.gz", "a.log.2.gz");
+            rename(&mut rig);
+            compress(&rig.path("a.log.1"), Squeezed::Gzip);
+            second(&mut rig);
+            rig.append("a.log", 100);
+        }
+        rig.start();
         rig.settle();
         rig.assert_quiet();
     }
