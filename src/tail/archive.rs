@@ -79,13 +79,22 @@ pub(super) fn unpacked_name(name: &[u8]) -> Option<&[u8]> {
 /// Whether the file at `path` is an archive, or is about to become one: its name says so, and its first bytes do not
 /// say otherwise.
 pub(super) fn is_packed(path: &Path) -> bool {
+    // most names are no archive's, and need not be opened
+    named(path).is_some() && super::reading::open(path).is_ok_and(|file| packing(path, &file).is_some())
+}
+
+/// The same of a file that was opened there. The name may lead to another one by now, or nowhere: whoever rotates
+/// many archives renames one after the other.
+pub(super) fn packing(path: &Path, file: &File) -> Option<Packing> {
+    let packing = named(path)?;
+    let mut head = [0; MAGIC];
+    let n = super::identity::read_full(file, &mut head, 0).unwrap_or(0);
+    head[..n].iter().zip(packing.magic()).all(|(a, b)| a == b).then_some(packing)
+}
+
+fn named(path: &Path) -> Option<Packing> {
     use std::os::unix::ffi::OsStrExt;
-    let Some(packing) = path.file_name().and_then(|n| Packing::of_name(n.as_bytes())) else { return false };
-    super::reading::open(path).is_ok_and(|file| {
-        let mut head = [0; MAGIC];
-        let n = super::identity::read_full(&file, &mut head, 0).unwrap_or(0);
-        head[..n].iter().zip(packing.magic()).all(|(a, b)| a == b)
-    })
+    path.file_name().and_then(|n| Packing::of_name(n.as_bytes()))
 }
 
 /// An open archive.

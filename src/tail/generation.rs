@@ -138,10 +138,13 @@ impl Tailer {
         for (at, style) in named.take(GENERATIONS).filter(|(at, _)| at != path) {
             let packed = archive::is_packed(&at);
             match self.see(&at) {
-                Ok(look) if look.is_file() && (!packed || is_finished(&at)) => {
-                    all.push(Generation { path: at, look, style, packed });
+                Ok(look) => {
+                    // Another file has the name by now, and this one another name, which may have been passed already.
+                    sure &= at.file_name().and_then(|name| listing.inode(name)) == Some(look.id.ino);
+                    if look.is_file() && (!packed || is_finished(&at)) {
+                        all.push(Generation { path: at, look, style, packed });
+                    }
                 }
-                Ok(_) => {}
                 Err(_) => sure = false,
             }
         }
@@ -229,6 +232,8 @@ fn is_finished(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tail::{Bell, TailOptions};
+    use crate::time::Now;
 
     #[test]
     fn generations_are_told_from_neighbours_by_their_names() {
@@ -249,6 +254,28 @@ mod tests {
         for name in ["app.log", "app.log.err", "other.log.1", "app1.log", "app-x.log", "app.log.gz.txt"] {
             assert_eq!(is(name), None, "{name}");
         }
+    }
+
+    /// Who rotates renames the oldest first: each name leads to a file all the while, and one file is met twice or not at
+    /// all.
+    #[test]
+    fn what_was_renamed_between_its_listing_and_the_look_at_it_is_looked_for_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |n: u32| dir.path().join(format!("a.log.{n}"));
+        (1..=3).for_each(|n| fs::write(at(n), "x").unwrap());
+        let options = TailOptions { inotify: false, ..TailOptions::default() };
+        let tailer = Tailer::new(vec![], vec![], Bell::new(), options, Now::default());
+        let listing = tailer.listings.of(dir.path());
+        let log = dir.path().join("a.log");
+        let found = |listing: &Listing| {
+            let (all, sure) = tailer.generations_in(listing, dir.path(), &log);
+            (all.len(), sure)
+        };
+        assert_eq!(found(&listing), (3, true));
+        (1..=3).rev().for_each(|n| fs::rename(at(n), at(n + 1)).unwrap());
+        fs::write(at(1), "x").unwrap();
+        assert_eq!(found(&listing), (3, false), "one of four was not met");
+        assert_eq!(found(&tailer.listings.anew(dir.path())), (4, true));
     }
 
     #[test]

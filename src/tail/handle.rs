@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::archive::{Archive, Ended, Packing, is_packed};
+use super::archive::{Archive, Ended, packing};
 use super::identity::{self, Bytes, Look};
 use super::reading::open;
 
@@ -22,10 +22,12 @@ pub(super) enum Handle {
 impl Handle {
     /// Opens what a generation may be: a log, or an archive of one.
     pub(super) fn open(path: &Path) -> io::Result<Handle> {
-        use std::os::unix::ffi::OsStrExt;
-        let packing = path.file_name().and_then(|n| Packing::of_name(n.as_bytes()));
-        let file = open(path)?;
-        match packing.filter(|_| is_packed(path)) {
+        Handle::of(open(path)?, path)
+    }
+
+    /// What was opened at `path`.
+    fn of(file: File, path: &Path) -> io::Result<Handle> {
+        match packing(path, &file) {
             Some(packing) => Ok(Handle::Packed(Box::new(Archive::new(file, packing)?))),
             None => Ok(Handle::Plain(file)),
         }
@@ -83,5 +85,23 @@ impl Bytes for File {
                 other => return other,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Taken for a log, its bytes would be no lines that any rule knows, and nothing would tell.
+    #[test]
+    fn what_was_opened_is_an_archive_wherever_its_name_leads_by_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log.1.zst");
+        std::fs::write(&path, zstd::encode_all(&b"a line\n"[..], 1).unwrap()).unwrap();
+        let file = open(&path).unwrap();
+        std::fs::rename(&path, dir.path().join("a.log.2.zst")).unwrap();
+        let handle = Handle::of(file, &path).unwrap();
+        assert!(handle.is_packed());
+        assert_eq!(identity::bytes_before(&handle, 7, 7).unwrap(), b"a line\n");
     }
 }
