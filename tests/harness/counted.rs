@@ -74,14 +74,16 @@ pub(crate) fn each_line_was_hit_once<'a>(place: &'a Place, agent: Agent<'a>, wri
 }
 
 /// Bash, because it runs everywhere where logrotate does. `ack` is a FIFO that hears when the log was reopened, for who
-/// asks with SIGUSR1 in place of SIGHUP.
+/// asks with SIGUSR1 in place of SIGHUP. A signal that comes just before `read` sleeps is heard when it comes back, and who
+/// rotates waits for that: so it never sleeps for long.
 const WRITER: &str = r#"
 exec 3>>"$1"
 trap 'exec 3>>"$1"' HUP
 trap 'exec 3>>"$1"; echo > "$1.ack"' USR1
 n=0
 echo ready
-while read -r count; do
+while read -r -t 1 count || (($? > 128)); do
+  [ -n "$count" ] || continue
   for ((i = 0; i < count; i++)); do
     printf '2026-11-22T05:26:00Z host app[7]: a line of a program at work n=%07d end\n' "$n" >&3
     n=$((n + 1))
