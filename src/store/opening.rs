@@ -226,7 +226,8 @@ mod tests {
         for code in [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_DATA, ffi::SQLITE_IOERR_CORRUPTFS] {
             assert!(cannot_be_read(&failed(code)), "{code}");
         }
-        for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_FULL, ffi::SQLITE_READONLY] {
+        for code in [ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_FULL, ffi::SQLITE_READONLY]
+        {
             assert!(!cannot_be_read(&failed(code)) && is_no_room(&failed(code)), "{code}");
         }
     }
