@@ -3,7 +3,7 @@
 //! `cargo bench --bench latency [-- --quick] [-- --json]`. Each sample is the opening of an incident in a space that was
 //! silent for longer than its pace, with a batch window of zero: what is measured is notify, scan, judge, commit with its
 //! sync, and HTTP. Two paces: lines 200 ms apart, in turn for eight spaces, and a rare line, 4.3 s after the last, by
-//! when every thread sleeps and the disk rests. After each sample, while the agent rests, what cannot be saved is
+//! when every thread sleeps and the disk rests. The first of these also while each line is told in a space that fails, too. After each sample, while the agent rests, what cannot be saved is
 //! measured on the same disk, processor and server: one synced write of 4 KiB, as many threads woken in turn as an alert
 //! wakes, as many pages of memory touched once as an alert touches, and a bare HTTP round trip. At last two hundred
 //! spaces, of which half work, and half work or fail: whether those that work are any slower for it.
@@ -35,9 +35,9 @@ fn main() {
     let told = Told::by("latency");
     told.say("latency, release binary, webhook on loopback");
     told.say(&format!("{:<48} {:>8} {:>10} {:>10} {:>10}", "", "samples", "p50 ms", "p99 ms", "max ms"));
-    let cases = if told.quick { [(25, 200), (2, 4300)] } else { [(300, 200), (70, 4300)] };
-    for (samples, apart) in cases {
-        run(&told, samples, Duration::from_millis(apart));
+    let (many, few) = if told.quick { (25, 2) } else { (300, 70) };
+    for (samples, apart, fails) in [(many, 200, false), (few, 4300, false), (many, 200, true)] {
+        run(&told, samples, Duration::from_millis(apart), fails);
     }
     let samples = if told.quick { 40 } else { 400 };
     let works = beside(&told, samples, false);
@@ -93,11 +93,23 @@ fn beside(told: &Told, samples: usize, fails: bool) -> [f64; 2] {
     row(told, what, took, None)
 }
 
-fn run(told: &Told, samples: usize, apart: Duration) {
+/// `fails`: every line is told in another space too, which takes none of it.
+fn run(told: &Told, samples: usize, apart: Duration, fails: bool) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let chat = Chat::start();
+    let (chat, broken) = (Chat::start(), Broken::start());
     let mut rules = String::new();
     let mut hooks = Vec::new();
+    if fails {
+        write!(
+            rules,
+            "admin = \"boss\"\n[space.boss]\nconsole = true\n\n[space.f]\nwebhook = {{ env = \"HOOK_F\" }}\nwait = \"0s\"\n\
+             max_per_hour = 3600\n\n[[rule]]\nname = \"f\"\nfiles = ['{}/a.log']\nmatch = 'trouble (?<n>\\d+) in part'\n\
+             by = [\"n\"]\nspace = \"f\"\nmax_per_hour = 3600\n\n",
+            dir.path().display()
+        )
+        .unwrap();
+        hooks.push(("HOOK_F".to_owned(), broken.webhook(0)));
+    }
     for i in 0..SPACES {
         write!(
             rules,
@@ -141,7 +153,8 @@ fn run(told: &Told, samples: usize, apart: Duration) {
         sleep(apart.saturating_sub(begun.elapsed()));
     }
     agent.stop();
-    let case = |what: &str| format!("{what}, {:.1} s apart", apart.as_secs_f64());
+    let beside = if fails { ", beside one that fails" } else { "" };
+    let case = |what: &str| format!("{what}, {:.1} s apart{beside}", apart.as_secs_f64());
     row(told, &case("line written → alert arrives"), took.clone(), None);
     let sync = row(told, &case("floor: one synced write of 4 KiB"), syncs, None);
     row(told, &case("floor: five threads woken in turn"), wakes, None);
