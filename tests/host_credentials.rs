@@ -94,3 +94,45 @@ fn a_host_without_credentials_is_told_what_to_give_it_and_keeps_its_messages() {
     agent.wait_for_status("the hit to be told", |s| term(s, "trouble", "shown") == 1);
     assert_eq!(agent.stop(), 0);
 }
+
+/// What the libraries that make these tokens say of a refusal may hold all of it.
+#[test]
+fn no_secret_of_the_host_is_in_what_is_said_although_whoever_refuses_it_repeats_it() {
+    let ways: [fn(&FakeChat) -> Place; 4] = [
+        virtual_machine,
+        |chat| by_file(chat, |place| chat.workload_file(&place.path(""), false)),
+        |chat| by_file(chat, |place| chat.workload_file(&place.path(""), true)),
+        |chat| by_file(chat, |place| chat.impersonating_file(&place.path(""))),
+    ];
+    for way in ways {
+        let chat = FakeChat::start();
+        chat.echo();
+        let place = way(&chat);
+        // a first token is given, and is refused; so are the next ones
+        chat.remove_space("OPS");
+        let mut agent = place.start();
+        agent.has_logged("space `ops` cannot be spoken to");
+        let body = "{\"error\":\"invalid_grant\"}";
+        let mut seen = String::new();
+        for status in [400, 403, 500] {
+            for _ in 0..9 {
+                chat.answer_next_token(status, body);
+            }
+            for args in
+                [&["check", "rules.toml", "--online"][..], &["doctor", "rules.toml", "--state", "state"]]
+            {
+                let out = place.command(args);
+                seen.extend([out.stdout, out.stderr].map(|b| String::from_utf8(b).unwrap()));
+            }
+            chat.mend_tokens();
+        }
+        assert!(seen.contains("you sent"), "nobody repeated anything: {seen}");
+        let log = agent.log();
+        assert!(log.contains("by Bearer …"), "{log}");
+        seen.push_str(&log);
+        assert_eq!(agent.stop(), 0);
+        for secret in chat.secrets() {
+            assert!(!seen.contains(&secret), "`{secret}` is in: {seen}");
+        }
+    }
+}

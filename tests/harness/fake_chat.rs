@@ -294,6 +294,7 @@ impl FakeChat {
     pub(crate) fn secrets(&self) -> Vec<String> {
         let state = self.shared.state();
         let mut all: Vec<String> = vec![KEY.into(), "eyJ0eXAi".into(), "eyJhbGci".into()];
+        all.extend([host::SUBJECT.to_owned(), host::REFRESH.to_owned()]);
         all.extend(state.spaces.iter().flat_map(|s| [token_of(s, false), token_of(s, true)]));
         all.extend(state.ever.iter().cloned());
         for key in [keys::own(), keys::revoked()] {
@@ -411,6 +412,11 @@ impl FakeChat {
     pub(crate) fn answer_next_token(&self, status: u16, body: &str) {
         let fault = Fault::Answer { status, headers: vec![], body: body.to_owned() };
         self.shared.state().token_faults.push_back(fault);
+    }
+
+    /// From now on every token request is served.
+    pub(crate) fn mend_tokens(&self) {
+        self.shared.state().token_faults.clear();
     }
 
     /// From now on self-signed JWTs are answered by 401.
