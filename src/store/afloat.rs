@@ -22,14 +22,7 @@ pub(super) fn read(dir: &Directory) -> Result<(Image, Option<String>), StoreErro
         return Ok((Image::default(), None));
     }
     let path = dir.state_file();
-    let fault = |e: io::Error| StoreError::Dir { dir: dir.path().to_owned(), why: e.to_string() };
-    let scratch = Scratch::make().map_err(fault)?;
-    let copy = Directory::claim(&scratch.0)?;
-    fs::copy(&path, copy.state_file()).map_err(fault)?;
-    match fs::copy(dir.wal(), copy.wal()) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(fault(e)),
-        _ => {}
-    }
+    let (_scratch, copy) = copied(dir)?;
     match load(&copy) {
         Ok((_, image)) => Ok((image, None)),
         Err(Unfit::Unreadable(why)) => Ok((salvage(&copy.state_file()), Some(why))),
@@ -40,21 +33,36 @@ pub(super) fn read(dir: &Directory) -> Result<(Image, Option<String>), StoreErro
     }
 }
 
+/// A copy of `dir` where a service has room of its own in memory, or else anybody has.
+fn copied(dir: &Directory) -> Result<(Scratch, Directory), StoreError> {
+    let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+    let places = own.into_iter().chain([PathBuf::from("/dev/shm"), std::env::temp_dir()]);
+    let mut why = String::new();
+    for place in places {
+        match copied_to(&place, dir) {
+            Ok(copied) => return Ok(copied),
+            Err(e) => {
+                why = format!("it may only be read, and cannot be copied to `{}`: {e}", place.display());
+            }
+        }
+    }
+    Err(StoreError::Dir { dir: dir.path().to_owned(), why })
+}
+
+fn copied_to(place: &Path, dir: &Directory) -> io::Result<(Scratch, Directory)> {
+    let scratch = Scratch::make_in(place)?;
+    let copy = Directory::claim(&scratch.0).map_err(io::Error::other)?;
+    fs::copy(dir.state_file(), copy.state_file())?;
+    match fs::copy(dir.wal(), copy.wal()) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok((scratch, copy)),
+    }
+}
+
 /// A directory of this process alone, gone with the value.
 struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Where a service has room of its own in memory, or anybody has.
-    fn make() -> io::Result<Scratch> {
-        let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
-        let mut places = own.into_iter().chain([PathBuf::from("/dev/shm"), std::env::temp_dir()]);
-        let mut made = Err(io::ErrorKind::ReadOnlyFilesystem.into());
-        while let (Err(_), Some(place)) = (&made, places.next()) {
-            made = Scratch::make_in(&place);
-        }
-        made
-    }
-
     fn make_in(place: &Path) -> io::Result<Scratch> {
         let path = place.join(format!("logherald-{:016x}", getrandom::u64().map_err(io::Error::other)?));
         // one that is there already is somebody else's
