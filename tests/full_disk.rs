@@ -225,8 +225,10 @@ fn a_start_where_the_state_may_only_be_read() {
     agent.has_logged("the state cannot be written to the disk; alerts go on from memory");
     place.append("app.log", "trouble meanwhile\n");
     is_told(&chat, "meanwhile");
+    is_told(&chat, "the state cannot be written to the disk: alerts go on from memory");
     disk.may_be_written(true);
     agent.wait_for_log("the state is written to the disk again");
+    is_told(&chat, "the state is written to the disk again");
     place.append("app.log", "trouble after\n");
     is_told(&chat, "after");
     agent.kill();

@@ -21,6 +21,9 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Its memory is its own, and much that the kernel tells of it.
+const TO_ROOT: &str = "root: the agent shows this to nobody else";
+
 /// A line of a usual length; its number makes it unique.
 pub(crate) fn line(n: u64) -> String {
     format!("2026-11-22T05:26:00Z host app[7]: n={n:012} {:-<78}\n", "and what it has to say")
@@ -153,12 +156,12 @@ impl Agent {
 
     /// Bytes that it has asked the system for.
     pub(crate) fn has_read(&self) -> u64 {
-        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect(TO_ROOT);
         io.lines().find_map(|l| l.strip_prefix("rchar: ")?.parse().ok()).unwrap()
     }
 
     pub(crate) fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect(TO_ROOT).count()
     }
 
     /// What `status --json` says.

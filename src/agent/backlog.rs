@@ -68,7 +68,7 @@ impl Desk {
     /// Copies of messages for a space in trouble go to its stand-in.
     pub(super) fn tell_elsewhere(&mut self, space: &Arc<str>, messages: Vec<Arc<Message>>) {
         let Some(to) = self.workers.fallbacks.get(space).cloned() else { return };
-        if self.spaces.get(space).is_some_and(|state| state.told) && self.workers.at_work.contains_key(&to) {
+        if self.is_stood_in_for(space) && self.workers.at_work.contains_key(&to) {
             let copies = self.judge.apply(Input::Detour { messages, to }, self.clock.now());
             self.say(copies);
         }

@@ -214,7 +214,7 @@ impl Desk {
             }
         };
         self.told_of(&space, change, now);
-        if change == Change::Trouble {
+        if matches!(change, Change::Trouble | Change::Still) {
             self.detour(&space).await?;
         }
         if let Some(fate) = fate {

@@ -432,7 +432,7 @@ impl Desk {
         }
         if self.durable != done.durable {
             self.durable = done.durable;
-            self.show_troubles();
+            self.tell_of_the_disk(now);
         }
         self.tell_lost(done.lost, now);
         for row in done.next {
@@ -483,6 +483,7 @@ impl Desk {
                 self.set_back.clear();
                 self.workers = workers;
                 self.forget_unnamed_spaces();
+                self.detour_all().await?;
                 self.commit(self.workers.at_work.keys().cloned().collect()).await?;
             }
         }

@@ -3,7 +3,7 @@
 //! Two speak of a space: its worker, by what becomes of messages, and a look at it while there is nothing to say. What was
 //! told is kept in the state, so that neither a restart tells it again nor its end goes without a word. What may surprise:
 //! of a space in trouble the look says only that it is over; its words for one trouble are others than the worker's, and
-//! would be told as another.
+//! would be told as another. So would be the worker's first for what a look has met.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::StoreError;
 use crate::time::Now;
 
 use super::delivery::notice;
-use super::desk::Desk;
+use super::desk::{Desk, Workers};
 
 /// Troubles that the line for systemd names; the rest is counted.
 const TROUBLES: usize = 3;
@@ -44,6 +44,12 @@ pub struct SpaceState {
     /// The trouble was told.
     #[serde(skip)]
     pub(super) told: bool,
+    /// The trouble was met since this start: what was told before it may be mended by now.
+    #[serde(skip)]
+    met: bool,
+    /// A look has met it, in words of its own.
+    #[serde(skip)]
+    by_look: bool,
 }
 
 /// A trouble that was told, as it is saved.
@@ -61,6 +67,8 @@ pub(super) enum Change {
     No,
     /// It is in trouble, or in another.
     Trouble,
+    /// It still is, after a restart.
+    Still,
     /// The trouble that was told is over.
     Over,
 }
@@ -82,20 +90,27 @@ impl SpaceState {
         };
         let news = self.trouble.as_ref() != Some(&words);
         let paused = matches!(event, Event::Paused { .. });
+        let meets = match event {
+            Event::Paused { .. } => true,
+            Event::Retrying { tries, .. } => *tries >= TOLD_AFTER,
+            _ => false,
+        };
         let change = match event {
-            Event::Paused { .. } if news || !self.told => Change::Trouble,
-            Event::Retrying { tries, .. } if *tries >= TOLD_AFTER && !self.told => Change::Trouble,
+            _ if meets && !self.told => Change::Trouble,
+            // the first words of a worker for what a look has met are other words for the same
+            Event::Paused { .. } if news && !self.by_look => Change::Trouble,
+            _ if meets && !self.met => Change::Still,
             _ => Change::No,
         };
         let since = if news { Some(now.wall.to_string()) } else { self.since.take() };
-        let told = self.told || change == Change::Trouble;
-        *self = SpaceState { trouble: Some(words), since, hint, paused, told };
+        let (told, met) = (self.told || change == Change::Trouble, self.met || meets);
+        *self = SpaceState { trouble: Some(words), since, hint, paused, told, met, by_look: false };
         (news, change)
     }
 
     /// As it is saved; `None`: nothing was told that is not over.
     fn row(&self) -> Option<String> {
-        let SpaceState { trouble: Some(trouble), since, hint, paused, told: true } = self.clone() else {
+        let SpaceState { trouble: Some(trouble), since, hint, paused, told: true, .. } = self.clone() else {
             return None;
         };
         serde_json::to_string(&Row { trouble, since, hint, paused }).ok()
@@ -111,7 +126,8 @@ impl Desk {
             if let Some(Row { trouble, since, hint, paused }) = read {
                 let hinted = hint.as_ref().map(|h| format!("; hint: {h}")).unwrap_or_default();
                 warn!("space `{space}` was in trouble before this start: {trouble}{hinted}");
-                let state = SpaceState { trouble: Some(trouble), since, hint, paused, told: true };
+                let trouble = Some(trouble);
+                let state = SpaceState { trouble, since, hint, paused, told: true, ..SpaceState::default() };
                 self.spaces.insert(space.into(), state);
             } else {
                 self.owed.state.insert(row.name.clone(), None);
@@ -122,8 +138,9 @@ impl Desk {
 
     /// Of spaces that are in the rules no more nothing is known.
     pub(super) fn forget_unnamed_spaces(&mut self) {
-        let gone: BTreeSet<Arc<str>> =
-            self.spaces.keys().filter(|space| !self.workers.named.contains(*space)).cloned().collect();
+        let Workers { named, at_work, .. } = &self.workers;
+        let is_gone = |space: &&Arc<str>| !named.contains(*space) && !at_work.contains_key(*space);
+        let gone: BTreeSet<Arc<str>> = self.spaces.keys().filter(is_gone).cloned().collect();
         for space in gone {
             self.spaces.remove(&space);
             self.owed.state.insert(format!("{ROW}{space}"), None);
@@ -141,8 +158,10 @@ impl Desk {
         let event = match found {
             Found::Trouble { why, hint } => {
                 error!("space `{space}` cannot be spoken to: {why}; hint: {hint}");
-                if self.spaces.get(space).is_some_and(|state| state.told) {
-                    return Ok(());
+                if let Some(state) = self.spaces.get_mut(space).filter(|state| state.told) {
+                    // whatever it says, that trouble is not over
+                    let still = !std::mem::replace(&mut state.met, true);
+                    return if still { self.detour(space).await } else { Ok(()) };
                 }
                 Event::Paused { tries: 0, due: now.tick, why, hint }
             }
@@ -154,6 +173,7 @@ impl Desk {
         let state = self.spaces.entry(space.clone()).or_default();
         let had = state.trouble.is_some();
         let (_, change) = state.take(&event, now);
+        state.by_look = event != Event::Resumed;
         if had && event == Event::Resumed {
             info!("space `{space}` can be spoken to again");
         }
@@ -163,7 +183,7 @@ impl Desk {
 
     /// A space is in trouble, or out of it: told once a change, not once a try.
     pub(super) fn told_of(&mut self, space: &Arc<str>, change: Change, now: Now) {
-        if change == Change::No {
+        if matches!(change, Change::No | Change::Still) {
             return;
         }
         let state = self.spaces.get(space).cloned().unwrap_or_default();
@@ -189,6 +209,37 @@ impl Desk {
             }
         }
         self.show_troubles();
+    }
+
+    /// The state cannot be written to the disk, or can be again.
+    pub(super) fn tell_of_the_disk(&mut self, now: Now) {
+        let (severity, text, hint) = if self.durable {
+            (Severity::Info, "the state is written to the disk again", None)
+        } else {
+            let text = "the state cannot be written to the disk: alerts go on from memory, and what waits there is lost \
+                        with the agent";
+            let hint = "see that the disk of the state directory has room, and that the agent may write there: \
+                        `logherald doctor`";
+            (Severity::Error, text, Some(hint.to_owned()))
+        };
+        self.tell(notice("disk".into(), severity, text.into(), hint), now);
+        self.show_troubles();
+    }
+
+    /// The space is in a trouble that was told and met since this start: what stands in for it is told as well.
+    pub(super) fn is_stood_in_for(&self, space: &Arc<str>) -> bool {
+        self.spaces.get(space).is_some_and(|state| state.told && state.met)
+    }
+
+    /// Other spaces stand in by now, perhaps: they are told what waits for those in trouble.
+    pub(super) async fn detour_all(&mut self) -> Result<(), StoreError> {
+        let spaces: Vec<Arc<str>> = self.spaces.keys().cloned().collect();
+        for space in spaces {
+            if self.is_stood_in_for(&space) {
+                self.detour(&space).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What is wrong now, for the line that systemd shows.
@@ -266,8 +317,8 @@ mod tests {
     }
 
     /// A desk that begins with what another has left.
-    fn after(before: &Office) -> Office {
-        let mut office = office(&[]);
+    fn after(before: &Office, fallbacks: &[(&str, &str)]) -> Office {
+        let mut office = office(fallbacks);
         let left = before
             .desk
             .spaces
@@ -284,9 +335,9 @@ mod tests {
         let row = before.in_hand();
         before.hears(&row, paused("404")).await;
 
-        let mut office = after(&before);
+        let mut office = after(&before, &[]);
         assert_eq!(*office.desk.troubles.borrow(), "space `ops` paused: 404");
-        assert_eq!(office.desk.spaces, before.desk.spaces);
+        assert_eq!(office.desk.spaces["ops"].since, before.desk.spaces["ops"].since);
         office.say("trouble", Severity::Error).await;
         let row = office.in_hand();
         office.hears(&row, paused("404")).await;
@@ -297,7 +348,47 @@ mod tests {
             office.waiting("boss").await,
             ["the space `ops` is paused and its messages wait: 403", OVER]
         );
-        assert!(after(&office).desk.spaces.values().all(|state| !state.told));
+        assert!(after(&office, &[]).desk.spaces.values().all(|state| !state.told));
+    }
+
+    #[tokio::test]
+    async fn the_words_of_the_first_message_for_what_a_look_has_met_are_no_other_trouble() {
+        let mut office = office(&[]);
+        sees(&mut office, trouble("404")).await;
+        office.say("trouble", Severity::Error).await;
+        let row = office.in_hand();
+        office.hears(&row, paused("404 in other words")).await;
+        assert_eq!(office.waiting("boss").await, [PAUSED]);
+        office.hears(&row, paused("403")).await;
+        assert_eq!(office.waiting("boss").await.len(), 2, "this is another");
+    }
+
+    #[tokio::test]
+    async fn a_stand_in_is_told_what_waits_when_the_trouble_from_before_a_restart_is_met_again() {
+        let mut before = office(&[]);
+        before.say("lost", Severity::Error).await;
+        let row = before.in_hand();
+        before.hears(&row, paused("404")).await;
+
+        let mut office = after(&before, &[("ops", "boss")]);
+        office.say("first", Severity::Error).await;
+        assert!(office.waiting("boss").await.is_empty(), "it may be over by now");
+        let row = office.in_hand();
+        office.hears(&row, paused("404")).await;
+        office.say("second", Severity::Error).await;
+        let copied = office.waiting("boss").await;
+        assert_eq!(copied.len(), 2, "{copied:?}");
+        assert!(copied[0].starts_with("first") && copied[1].starts_with("second"), "{copied:?}");
+        // nor is one that comes to stand in while it goes on left without what waits
+        let mut later = after(&before, &[]);
+        later.say("first", Severity::Error).await;
+        let row = later.in_hand();
+        later.hears(&row, paused("404")).await;
+        assert!(later.waiting("boss").await.is_empty());
+        later.desk.workers.fallbacks.insert("ops".into(), "boss".into());
+        later.desk.detour_all().await.unwrap();
+        later.desk.commit(BTreeSet::new()).await.unwrap();
+        assert_eq!(later.waiting("boss").await.len(), 1);
     }
 
     #[tokio::test]
@@ -305,6 +396,7 @@ mod tests {
         let mut office = office(&[]);
         sees(&mut office, trouble("404")).await;
         office.desk.workers.named.remove("ops");
+        office.desk.workers.at_work.remove("ops");
         office.desk.forget_unnamed_spaces();
         assert!(office.desk.spaces.is_empty() && office.desk.troubles.borrow().is_empty());
         assert_eq!(office.desk.owed.state.get("trouble/ops"), Some(&None));

@@ -100,6 +100,8 @@ pub struct Client {
     warnings: Vec<String>,
     /// A message has gone through.
     spoken_to: AtomicBool,
+    /// A look has found that one would.
+    looks_well: AtomicBool,
 }
 
 /// A way that is open, and the secret that opened it.
@@ -168,7 +170,8 @@ impl Client {
             keyring,
             now: Watchful(now),
             warnings,
-            spoken_to: AtomicBool::new(false),
+            spoken_to: AtomicBool::default(),
+            looks_well: AtomicBool::default(),
         })
     }
 
@@ -182,15 +185,18 @@ impl Client {
             Way::Webhook(source) | Way::Rest { key: Some(source), .. } => source,
             Way::Console | Way::Rest { key: None, .. } => return None,
         };
-        if !is_exchanged(source, &|name| std::env::var_os(name), used.secret.as_ref()?).await {
+        let known = used.secret.as_ref()?;
+        let question = async || is_exchanged(source, &|name| std::env::var_os(name), known).await;
+        if !self.keyring.ask(question).await.unwrap_or(false) {
             return None;
         }
         open(&self.target, &self.now.0, &self.screen, &self.keyring, &mut vec![]).ok()
     }
 
-    /// Another secret lies where the one in use was read, and it can be used: worth a try before its time.
+    /// Another secret lies where the one in use was read, and it can be used, or a look has found the space well since this was
+    /// asked last: worth a try before its time.
     pub async fn is_mended(&self) -> bool {
-        self.exchanged(&self.way()).await.is_some()
+        self.looks_well.swap(false, Ordering::Relaxed) || self.exchanged(&self.way()).await.is_some()
     }
 
     /// What is odd about the secrets, but no reason to refuse them.
@@ -221,11 +227,15 @@ impl Client {
         if self.spoken_to.load(Ordering::Relaxed) {
             return None;
         }
-        let outcome = self.look_by(&way).await?;
-        match self.after(&way, &outcome).await {
-            Some(fresh) => self.look_by(&fresh).await,
-            None => Some(outcome),
+        let mut outcome = self.look_by(&way).await?;
+        if let Some(fresh) = self.after(&way, &outcome).await {
+            outcome = self.look_by(&fresh).await?;
         }
+        if matches!(outcome, Outcome::Delivered { .. }) {
+            self.looks_well.store(true, Ordering::Relaxed);
+        }
+        // a message may have gone through meanwhile, and says more
+        (!self.spoken_to.load(Ordering::Relaxed)).then_some(outcome)
     }
 
     async fn look_by(&self, way: &Open) -> Option<Outcome> {

@@ -52,8 +52,8 @@ pub(super) struct Found {
     pub(super) warning: Option<String>,
 }
 
-/// Whether another text than `known` lies by now where `source` names a file. Asked while the agent runs, and so that a
-/// folder that hangs holds nobody up; what stands in the environment stays as it was at the start.
+/// Whether another text than `known` lies by now where `source` names a file. Asked while the agent runs, beside the
+/// runtime's own thread; what stands in the environment stays as it was at the start.
 pub(super) async fn is_exchanged(
     source: &SecretSource,
     env: &(dyn Fn(&str) -> Option<OsString> + Sync),

@@ -25,6 +25,8 @@ const IDLE: Duration = Duration::from_secs(60 * 60);
 const WARM: Duration = Duration::from_secs(45);
 /// It must have answered by then.
 const ANSWERS: Duration = Duration::from_secs(10);
+/// What is shorter is no secret of Chat's, and stands in any text.
+const SECRET: usize = 8;
 /// A message comes back in at most twice the size of its body.
 const ANSWER_BYTES: usize = 256 * 1024;
 /// How often a space is tried that TLS keeps us from.
@@ -124,7 +126,7 @@ fn take_out(json: &mut Value, secrets: &[SecretString]) -> bool {
     match json {
         Value::String(text) => {
             let mut found = false;
-            for secret in secrets.iter().map(ExposeSecret::expose_secret).filter(|s| !s.is_empty()) {
+            for secret in secrets.iter().map(ExposeSecret::expose_secret).filter(|s| s.len() >= SECRET) {
                 if text.contains(secret) {
                     *text = text.replace(secret, "…");
                     found = true;

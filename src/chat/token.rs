@@ -308,7 +308,7 @@ fn remedy(account: &str, project: &str, said: &str, skew: Option<i64>) -> Option
         format!("enable service account `{account}` in project `{project}` again")
     } else if has(&["not found", "invalid_client"]) {
         format!(
-            "there is no service account `{account}` any more: make one in project `{project}`, and a key for it"
+            "there is no service account `{account}` any more: make one in project `{project}` {STORE}a key for it"
         )
     } else if has(&["scope", "unauthorized_client"]) {
         format!("enable the Google Chat API in project `{project}`: `{account}` needs the scope `{SCOPE}`")

@@ -4,11 +4,16 @@
 //! mending by the next one. It asks in the course that a message would take, and ends with the first good answer: from
 //! then on messages say how the space is.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::retry::{Course, Step};
 use super::worker::{Transport, until};
 use crate::time::Now;
+
+/// After an answer that nobody understands.
+const ODD: Duration = Duration::from_secs(60 * 60);
 
 /// What a look at a space found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,14 +50,23 @@ pub async fn look<T: Transport, Told: Future<Output = bool>>(
         let Some(outcome) = looked else { return };
         let due = match course.step(outcome, &mut tries, now().tick, rng()) {
             Step::Delivered => {
-                tell(Found::Well).await;
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    _ = tell(Found::Well) => {}
+                }
                 return;
             }
-            // of a message it may mean something; here nobody knows what
-            Step::Refused { .. } | Step::Gone { .. } => return,
+            // of a message it would mean something; here nobody knows what
+            Step::Refused { .. } | Step::Gone { .. } => now().tick + ODD,
             Step::Again { due, .. } => due,
             Step::Paused { due, why, hint } => {
-                if !tell(Found::Trouble { why, hint }).await {
+                let told = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return,
+                    told = tell(Found::Trouble { why, hint }) => told,
+                };
+                if !told {
                     return;
                 }
                 due
@@ -74,7 +88,6 @@ mod tests {
     use crate::time::{Tick, Wall};
     use std::collections::VecDeque;
     use std::sync::Mutex;
-    use std::time::Duration;
 
     /// Answers with what the script says, then with nothing; notes when it was asked, in seconds.
     struct Script {
@@ -152,6 +165,13 @@ mod tests {
         let (found, asked) = told(vec![away(), away(), pause("403"), well()], None).await;
         assert_eq!(found, ["403", "well"]);
         assert!(asked[2] <= 3, "{asked:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_understands_is_looked_at_again_in_an_hour() {
+        let odd = Outcome::Refused { why: "422".into(), resend_plain: false };
+        let (found, asked) = told(vec![pause("404"), odd, well()], None).await;
+        assert_eq!((found, asked), (["404", "well"].map(str::to_owned).into(), vec![0, 300, 3900]));
     }
 
     #[tokio::test(start_paused = true)]

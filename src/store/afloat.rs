@@ -16,46 +16,45 @@ use super::opening::{Unfit, load, salvage};
 
 /// The state that lies in `dir`, and what was wrong with the file where that was damaged.
 ///
-/// Errors: [`StoreError::Newer`], [`StoreError::Broken`], and [`StoreError::Dir`] where there is nowhere to copy it to.
-pub(super) fn read(dir: &Directory) -> Result<(Image, Option<String>), StoreError> {
+/// Errors: [`StoreError::Newer`], and [`StoreError::Dir`] where there is nowhere to copy it to.
+pub(super) fn read(dir: &Directory) -> Read {
     if dir.is_new() {
         return Ok((Image::default(), None));
     }
-    let path = dir.state_file();
-    let (_scratch, copy) = copied(dir)?;
-    match load(&copy) {
-        Ok((_, image)) => Ok((image, None)),
-        Err(Unfit::Unreadable(why)) => Ok((salvage(&copy.state_file()), Some(why))),
-        Err(Unfit::Told(StoreError::Newer { version, schema, known, .. })) => {
-            Err(StoreError::Newer { path, version, schema, known })
-        }
-        Err(Unfit::Told(e)) => Err(StoreError::Broken { path, why: e.to_string() }),
-    }
-}
-
-/// A copy of `dir` where a service has room of its own in memory, or else anybody has.
-fn copied(dir: &Directory) -> Result<(Scratch, Directory), StoreError> {
     let own = std::env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
     let places = own.into_iter().chain([PathBuf::from("/dev/shm"), std::env::temp_dir()]);
     let mut why = String::new();
     for place in places {
-        match copied_to(&place, dir) {
-            Ok(copied) => return Ok(copied),
+        match read_by(&place, dir) {
+            Ok(Ok(read)) => return Ok(read),
+            Ok(Err(newer)) => return Err(newer),
             Err(e) => {
-                why = format!("it may only be read, and cannot be copied to `{}`: {e}", place.display());
+                why = format!("it may only be read, and not by way of a copy in `{}`: {e}", place.display());
             }
         }
     }
     Err(StoreError::Dir { dir: dir.path().to_owned(), why })
 }
 
-fn copied_to(place: &Path, dir: &Directory) -> io::Result<(Scratch, Directory)> {
+/// What a start comes to.
+type Read = Result<(Image, Option<String>), StoreError>;
+
+/// By way of a copy there; fails where that can be none, for want of room as a rule.
+fn read_by(place: &Path, dir: &Directory) -> io::Result<Read> {
     let scratch = Scratch::make_in(place)?;
     let copy = Directory::claim(&scratch.0).map_err(io::Error::other)?;
     fs::copy(dir.state_file(), copy.state_file())?;
     match fs::copy(dir.wal(), copy.wal()) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Ok((scratch, copy)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    match load(&copy) {
+        Ok((_, image)) => Ok(Ok((image, None))),
+        Err(Unfit::Unreadable(why)) => Ok(Ok((salvage(&copy.state_file()), Some(why)))),
+        Err(Unfit::Told(StoreError::Newer { version, schema, known, .. })) => {
+            Ok(Err(StoreError::Newer { path: dir.state_file(), version, schema, known }))
+        }
+        Err(Unfit::Told(e)) => Err(io::Error::other(e)),
     }
 }
 

@@ -56,7 +56,12 @@ impl Directory {
             }
             Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 let lock = match File::open(path.join("lock")) {
-                    Ok(lock) => take(path, &lock).map(|()| Some(lock))?,
+                    Ok(lock) => match take(path, &lock) {
+                        Ok(()) => Some(lock),
+                        Err(busy @ StoreError::Busy { .. }) => return Err(busy),
+                        // over a network one that is open for reading cannot be locked
+                        Err(_) => None,
+                    },
                     Err(e) if e.kind() == io::ErrorKind::NotFound => None,
                     Err(e) => return Err(fault(path, &e)),
                 };
@@ -98,9 +103,12 @@ impl Directory {
         suffixed(&self.state_file(), WAL)
     }
 
-    /// Nothing has ever been written to the database.
+    /// Nothing has ever been written to the database. One that cannot be looked at is not new.
     pub(super) fn is_new(&self) -> bool {
-        fs::metadata(self.state_file()).map_or(0, |m| m.len()) == 0 && self.wal_bytes() == 0
+        match fs::metadata(self.state_file()) {
+            Ok(file) => file.len() == 0 && self.wal_bytes() == 0,
+            Err(e) => e.kind() == io::ErrorKind::NotFound,
+        }
     }
 
     /// Bytes in SQLite's write-ahead log.
@@ -141,7 +149,11 @@ impl Directory {
         let free = |n: &u32| !self.aside(*n).exists();
         let path = self.aside((1..KEPT_ASIDE).find(free).unwrap_or(KEPT_ASIDE));
         let fault = |e: &io::Error| fault(&self.path, e);
-        fs::rename(self.state_file(), &path).map_err(|e| fault(&e))?;
+        match fs::rename(self.state_file(), &path) {
+            // it was moved already, and what should have come after that failed
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(fault(&e)),
+            _ => {}
+        }
         // the log that is missing belongs to a file that was closed well; one left behind would be taken for the
         // new file's
         let (wal, wal_aside) = (self.wal(), suffixed(&path, WAL));

@@ -140,7 +140,7 @@ impl Tailer {
             match self.see(&at) {
                 Ok(look) => {
                     // Another file has the name by now, and this one another name, which may have been passed already.
-                    sure &= at.file_name().and_then(|name| listing.inode(name)) == Some(look.id.ino);
+                    sure &= !at.file_name().is_some_and(|name| listing.is_outdated(name, look.id.ino));
                     if look.is_file() && (!packed || is_finished(&at)) {
                         all.push(Generation { path: at, look, style, packed });
                     }

@@ -21,11 +21,20 @@ use std::sync::Arc;
 /// The listings of at most so many directories are kept.
 const KEPT: usize = 8;
 
+/// What a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Plain,
+    Directory,
+    /// A link, or what is no log.
+    Other,
+}
+
 /// The names in a directory.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// By name: its inode, and whether it is a directory.
-    names: Vec<(OsString, u64, bool)>,
+    /// By name: its inode, and what it is.
+    names: Vec<(OsString, u64, Kind)>,
     /// Inodes, and where among the names.
     inodes: Vec<(u64, u32)>,
     /// It was the same twice, and no name came or went meanwhile.
@@ -47,6 +56,12 @@ impl Listing {
         Some(self.names[at].1)
     }
 
+    /// The name leads to another file than it did when it was listed. Of a link nothing is said: it has an inode of its own.
+    pub(super) fn is_outdated(&self, name: &OsStr, ino: u64) -> bool {
+        let at = self.names.binary_search_by(|(n, ..)| n.as_os_str().cmp(name));
+        at.map_or(true, |at| self.names[at].2 == Kind::Plain && self.names[at].1 != ino)
+    }
+
     /// The names of an inode.
     pub(super) fn names_of(&self, ino: u64) -> impl Iterator<Item = &OsStr> {
         let from = self.inodes.partition_point(|(i, _)| *i < ino);
@@ -65,15 +80,20 @@ impl Listing {
 
     /// The names of directories.
     pub(super) fn directories(&self) -> impl Iterator<Item = &OsStr> {
-        self.names.iter().filter(|(.., dir)| *dir).map(|(n, ..)| n.as_os_str())
+        self.names.iter().filter(|(.., kind)| *kind == Kind::Directory).map(|(n, ..)| n.as_os_str())
     }
 }
 
 /// What is in a directory, by name; one that cannot be listed holds nothing.
-fn names_in(dir: &Path) -> Vec<(OsString, u64, bool)> {
+fn names_in(dir: &Path) -> Vec<(OsString, u64, Kind)> {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    let entry = |e: fs::DirEntry| (e.file_name(), e.ino(), e.file_type().is_ok_and(|t| t.is_dir()));
-    let mut names: Vec<(OsString, u64, bool)> = entries.map(entry).collect();
+    let kind = |e: &fs::DirEntry| match e.file_type() {
+        Ok(t) if t.is_dir() => Kind::Directory,
+        Ok(t) if t.is_file() => Kind::Plain,
+        _ => Kind::Other,
+    };
+    let entry = |e: fs::DirEntry| (e.file_name(), e.ino(), kind(&e));
+    let mut names: Vec<(OsString, u64, Kind)> = entries.map(entry).collect();
     names.sort_unstable();
     names
 }
@@ -144,6 +164,11 @@ mod tests {
         let ino = |name: &str| fs::metadata(dir.path().join(name)).unwrap().ino();
         assert_eq!(listing.inode(OsStr::new("a.log.1")), Some(ino("a.log.1")));
         assert_eq!(listing.inode(OsStr::new("a.log.3")), None);
+        std::os::unix::fs::symlink("b.log", dir.path().join("link")).unwrap();
+        let with_link = Listing::of(dir.path());
+        let outdated = |name: &str, of: &str| with_link.is_outdated(OsStr::new(name), ino(of));
+        assert!(!outdated("b.log", "b.log") && outdated("b.log", "a.log") && outdated("a.log.3", "a.log"));
+        assert!(!outdated("link", "b.log"), "it has an inode of its own");
         assert_eq!(listing.names_of(ino("b.log")).collect::<Vec<_>>(), ["b.log", "b.same"]);
         assert_eq!(listing.beginning(b"a.").collect::<Vec<_>>(), ["a.log", "a.log.1", "a.log.2.gz"]);
         assert_eq!(listing.directories().collect::<Vec<_>>(), ["old"]);

@@ -87,6 +87,9 @@ impl Tailer {
                 // Who writes to a rotated file makes it no younger than what came after it.
                 if !file.is_old() {
                     file.written = file.written.max(file.mtime);
+                } else if file.offset == 0 && end > start && !stored {
+                    // As long as nothing of it was read, that was no more than its birth.
+                    file.written = file.written.max(file.at_start);
                 }
                 let filled = Filled { base, data: &buf[start..end], full, script };
                 if as_it_stands {

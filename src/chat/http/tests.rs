@@ -105,3 +105,17 @@ async fn a_connection_that_was_closed_meanwhile_is_made_anew() {
         () = serve => unreachable!("it serves for ever"),
     }
 }
+
+#[test]
+fn secrets_are_taken_out_however_they_are_escaped_and_what_is_too_short_to_be_one_stays() {
+    let without = |body: &str, secrets: &[&str]| {
+        let got = Got { status: 400, headers: HeaderMap::new(), body: body.into(), cut: false };
+        let secrets: Vec<SecretString> = secrets.iter().map(|s| SecretString::from(*s)).collect();
+        String::from_utf8(got.without(&secrets).body).unwrap()
+    };
+    let token = "tok-0123_x=";
+    assert_eq!(without(r#"{"a":["b tok-0123_x= c"]}"#, &[token]), r#"{"a":["b … c"]}"#);
+    assert_eq!(without(r#"{"a":"\u0074ok-0123_x\u003d"}"#, &[token]), r#"{"a":"…"}"#);
+    assert_eq!(without(r#"{"name":"spaces/k"}"#, &["k", ""]), r#"{"name":"spaces/k"}"#);
+    assert_eq!(without("<html>", &[token]), "<html>");
+}

@@ -77,7 +77,7 @@ fn each_refusal_of_the_token_endpoint_has_its_remedy() {
             "invalid_grant",
             "Invalid grant: account not found",
             Some(-5),
-            "there is no service account `bot@p1.example` any more: make one in project `p1`, and a key for it",
+            "there is no service account `bot@p1.example` any more: make one in project `p1` and store a key for it",
         ),
         (
             "invalid_scope",
