@@ -72,7 +72,8 @@ fn life_goes_on(reader: Reader, chat: &FakeChat, place: &Place, refuse: impl Fn(
         // again and again: the agent gives its ballast up, and whoever fills the disk takes that too
         refuse();
         n.set(n.get() + 1);
-        place.append("app.log", "trouble flood\n");
+        // some are other incidents, for which there is no room yet: one that goes on needs no more than it has
+        place.append("app.log", &format!("trouble flood{}\n", n.get() / 25));
         status["durable"] == false
     });
     // the last of those lines are read by now
