@@ -121,10 +121,13 @@ impl Desk {
             self.say(said);
         }
         for (space, count) in lost_spaces {
-            warn!("space `{space}` is in the rules no more; {count} of its messages are dead letters now");
+            let what = if count == 1 { "message" } else { "messages" };
+            warn!("space `{space}` is in the rules no more; {count} {what} of it: dead letters now");
             let text =
-                format!("{count} messages waited for the space `{space}`, which is in the rules no more");
-            self.tell(notice(format!("orphans/{space}"), Severity::Error, text, None), now);
+                format!("{count} {what} waited for the space `{space}`, which is in the rules no more");
+            let hint = "`logherald outbox` lists them; put the space back and `logherald outbox retry` sends them, \
+                        `logherald outbox drop` gives them up";
+            self.tell(notice(format!("orphans/{space}"), Severity::Error, text, Some(hint.into())), now);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -19,13 +19,15 @@ use crate::message::RowId;
 
 /// No key file or URL is near this large; what is larger is not one.
 const SECRET_BYTES: u64 = 64 * 1024;
+/// Of what is no file but a pipe, its writer is not waited for.
+const AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits() as i32;
 /// The only host of webhooks, but for loopback.
 const CHAT_HOST: &str = "chat.googleapis.com";
 /// Where people read a space: its address there is taken for a webhook's now and then.
 const BROWSER_HOSTS: [&str; 2] = ["chat.google.com", "mail.google.com"];
 /// What a webhook URL looks like.
 const WEBHOOK_HINT: &str = "expected the whole URL as the space's settings show it: \
-                            `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=KEY&token=TOKEN`";
+                            `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=…&token=…`";
 /// Where keys come from.
 const KEY_HINT: &str =
     "make a new JSON key for the service account in the Google Cloud console, and store the file as it is";
@@ -67,7 +69,11 @@ pub(super) async fn is_exchanged(
         },
         SecretSource::File(path) => path.clone(),
     };
-    let Ok(file) = tokio::fs::File::open(path).await else { return false };
+    let open = tokio::fs::OpenOptions::new().read(true).custom_flags(AT_ONCE).open(path).await;
+    let Ok(file) = open else { return false };
+    if !file.metadata().await.is_ok_and(|m| m.is_file()) {
+        return false;
+    }
     let mut text = String::new();
     let read = file.take(SECRET_BYTES + 1).read_to_string(&mut text).await;
     let text = SecretString::from(text);
@@ -113,13 +119,18 @@ pub(super) fn resolve(source: &SecretSource, env: &dyn Fn(&str) -> Option<OsStri
             (text, place, None)
         }
         SecretSource::File(path) => {
-            let (text, mode) = read(path)?;
+            let (text, (mode, owner)) = read(path)?;
             let place = format!("file `{}`", path.display());
             let warning = (mode & 0o077 != 0).then(|| {
-                format!(
-                    "{place} has mode {:04o}: others than its owner can read a secret; `chmod 600` it",
-                    mode & 0o7777
-                )
+                // root may read whatever it is
+                let me = rustix::process::geteuid();
+                let own = if me.is_root() || me.as_raw() == owner {
+                    String::new()
+                } else {
+                    format!("`chown {}` and ", this_user())
+                };
+                let mode = mode & 0o7777;
+                format!("{place} has mode {mode:04o}: others than its owner can read a secret; {own}`chmod 600` it")
             });
             (text, place, warning)
         }
@@ -130,7 +141,8 @@ pub(super) fn resolve(source: &SecretSource, env: &dyn Fn(&str) -> Option<OsStri
     Ok(Found { secret: SecretString::from(text.trim()), place, warning })
 }
 
-fn read(path: &Path) -> Result<(String, u32), Fault> {
+/// The text of a file, with its mode and owner.
+fn read(path: &Path) -> Result<(String, (u32, u32)), Fault> {
     let name = path.display();
     let give_up = |e: std::io::Error| match e.kind() {
         ErrorKind::NotFound => Fault {
@@ -143,15 +155,21 @@ fn read(path: &Path) -> Result<(String, u32), Fault> {
             hint: "see that it is a plain file".into(),
         },
     };
-    let file = std::fs::File::open(path).map_err(give_up)?;
-    let mode = file.metadata().map_err(give_up)?.mode();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(AT_ONCE).open(path).map_err(give_up)?;
+    let found = file.metadata().map_err(give_up)?;
+    if !found.is_file() && !found.is_dir() {
+        return fault(
+            format!("`{name}` is no file: a secret cannot be read again from it"),
+            "store the secret in a plain file",
+        );
+    }
     let mut bytes = Vec::new();
     file.take(SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(give_up)?;
     if bytes.len() as u64 > SECRET_BYTES {
         return fault(format!("file `{name}` is larger than 64 KiB: it holds no secret"), "mend the path");
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Ok((text, mode)),
+        Ok(text) => Ok((text, (found.mode(), found.uid()))),
         Err(_) => fault(format!("file `{name}` is not UTF-8"), "store the secret again, as it was given"),
     }
 }
@@ -312,6 +330,10 @@ impl WebhookUrl {
         let Ok(url) = Url::parse(secret.expose_secret()) else {
             return fault(format!("{place} holds no URL"), WEBHOOK_HINT);
         };
+        // a parser of URLs takes line ends out without a word
+        if secret.expose_secret().contains(char::is_whitespace) {
+            return bad("has a space or a line end in it, or another URL behind it");
+        }
         let loopback = is_loopback(&url);
         match url.scheme() {
             "https" => {}

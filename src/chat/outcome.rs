@@ -283,7 +283,7 @@ impl Said {
     fn read(body: &[u8]) -> Said {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let error = &json["error"];
-        let text = |v: &Value| cut(&clean(v.as_str().unwrap_or_default()), SAID_CHARS).into_owned();
+        let text = |v: &Value| said_by_a_server(v.as_str().unwrap_or_default(), SAID_CHARS);
         let details: &[Value] = error["details"].as_array().map_or(&[], Vec::as_slice);
         let old: &[Value] = error["errors"].as_array().map_or(&[], Vec::as_slice);
         Said {
@@ -327,6 +327,12 @@ impl Said {
         }
         out
     }
+}
+
+/// What a server says, clean, cut, and with no hint in it: those are the agent's own, and where lines are wrapped one may come
+/// to stand where its own do.
+pub(super) fn said_by_a_server(text: &str, chars: usize) -> String {
+    cut(&clean(text).replace("hint:", "hint -"), chars).into_owned()
 }
 
 /// A `Retry-After` of seconds or a date, within its bounds; nothing where it is neither.

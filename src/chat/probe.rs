@@ -149,6 +149,10 @@ pub async fn probe(target: &Target, now: &Watch) -> Result<Vec<Asked>, ClientErr
 fn refusal(status: u16, outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Refused { .. } if status == 400 => Outcome::Delivered { name: None, thread: None },
+        Outcome::Delivered { .. } => {
+            let why = format!("{status}, though it was sent what is no message: that is not Chat");
+            Outcome::Retry { why, after: None }
+        }
         other => other,
     }
 }

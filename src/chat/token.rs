@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::credential::{ServiceKey, is_loopback};
 use super::escape::clean;
 use super::http;
-use super::outcome::{Answer, Outcome, STORE, clock_hint, skew};
+use super::outcome::{Answer, Outcome, STORE, clock_hint, said_by_a_server, skew};
 use super::split::cut;
 use super::target::TokenWay;
 use crate::time::{Now, Tick};
@@ -234,7 +234,7 @@ impl Tokens {
     pub(super) fn granted(&self, answer: &Answer<'_>, now: Now, host: &str) -> Result<Bearer, Outcome> {
         let status = answer.status;
         let json: Value = serde_json::from_slice(answer.body).unwrap_or_default();
-        let text = |name: &str| cut(&clean(json[name].as_str().unwrap_or_default()), 200).into_owned();
+        let text = |name: &str| said_by_a_server(json[name].as_str().unwrap_or_default(), 200);
         let error = text("error");
         let transient =
             ["internal_failure", "server_error", "temporarily_unavailable"].contains(&error.as_str());

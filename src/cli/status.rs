@@ -8,6 +8,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use crate::agent::control;
+use crate::template::in_line;
 
 use super::reload::unreachable_agent;
 use super::{Done, Failure, SocketArgs, exit, paths, silence, wait_for};
@@ -116,7 +117,9 @@ pub(super) fn wrong(status: &Value) -> Vec<(String, Option<String>)> {
         wrong.push((format!("{lost} of logs were not read; the last: {gap}"), None));
     }
     for trouble in status["troubles"].as_array().into_iter().flatten().take(FILES) {
-        wrong.push((format!("`{}`: {}", text(&trouble["path"]), text(&trouble["what"])), hint(trouble)));
+        let shown = text(&trouble["path"]);
+        let path = in_line(&shown);
+        wrong.push((format!("`{path}`: {}", text(&trouble["what"])), hint(trouble)));
     }
     for (_, fault) in entries(&file["unusable_spaces"]) {
         wrong.push((format!("{}; its alerts go elsewhere", text(&fault["why"])), hint(fault)));
@@ -231,7 +234,7 @@ fn files(status: &Value, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(
             out,
             "{:<50} {:>12} {:>12}",
-            cut_left(f["path"].as_str().unwrap_or("-"), 50),
+            cut_left(&in_line(f["path"].as_str().unwrap_or("-")), 50),
             bytes(number(&f["size"])),
             bytes(lag)
         )?;

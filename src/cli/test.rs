@@ -52,8 +52,8 @@ A scenario:
   [expect]
   messages = ''
 
-Steps also take file, fields, repeat and every (in the text {n} counts and
-{time} or {syslog} is the time); agent = \"stops\", \"starts\", \"restarts\" or
+Steps also take file, fields, repeat and every (in the text the name n in
+braces counts, and {time} or {syslog} is the time); agent = \"stops\", \"starts\", \"restarts\" or
 \"reloads\", the last three with other rules if they are given; chat =
 \"refuses\", \"drops\", \"is away\" or \"accepts\", for one space if it is given.
 Exit status: 0 when every scenario holds, 65 when one does not.")]

@@ -42,10 +42,16 @@ pub fn peek(dir: &Path) -> io::Result<Peek> {
     if std::fs::metadata(&file).is_ok_and(|m| m.len() > 0) {
         match read(&file) {
             Ok(state) => seen.state = state,
+            // what is missing in it may be in the log beside it, which cannot be read without a lock
+            Err(_) if has_log(dir) => {}
             Err(why) => seen.unreadable = Some(why),
         }
     }
     Ok(seen)
+}
+
+fn has_log(dir: &Path) -> bool {
+    std::fs::metadata(dir.join("state.db-wal")).is_ok_and(|m| m.len() > 0)
 }
 
 fn read(file: &Path) -> Result<Vec<StateRow>, String> {

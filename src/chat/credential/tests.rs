@@ -98,7 +98,7 @@ fn an_unreadable_file_says_who_may_read_it() {
 #[test]
 fn a_wrong_webhook_url_says_what_is_wrong_and_never_its_secret() {
     let hint = "\nhint: expected the whole URL as the space's settings show it: \
-                `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=KEY&token=TOKEN`";
+                `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=…&token=…`";
     let table = [
         ("hunter2", "credential `ops` holds no URL"),
         (
@@ -255,4 +255,32 @@ fn a_wrong_key_file_says_what_is_wrong_and_never_its_secret() {
         "file `/k.json` has a `private_key` in PKCS#1 form, expected PKCS#8 (`BEGIN PRIVATE KEY`)\n\
          hint: convert it by `openssl pkcs8 -topk8 -nocrypt`, or make a new JSON key"
     );
+}
+
+#[test]
+fn a_pipe_is_no_place_for_a_secret_and_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let found = resolve(&SecretSource::File(path.clone()), &|_| None).unwrap_err();
+    assert_eq!(found.what, format!("`{}` is no file: a secret cannot be read again from it", path.display()));
+    assert_eq!(found.hint, "store the secret in a plain file");
+}
+
+#[test]
+fn one_file_holds_one_url() {
+    let url = |token: &str| {
+        format!("https://chat.googleapis.com/v1/spaces/AAAA/messages?key=k-k-k-k-k&token={token}")
+    };
+    let said = |text: String| {
+        WebhookUrl::parse(&SecretString::from(text), "file `/h`").map(drop).map_err(|f| f.what)
+    };
+    assert_eq!(said(url("t-t-t-t-t")), Ok(()));
+    for two in [format!("{}\n{}", url("a-secret-1"), url("a-secret-2")), url("cut in\ntwo")] {
+        assert_eq!(
+            said(two),
+            Err("the webhook URL in file `/h` has a space or a line end in it, or another URL behind it"
+                .to_owned())
+        );
+    }
 }
