@@ -144,7 +144,7 @@ fn a_webhook_that_cannot_work_is_told_with_what_to_mend() {
             78,
             vec![
                 "failure secret: the webhook URL in file `DIR/hook` has no `token` / expected the whole URL as the \
-                 space's settings show it: `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=…&token=…`"
+                 space's settings show it, with `key` and `token`: `https://chat.googleapis.com/v1/spaces/SPACE/messages?…`"
                     .to_owned(),
                 NEVER.to_owned()
             ]

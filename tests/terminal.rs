@@ -49,8 +49,8 @@ fn a_wrong_webhook_is_told_with_what_to_mend_and_without_its_secret() {
         78,
         "error: space `ops`: the webhook URL in environment variable `HOOK` points to `hooks.example` and not to \
          `chat.googleapis.com`\n\
-         hint: expected the whole URL as the space's settings show it: \
-         `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=…&token=…`\n",
+         hint: expected the whole URL as the space's settings show it, with `key` and `token`: \
+         `https://chat.googleapis.com/v1/spaces/SPACE/messages?…`\n",
     );
     refused(
         &webhook(&chat.webhook_url("OPS").replace("token=", "token=wrong")),

@@ -26,8 +26,8 @@ const CHAT_HOST: &str = "chat.googleapis.com";
 /// Where people read a space: its address there is taken for a webhook's now and then.
 const BROWSER_HOSTS: [&str; 2] = ["chat.google.com", "mail.google.com"];
 /// What a webhook URL looks like.
-const WEBHOOK_HINT: &str = "expected the whole URL as the space's settings show it: \
-                            `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=…&token=…`";
+const WEBHOOK_HINT: &str = "expected the whole URL as the space's settings show it, with `key` and `token`: \
+                            `https://chat.googleapis.com/v1/spaces/SPACE/messages?…`";
 /// Where keys come from.
 const KEY_HINT: &str =
     "make a new JSON key for the service account in the Google Cloud console, and store the file as it is";

@@ -97,8 +97,8 @@ fn an_unreadable_file_says_who_may_read_it() {
 
 #[test]
 fn a_wrong_webhook_url_says_what_is_wrong_and_never_its_secret() {
-    let hint = "\nhint: expected the whole URL as the space's settings show it: \
-                `https://chat.googleapis.com/v1/spaces/SPACE/messages?key=…&token=…`";
+    let hint = "\nhint: expected the whole URL as the space's settings show it, with `key` and `token`: \
+                `https://chat.googleapis.com/v1/spaces/SPACE/messages?…`";
     let table = [
         ("hunter2", "credential `ops` holds no URL"),
         (
