@@ -29,7 +29,7 @@ const TABLE: [(&str, &[&str]); 11] = [
 ];
 
 /// Outside crate, and the folders and files under `src/` that may name it.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 17] = [
     ("notify", &["tail/"]),
     ("regex", &["rules/", "redact.rs", "redact/", "tail/join.rs", "config/"]),
     ("regex_automata", &["rules/"]),
@@ -44,6 +44,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
     ("axum", &["agent/"]),
     ("hyper", &["agent/", "cli/"]),
     ("sd_notify", &["agent/"]),
+    ("nix", &["agent/"]),
     ("annotate_snippets", &["config/"]),
     ("clap", &["cli/"]),
 ];

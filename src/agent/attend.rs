@@ -8,6 +8,8 @@
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
@@ -43,8 +45,30 @@ struct Stop {
     int: Signal,
 }
 
+/// Signals wait until somebody hears of them: the runtime takes a signal first and then makes who hears of it, and one
+/// that came in between would be told to nobody, nor would it end the process. To be called before there are other
+/// threads, which do as this one does.
+pub(super) fn hold_signals() -> Result<Held, Fatal> {
+    let mut held = SigSet::empty();
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        held.add(signal);
+    }
+    held.thread_block().map_err(|e| system("to hold signals")(e.into()))?;
+    Ok(Held(held))
+}
+
+/// Signals that wait.
+pub(super) struct Held(SigSet);
+
 impl Signals {
-    pub(super) fn listen() -> Result<Signals, Fatal> {
+    /// Hears of them, and of what came meanwhile. To be called by the thread that has held them.
+    pub(super) fn listen_to(held: &Held) -> Result<Signals, Fatal> {
+        let signals = Signals::listen()?;
+        held.0.thread_unblock().map_err(|e| system("to hear of signals")(e.into()))?;
+        Ok(signals)
+    }
+
+    fn listen() -> Result<Signals, Fatal> {
         let listen = |kind| signal(kind).map_err(system("a signal handler"));
         Ok(Signals {
             stop: Stop { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? },
@@ -262,5 +286,21 @@ fn of_the_desk(ended: Result<Result<(), crate::store::StoreError>, tokio::task::
     match ended {
         Ok(Err(e)) => Fatal::Store(e),
         _ => Fatal::Died("judge's task"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_comes_before_anybody_hears_of_it_is_heard() {
+        let held = hold_signals().unwrap();
+        nix::sys::signal::raise(SIGTERM).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut signals = Signals::listen_to(&held).unwrap();
+            tokio::time::timeout(Duration::from_secs(60), signals.stop.wanted()).await.unwrap();
+        });
     }
 }

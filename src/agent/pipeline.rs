@@ -28,7 +28,7 @@ use crate::tail::{Bell, TailOptions, Tailer};
 use crate::time::{Clock, Tick, Wall};
 
 use super::alive;
-use super::attend::{Signals, kept};
+use super::attend::{Held, Signals, hold_signals, kept};
 use super::control;
 use super::desk::{Ask, Desk, Inlets, Worker, Workers};
 use super::load::{LoadError, Loader, Unmended};
@@ -96,13 +96,14 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Fatal
 
 /// Runs the agent until SIGTERM or SIGINT, or until standard input, its only source, has ended and was told of.
 pub fn run(options: Options) -> Result<(), Fatal> {
+    let held = hold_signals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .max_blocking_threads(4)
         .enable_all()
         .build()
         .map_err(system("an async runtime"))?;
-    let ended = runtime.block_on(Agent::start_and_run(options));
+    let ended = runtime.block_on(Agent::start_and_run(options, held));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
@@ -144,9 +145,9 @@ pub(super) struct Crew {
 }
 
 impl Agent {
-    async fn start_and_run(options: Options) -> Result<(), Fatal> {
+    async fn start_and_run(options: Options, held: Held) -> Result<(), Fatal> {
+        let mut signals = Signals::listen_to(&held)?;
         let handles = service::raise_file_limit();
-        let mut signals = Signals::listen()?;
         let (store, opened) = Store::open(&options.state)?;
         let clock = Clock::continuing(opened.last);
         let now = clock.now();
