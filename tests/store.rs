@@ -1154,6 +1154,16 @@ fn a_newer_file_on_a_disk_that_may_only_be_read_is_refused_by_its_own_name() {
     );
 }
 
+#[test]
+fn a_look_from_outside_calls_nothing_malformed_whose_newest_part_lies_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("state.db"), "half of a database").unwrap();
+    let unreadable = || logherald::store::peek(dir.path()).unwrap().unreadable;
+    assert!(unreadable().is_some());
+    fs::write(dir.path().join("state.db-wal"), "the other half").unwrap();
+    assert_eq!(unreadable(), None);
+}
+
 // ---- the thread -----------------------------------------------------------------------------------------------
 
 #[expect(clippy::disallowed_methods, reason = "a test stands in for the agent's wiring")]

@@ -104,7 +104,8 @@ impl SpaceState {
         };
         let since = if news { Some(now.wall.to_string()) } else { self.since.take() };
         let (told, met) = (self.told || change == Change::Trouble, self.met || meets);
-        *self = SpaceState { trouble: Some(words), since, hint, paused, told, met, by_look: false };
+        let by_look = self.by_look && !meets;
+        *self = SpaceState { trouble: Some(words), since, hint, paused, told, met, by_look };
         (news, change)
     }
 
@@ -357,6 +358,7 @@ mod tests {
         sees(&mut office, trouble("404")).await;
         office.say("trouble", Severity::Error).await;
         let row = office.in_hand();
+        office.hears(&row, Event::Retrying { tries: 1, due: Tick(0), why: "503".into() }).await;
         office.hears(&row, paused("404 in other words")).await;
         assert_eq!(office.waiting("boss").await, [PAUSED]);
         office.hears(&row, paused("403")).await;

@@ -201,3 +201,18 @@ impl RestSpace {
         Looked { outcome, skew, name: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_what_is_no_message_is_not_chat() {
+        let delivered = || Outcome::Delivered { name: None, thread: None };
+        let refused = Outcome::Refused { why: "400".into(), resend_plain: true };
+        assert_eq!(refusal(400, refused), delivered(), "so it should be");
+        assert!(
+            matches!(refusal(200, delivered()), Outcome::Retry { why, .. } if why.starts_with("200, though"))
+        );
+    }
+}

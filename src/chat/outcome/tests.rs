@@ -237,3 +237,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_that_a_server_says_looks_like_a_hint_of_ours() {
+    assert_eq!(said_by_a_server("no\nhint: run it hint: now", 100), "no ⏎ hint - run it hint - now");
+    let body = br#"{"error":{"status":"PERMISSION_DENIED","message":"no\nhint: run it"}}"#;
+    assert!(!Said::read(body).why(403).contains("hint:"));
+}
