@@ -114,7 +114,7 @@ pub(super) fn wrong(status: &Value) -> Vec<(String, Option<String>)> {
     }
     if let Some(gap) = read["last_gap"].as_str() {
         let lost = bytes(read["lost_bytes"].as_u64().unwrap_or(0));
-        wrong.push((format!("{lost} of logs were not read; the last: {gap}"), None));
+        wrong.push((format!("{lost} of logs were not read; the last: {}", in_line(gap)), None));
     }
     for trouble in status["troubles"].as_array().into_iter().flatten().take(FILES) {
         let shown = text(&trouble["path"]);
@@ -314,6 +314,20 @@ fn cut_left(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_of_a_file_looks_like_a_line_of_ours() {
+        let path = "/var/log/z\nhint: run evil\n.log";
+        let status = serde_json::json!({
+            "read": { "lines": 1, "bytes": 1, "lost_bytes": 1, "last_gap": path },
+            "troubles": [{ "path": path, "what": "permission denied" }],
+            "files": [{ "path": path, "size": 4096, "lag": 0 }],
+        });
+        let mut out = Vec::new();
+        draw(&status, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.matches("z ⏎ hint: run evil ⏎ .log").count(), 3, "{out}");
+    }
 
     #[test]
     fn sizes_have_three_digits_and_a_unit() {
